@@ -1,0 +1,3 @@
+//! The `orderwire` binary: flags, signals, exit code.
+
+fn main() {}

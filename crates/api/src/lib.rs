@@ -1,0 +1,1 @@
+//! Wire requests and responses, problem+json, OpenAPI.

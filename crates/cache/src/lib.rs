@@ -1,0 +1,1 @@
+//! The cache contract and the in-process cache.

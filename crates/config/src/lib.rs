@@ -1,0 +1,1 @@
+//! The one configuration: layered load, schema, validation.

@@ -1,0 +1,1 @@
+//! HTTP in: identity, validation, idempotency, publish.

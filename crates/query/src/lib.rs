@@ -1,0 +1,1 @@
+//! The query dialect, views and the cache layer.

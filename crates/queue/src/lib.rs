@@ -1,0 +1,1 @@
+//! The scheduler: durable queues over a narrow engine port.

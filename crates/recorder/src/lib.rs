@@ -1,0 +1,1 @@
+//! Records clients and dataset rows, exactly one row per event.

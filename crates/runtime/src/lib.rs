@@ -1,0 +1,1 @@
+//! Where everything meets: roles to services, start and drain order.

@@ -1,0 +1,1 @@
+//! The contract of what is stored: datasets, keys, clients, trace records.

@@ -1,0 +1,250 @@
+//! The definition of a dataset: a typed table behind the query API.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::names::ColumnName;
+use crate::problem::Fault;
+
+/// The hidden columns that every dataset table has from its first day. They
+/// are not in `*`, but selectable by name.
+///
+/// `_seq` is the position of arrival, an integer that only grows; the four
+/// others say whose row it is, which event made it, on which trace, and when
+/// it was recorded.
+pub const HIDDEN_COLUMNS: [&str; 5] = ["_seq", "_client", "_event_id", "_trace_id", "_recorded_at"];
+
+/// The type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldType {
+    /// UTF-8 without NUL.
+    Text,
+    /// A signed 64-bit integer.
+    Integer,
+    /// A finite 64-bit float.
+    Float,
+    /// true or false.
+    Boolean,
+    /// A moment, RFC 3339 with offset or `Z`; kept to the microsecond, shown in UTC.
+    Timestamp,
+    /// Any JSON, kept digit for digit.
+    Json,
+}
+
+/// One column of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Field {
+    /// The name of the column.
+    #[schemars(with = "String")]
+    pub name: ColumnName,
+    /// The type of its values.
+    #[serde(rename = "type")]
+    pub field_type: FieldType,
+    /// Whether a row without it, or with null, is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    /// The unit of measure, for people and for the API's description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// What it means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// What happens to a row whose key is there already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// The new row takes the place of the old one.
+    #[default]
+    Update,
+    /// The old row stays.
+    Keep,
+}
+
+/// What happens to a field that the dataset does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unknown {
+    /// The row is refused.
+    #[default]
+    Reject,
+    /// The field is left out.
+    Ignore,
+}
+
+/// A dataset as an operator defines it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetDef {
+    /// The columns, in the order of `*`.
+    pub fields: Vec<Field>,
+    /// The columns that name a row, beside the client. Without a key every row
+    /// is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub key: Vec<ColumnName>,
+    /// What happens to a row whose key is there already.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
+    /// The timestamp column that says when a row happened: indexed, the default
+    /// of views and retention.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub time: Option<ColumnName>,
+    /// What happens to a field that the dataset does not have.
+    #[serde(default)]
+    pub unknown: Unknown,
+    /// How long rows are kept, by `time` or else by when they were recorded;
+    /// for example `90d`. Without it they are kept for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Span>,
+}
+
+impl DatasetDef {
+    /// The field of this name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name.as_str() == name)
+    }
+
+    /// Every fault of the definition: duplicate columns (also by case), a key
+    /// or time column that does not exist, a key column that is not required or is json,
+    /// no field or too many.
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if self.fields.is_empty() {
+            faults.push(Fault::invalid("/fields", "a dataset needs at least one field"));
+        }
+        if self.fields.len() > 500 {
+            faults.push(Fault::invalid("/fields", "a dataset has at most 500 fields"));
+        }
+        for (i, field) in self.fields.iter().enumerate() {
+            let again = |other: &Field| other.name.as_str().eq_ignore_ascii_case(field.name.as_str());
+            if self.fields[..i].iter().any(again) {
+                faults.push(Fault::invalid(
+                    format!("/fields/{i}/name"),
+                    format!("column {} is there already (names differ by more than case)", field.name),
+                ));
+            }
+        }
+        for (i, name) in self.key.iter().enumerate() {
+            let pointer = format!("/key/{i}");
+            match self.field(name.as_str()) {
+                None => faults.push(Fault::invalid(pointer, format!("key column {name} is not among the fields"))),
+                Some(field) if !field.required => {
+                    faults.push(Fault::invalid(pointer, format!("key column {name} must be required: true")));
+                }
+                Some(field) if field.field_type == FieldType::Json => {
+                    faults.push(Fault::invalid(pointer, format!("key column {name} cannot be json")));
+                }
+                Some(_) if self.key[..i].contains(name) => {
+                    faults.push(Fault::invalid(pointer, format!("key column {name} is named twice")));
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(time) = &self.time {
+            match self.field(time.as_str()) {
+                None => faults.push(Fault::invalid("/time", format!("time column {time} is not among the fields"))),
+                Some(field) if field.field_type != FieldType::Timestamp => {
+                    faults.push(Fault::invalid("/time", format!("time column {time} must be of type timestamp")));
+                }
+                Some(_) => {}
+            }
+        }
+        faults
+    }
+}
+
+/// A length of time as people write it: `500ms`, `5s`, `10m`, `1h`, `7d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, unit) = text.split_at(digits);
+        let wrong = || format!("{text:?} is not a length of time such as 500ms, 5s, 10m, 1h or 7d");
+        let millis = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let total = number.checked_mul(millis).filter(|total| *total <= 36_500 * 86_400_000).ok_or_else(wrong)?;
+        Ok(Self(Duration::from_millis(total)))
+    }
+}
+
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        let fits = |(_, unit): &&(&str, u64)| millis.is_multiple_of(*unit);
+        let (name, unit) = UNITS.iter().rev().find(fits).expect("every number is a multiple of 1 ms");
+        write!(f, "{}{name}", millis / unit)
+    }
+}
+
+impl From<Span> for SignedDuration {
+    fn from(span: Span) -> Self {
+        SignedDuration::try_from(span.0).unwrap_or(SignedDuration::MAX)
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]+(ms|s|m|h|d)$",
+            "description": "a length of time such as 500ms, 5s, 10m, 1h or 7d"
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_and_print() {
+        for text in ["500ms", "5s", "10m", "1h", "7d", "90s"] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
+        for bad in ["", "5", "s", "-5s", "5 s", "1w", "99999999999999999999d"] {
+            assert!(bad.parse::<Span>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_fault_of_a_definition_is_named() {
+        let def: DatasetDef = serde_json::from_str(
+            r#"{"fields":[{"name":"a","type":"text"},{"name":"A","type":"json","required":true}],
+                "key":["a","A","b"],"time":"a"}"#,
+        )
+        .unwrap();
+        let pointers: Vec<String> = def.faults().into_iter().map(|fault| fault.pointer).collect();
+        assert_eq!(pointers, ["/fields/1/name", "/key/0", "/key/1", "/key/2", "/time"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! The event: an immutable JSON fact with an envelope.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{EventId, TraceId};
+use crate::json::RawJson;
+use crate::names::{Client, EventType};
+
+/// One event as it is inside, whichever of the three forms it came in.
+///
+/// Its serde form is the storage format of the queue: fields may be added with
+/// a default, none may change its meaning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Identity, see [`crate::identity`].
+    pub id: EventId,
+    /// What kind of fact it is; queues are bound to it by patterns.
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// Who says so: a URI reference.
+    pub source: String,
+    /// The tenant.
+    pub client: Client,
+    /// The producer's ordering key (CloudEvents `partitionkey`), if it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// When it happened, as the producer spelled it (`published_on` or `time`);
+    /// filled in from `accepted_at` on the way out when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// The trace that it belongs to.
+    pub trace: TraceId,
+    /// The producer's attempt counter (`retrace_intent`), as given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<String>,
+    /// The event that caused this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<EventId>,
+    /// When Orderwire accepted it.
+    pub accepted_at: Timestamp,
+    /// Who published it: the principal of the scope.
+    pub principal: String,
+    /// What only the incoming form knows, kept for an exact way out.
+    #[serde(default)]
+    pub origin: Origin,
+    /// The payload.
+    #[serde(default)]
+    pub data: Data,
+}
+
+/// What only the incoming form knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Plain JSON on a typed path, or made by Orderwire.
+    #[default]
+    Plain,
+    /// Message-attributes JSON. `rest` holds, as (name, value) in their order,
+    /// the members that have no field of their own: `Metadata`, further
+    /// `MessageAttributes` and so on; `data` holds the business members.
+    MessageAttributes {
+        /// The `Metadata` object as given.
+        metadata: Option<RawJson>,
+        /// Attributes beside the four known ones, as given.
+        attributes: Vec<(String, RawJson)>,
+    },
+    /// A CloudEvent.
+    CloudEvent {
+        /// The producer's `id`.
+        id: String,
+        /// Context attributes without a field of their own, as given:
+        /// `subject`, `datacontenttype`, `dataschema`, `tracestate`, extensions.
+        attributes: Vec<(String, RawJson)>,
+    },
+}
+
+/// The payload of an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Data {
+    /// None at all.
+    #[default]
+    None,
+    /// JSON, digit for digit.
+    Json(RawJson),
+    /// Other bytes, as base64 (CloudEvents `data_base64`).
+    Base64(String),
+}
+
+impl Event {
+    /// The key that orders deliveries: the producer's, else the client.
+    pub fn order_key(&self) -> &str {
+        self.key.as_deref().unwrap_or(self.client.as_str())
+    }
+
+    /// The storage form.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an event is serialisable: its maps have string keys")
+    }
+
+    /// Reads the storage form.
+    ///
+    /// # Errors
+    /// When the bytes are damaged or of a later format.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}

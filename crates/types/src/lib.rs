@@ -1,0 +1,27 @@
+//! The vocabulary of Orderwire: the event and its envelopes, ids, names,
+//! patterns, scope and limits.
+//!
+//! Invariants: no I/O, no async runtime, no clock. Whoever needs the time or
+//! randomness passes it in, so that everything here is a pure function.
+
+pub mod dataset;
+pub mod envelope;
+pub mod event;
+pub mod identity;
+pub mod ids;
+pub mod json;
+pub mod limits;
+pub mod names;
+pub mod pattern;
+pub mod problem;
+pub mod queue;
+pub mod scope;
+
+pub use event::{Data, Event, Origin};
+pub use ids::{EventId, TraceId};
+pub use json::RawJson;
+pub use limits::Limits;
+pub use names::{Client, ColumnName, DatasetName, EventType, QueueName};
+pub use pattern::Pattern;
+pub use problem::{Fault, FaultKind};
+pub use scope::{Right, Scope};

@@ -1,0 +1,1 @@
+//! A harness that starts the real binary on a free port.
