@@ -16,6 +16,7 @@ pub mod pattern;
 pub mod problem;
 pub mod queue;
 pub mod scope;
+pub mod step;
 
 pub use event::{Data, Event, Origin};
 pub use ids::{EventId, TraceId};

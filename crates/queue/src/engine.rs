@@ -1,0 +1,394 @@
+//! The port that a storage engine fills, and what it promises.
+//!
+//! ## Lanes
+//! A task queue is divided into **lanes**, one per (client, key) that has
+//! unsettled deliveries; a stream is one lane. Within a lane deliveries are
+//! handed out in order of position. A lane is in one of three states:
+//!
+//! - *ready*: its first delivery may be claimed;
+//! - *leased*: some of its first deliveries are with one consumer; nobody else
+//!   gets anything of the lane until every one of them is settled or the
+//!   lease ran out;
+//! - *delayed*: its first delivery waits for its next attempt.
+//!
+//! When the last held delivery of a lane is settled, the lane becomes ready,
+//! delayed (a delivery of it was returned with a pause) or disappears (nothing
+//! is left).
+//!
+//! ## Fairness
+//! A claim goes over the clients that have a ready lane, the one served
+//! longest ago first; of a client it takes the lane whose first delivery is
+//! the oldest. One visit takes successive deliveries of that one lane, at most
+//! `max / (number of clients with a ready lane)` and at least one. A client
+//! that was just served goes behind all others; one that becomes active anew
+//! goes before the client served last and behind those that wait longer. So a
+//! client with one event waits at most one round over the active clients,
+//! whatever the others have queued.
+//!
+//! ## Attempts
+//! A claim counts one attempt on every delivery it hands out, durably, before
+//! the consumer sees it. Returning a delivery (retry or expiry) returns those
+//! behind it in the same lease as well; their attempt is taken back, because
+//! nobody says that they were tried. [`QueueDef::attempts`] bounds attempts:
+//! a retry or expiry of the last one dead-letters the delivery, and the lane
+//! goes on with the next.
+//!
+//! ## Durability
+//! [`Engine::commit`] applies all operations in order, in one transaction, and
+//! returns after that is durable as far as [`Capabilities::durability`] says.
+//! If it returns an error, nothing of it happened. An operation that is
+//! refused by itself (an `Err` in its outcome) changes nothing and does not
+//! disturb the others.
+//!
+//! ## Cost
+//! No operation's cost grows with the number of waiting deliveries, of
+//! remembered ids or of dead letters. Space of settled deliveries, expired ids
+//! and steps is used again.
+//!
+//! ## Trace steps
+//! Operations on task queues write their [`Step`]s in the same transaction:
+//! `accepted` and `queued` (one per task queue) at the append, `attempt` when a lease ends
+//! (`ok`, `retry`, `failed`, `expired`, with attempt, duration since the claim and cause),
+//! `dead-lettered`, `replayed`, `discarded`. Appends to streams write none:
+//! their stamps travel with the event and the stream's worker records them
+//! with its effect; only their failures write steps.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use orderwire_types::queue::QueueDef;
+use orderwire_types::scope::Clients;
+use orderwire_types::step::Step;
+use orderwire_types::{Client, EventId, EventType, QueueName};
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::model::{
+    DeadFilter, DeadPage, Delivery, DeliveryId, Entry, Position, QueueState, Settlement, TraceView,
+};
+
+/// What survives when an acknowledged commit is followed by a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// The end of the process, also by `kill -9`.
+    Process,
+    /// The loss of power as well (synchronised to the device).
+    Power,
+}
+
+/// What an engine can do, as data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What an acknowledged commit survives.
+    pub durability: Durability,
+    /// Whether several processes may use the same data at once.
+    pub shared: bool,
+}
+
+/// Where a queue's definition comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The configuration (and the defaults): replaced at every start.
+    Configuration,
+    /// A call: stays until it is changed by a call.
+    Call,
+}
+
+/// One operation of a commit.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Append events to their queues.
+    Append(Append),
+    /// Hand out deliveries under a lease.
+    Claim(Claim),
+    /// Settle one delivery.
+    Settle(Settle),
+    /// Move the end of leases.
+    Extend {
+        /// The queue.
+        queue: QueueName,
+        /// The deliveries; each one's whole lane is extended.
+        delivery: DeliveryId,
+        /// Clients that the caller may touch.
+        clients: Clients,
+        /// The new end.
+        until: Timestamp,
+    },
+    /// Return what leases that ran out held, and make delayed lanes ready
+    /// whose time has come; at most `limit` lanes.
+    Expire {
+        /// At most this many lanes.
+        limit: usize,
+    },
+    /// A stream's reader is done with everything up to and including `to`:
+    /// the entries' space is free. An earlier position changes nothing.
+    Advance {
+        /// The stream.
+        queue: QueueName,
+        /// The last entry that is done.
+        to: Position,
+    },
+    /// Dead-letter one entry of a stream, leaving those around it.
+    Bury {
+        /// The stream.
+        queue: QueueName,
+        /// The entry.
+        position: Position,
+        /// How many attempts it had.
+        attempts: u32,
+        /// Why.
+        cause: String,
+    },
+    /// Stop or resume handing out leases.
+    Pause {
+        /// The queue.
+        queue: QueueName,
+        /// Stopped?
+        paused: bool,
+    },
+    /// Put dead letters back at the end of their queue: same event, same
+    /// trace, attempts from the beginning; each at most once.
+    Replay {
+        /// Which. Ids that are gone are passed over.
+        ids: Vec<i64>,
+        /// Who asked, for the trace.
+        principal: String,
+    },
+    /// Forget dead letters.
+    Discard {
+        /// Which. Ids that are gone are passed over.
+        ids: Vec<i64>,
+        /// Who asked, for the trace.
+        principal: String,
+        /// Why, for the trace.
+        reason: String,
+    },
+    /// Drop what is past its retention, a bounded piece at a time.
+    Sweep(Sweep),
+}
+
+/// Events that become durable together or not at all.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The events, in order.
+    pub entries: Vec<NewEntry>,
+    /// The request's identity, when its caller named it (`Idempotency-Key`).
+    pub request: Option<NamedRequest>,
+}
+
+/// A request that its caller named. A second one of the same id and
+/// fingerprint appends nothing and is answered as the first; another
+/// fingerprint is [`crate::ErrorKind::IdempotencyConflict`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedRequest {
+    /// Derived from (principal, route, key).
+    pub id: Uuid,
+    /// A hash of the body.
+    pub fingerprint: [u8; 16],
+}
+
+/// An event on its way into its queues.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// Its id.
+    pub event_id: EventId,
+    /// Whether the producer named it, so that it is remembered for
+    /// [`Sweep::remembered_before`] and a repetition appends nothing.
+    pub named: bool,
+    /// Its type.
+    pub event_type: EventType,
+    /// Whose it is.
+    pub client: Client,
+    /// Its trace.
+    pub trace: Uuid,
+    /// When the edge accepted it.
+    pub accepted_at: Timestamp,
+    /// Who published it.
+    pub principal: String,
+    /// The queues that take it, at least one, each with the key of its lane.
+    pub queues: Vec<(QueueName, LaneKey)>,
+    /// The storage form.
+    pub body: Bytes,
+}
+
+/// What chooses the lane of an event within a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LaneKey {
+    /// The one lane of a stream.
+    Stream,
+    /// The lane of this key of the event's client.
+    Key(String),
+    /// A lane of its own.
+    Alone,
+}
+
+/// A request for deliveries.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The queue.
+    pub queue: QueueName,
+    /// Only of these clients. A stream wants [`Clients::All`].
+    pub clients: Clients,
+    /// At most this many, at least 1.
+    pub max: usize,
+    /// When the lease runs out.
+    pub until: Timestamp,
+    /// Who claims, for the trace.
+    pub principal: String,
+}
+
+/// The settlement of one delivery.
+#[derive(Clone, Debug)]
+pub struct Settle {
+    /// The queue.
+    pub queue: QueueName,
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Clients that the caller may touch.
+    pub clients: Clients,
+    /// How.
+    pub settlement: Settlement,
+}
+
+/// What is past its retention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// Remembered ids from before.
+    pub remembered_before: Timestamp,
+    /// Trace steps from before.
+    pub steps_before: Timestamp,
+    /// Dead letters from before.
+    pub dead_before: Timestamp,
+    /// At most this many rows of each.
+    pub limit: usize,
+}
+
+/// What an operation did.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Of [`Op::Append`]: for each entry whether it was new. A repeated one is
+    /// false, and nothing was appended for it.
+    Appended(Vec<bool>),
+    /// Of [`Op::Claim`].
+    Claimed(Vec<Delivery>),
+    /// Of [`Op::Settle`]: what became of the delivery.
+    Settled(Settled),
+    /// Of [`Op::Replay`], [`Op::Discard`], [`Op::Sweep`] and [`Op::Expire`]: how many
+    /// (of `Expire` and `Sweep`: fewer than `limit` means that nothing is left to do now).
+    Count(u64),
+    /// Of the others.
+    Done,
+}
+
+/// What became of a settled delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It is done.
+    Acked,
+    /// It comes again, after this pause.
+    Returned(Duration),
+    /// It is a dead letter.
+    Dead,
+}
+
+/// The result of a commit.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// One per operation, in order.
+    pub outcomes: Vec<Result<Outcome, Error>>,
+    /// Queues in which a lane became ready or an entry arrived: wake their consumers.
+    pub ready: Vec<QueueName>,
+    /// When the next lease runs out or delayed lane becomes ready: run
+    /// [`Op::Expire`] then.
+    pub next_expiry: Option<Timestamp>,
+}
+
+/// A storage engine of queues.
+///
+/// Calls may come from many tasks at once; commits are applied one after the
+/// other. `now` is the caller's clock; an engine has none of its own.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// What this engine can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes these queues exist with these settings. A queue of
+    /// [`Origin::Configuration`] that is not among them is bound to nothing
+    /// from now on, keeps what it holds, and disappears when it is empty.
+    ///
+    /// # Errors
+    /// `Conflict` when a queue that holds deliveries is of the other kind.
+    async fn declare(&self, queues: &[(QueueName, QueueDef)], origin: Origin) -> Result<(), Error>;
+
+    /// Every queue with its settings, however it came to be.
+    async fn definitions(&self) -> Result<Vec<(QueueName, QueueDef)>, Error>;
+
+    /// Applies the operations in one durable transaction. See the module.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Damaged`: nothing of it happened.
+    async fn commit(&self, ops: Vec<Op>, now: Timestamp) -> Result<Committed, Error>;
+
+    /// The state of one queue.
+    async fn state(&self, queue: &QueueName) -> Result<QueueState, Error>;
+
+    /// The first unsettled deliveries of these clients in order of position,
+    /// without a lease; the attempt is the number of those so far.
+    async fn peek(
+        &self,
+        queue: &QueueName,
+        clients: &Clients,
+        max: usize,
+    ) -> Result<Vec<(u32, Entry)>, Error>;
+
+    /// Entries of a stream after `after`, in order: at most `max` and, beyond
+    /// the first, at most `max_bytes`.
+    async fn read(
+        &self,
+        queue: &QueueName,
+        after: Position,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, Error>;
+
+    /// Dead letters of these clients after the id `after`, by ascending id.
+    /// Looks at no more letters than it takes to fill the page.
+    async fn dead(
+        &self,
+        clients: &Clients,
+        filter: &DeadFilter,
+        after: i64,
+        max: usize,
+    ) -> Result<DeadPage, Error>;
+
+    /// What is known of a trace, within these clients, from memory of at least
+    /// the retention: the steps of its task deliveries, and, by a bounded
+    /// look, `queued`/`waiting` steps of its entries that still wait in a stream.
+    async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, Error>;
+}
+
+/// The steps of an append, in the order in which they are stored.
+pub fn appended_steps(entry: &NewEntry, task_queues: &[QueueName], now: Timestamp) -> Vec<Step> {
+    let step = |role: &str, step: &str, at, queue| Step {
+        at,
+        role: role.to_owned(),
+        step: step.to_owned(),
+        outcome: "ok".to_owned(),
+        queue,
+        event_id: Some(entry.event_id.0),
+        attempt: None,
+        duration_ms: None,
+        detail: None,
+    };
+    let mut steps = vec![Step {
+        detail: Some(format!("{} from {}", entry.event_type, entry.principal)),
+        ..step("gateway", "accepted", entry.accepted_at, None)
+    }];
+    steps.extend(task_queues.iter().map(|queue| Step {
+        duration_ms: Some(orderwire_types::step::Millis::between(entry.accepted_at, now)),
+        ..step("queue", "queued", now, Some(queue.clone()))
+    }));
+    steps
+}

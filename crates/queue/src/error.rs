@@ -1,0 +1,56 @@
+//! What can go wrong with a queue.
+
+use orderwire_types::QueueName;
+
+/// The kinds of error, each with one meaning at every edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// No such queue, delivery or dead letter (or it is outside the scope).
+    NotFound,
+    /// The queue is of the wrong kind or has a worker, or a definition contradicts what is there.
+    Conflict,
+    /// The same `Idempotency-Key` with another body.
+    IdempotencyConflict,
+    /// No queue takes the event.
+    Unroutable,
+    /// The queue holds its maximum.
+    Full,
+    /// The lease ran out or the delivery was settled already: reported, not applied.
+    LeaseLost,
+    /// The engine cannot promise durability now (disk full, locked, shutting
+    /// down): nothing was changed; the same call may succeed later.
+    Unavailable,
+    /// The stored data is damaged: nothing more is written until someone looks.
+    Damaged,
+}
+
+/// An error of the queue.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+}
+
+impl Error {
+    /// An error of this kind; `message` is a lowercase fragment naming the
+    /// operation and its input.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// Which kind it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Full)
+    }
+
+    /// No queue of this name.
+    pub fn no_queue(name: &QueueName) -> Self {
+        Self::new(ErrorKind::NotFound, format!("queue {name} does not exist"))
+    }
+}
