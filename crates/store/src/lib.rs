@@ -1,1 +1,21 @@
-//! The contract of what is stored: datasets, keys, clients, trace records.
+//! The contract of what is stored beside the queues: datasets and their rows,
+//! clients, keys, and the trace records of workers.
+//!
+//! - [`Datasets`]: typed tables, written by the recorder alone, read by the query side.
+//! - [`Clients`]: who there is; written by the recorder.
+//! - [`Keys`]: who may call; written by the gateway.
+//! - [`Traces`]: the steps that workers recorded with their effects.
+//!
+//! Every call takes a [`Scope`](orderwire_types::Scope) or is for Orderwire's own use and says so.
+//! Invariants: what a write returned is durable; a read after it sees it; no
+//! SQL and no engine type crosses this boundary.
+
+pub mod error;
+pub mod model;
+pub mod select;
+pub mod traits;
+
+pub use error::{Error, ErrorKind};
+pub use model::*;
+pub use select::{Cell, Column, Compare, Count, Filter, Nulls, Operand, OrderBy, RowSink, Select, Selected};
+pub use traits::{Clients, Datasets, Keys, Store, Traces};

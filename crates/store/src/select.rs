@@ -1,0 +1,171 @@
+//! A read of a dataset as a tree: parsed and typed by the query side, turned
+//! into the engine's language by the engine. Values are always bound, never
+//! written into a statement.
+
+use jiff::Timestamp;
+use orderwire_types::DatasetName;
+use uuid::Uuid;
+
+/// A read of one dataset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Select {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The columns, in order: of the dataset or hidden. An engine answers
+    /// `Invalid` to any other name.
+    pub columns: Vec<Column>,
+    /// Which rows.
+    pub filter: Filter,
+    /// In which order; ties and the end of the list go by `_seq`.
+    pub order: Vec<OrderBy>,
+    /// At most this many rows.
+    pub limit: usize,
+    /// After this many rows.
+    pub offset: u64,
+    /// Whether to count all rows that match.
+    pub count: Count,
+}
+
+/// A column of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name in the dataset.
+    pub name: String,
+    /// Its name in the answer.
+    pub alias: String,
+}
+
+/// A condition.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Filter {
+    /// All of them hold; an empty list always does.
+    And(Vec<Filter>),
+    /// One of them holds; an empty list never does.
+    Or(Vec<Filter>),
+    /// It does not hold.
+    Not(Box<Filter>),
+    /// A comparison of a column. As in SQL, a comparison with null is unknown,
+    /// and neither it nor its `Not` holds.
+    Compare {
+        /// The column.
+        column: String,
+        /// How.
+        compare: Compare,
+    },
+}
+
+/// A comparison. Text compares by code point (collation C).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Compare {
+    /// Equal.
+    Eq(Operand),
+    /// Not equal.
+    Neq(Operand),
+    /// Greater.
+    Gt(Operand),
+    /// Greater or equal.
+    Gte(Operand),
+    /// Less.
+    Lt(Operand),
+    /// Less or equal.
+    Lte(Operand),
+    /// One of these.
+    In(Vec<Operand>),
+    /// A pattern over text: `%` any run, `_` one character, `\` quotes the next.
+    Like {
+        /// The pattern.
+        pattern: String,
+        /// Whether case is ignored (Unicode simple folding).
+        ignore_case: bool,
+    },
+    /// Is null.
+    IsNull,
+    /// Is true or false, never unknown.
+    Is(bool),
+}
+
+/// A value of the column's own type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    /// For text columns, and json compared as text.
+    Text(String),
+    /// For integer columns, `_seq` included.
+    Integer(i64),
+    /// For float columns.
+    Float(f64),
+    /// For boolean columns.
+    Boolean(bool),
+    /// For timestamp columns, `_recorded_at` included.
+    Timestamp(Timestamp),
+    /// For `_event_id` and `_trace_id`.
+    Uuid(Uuid),
+}
+
+/// An order of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderBy {
+    /// The column.
+    pub column: String,
+    /// Greatest first?
+    pub descending: bool,
+    /// Where nulls stand.
+    pub nulls: Nulls,
+}
+
+/// Where nulls stand in an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nulls {
+    /// Before all values.
+    First,
+    /// After all values.
+    Last,
+}
+
+/// Whether a read counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Count {
+    /// No.
+    #[default]
+    None,
+    /// All rows that match, whatever the limit.
+    Exact,
+}
+
+/// What a read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// Rows handed to the sink.
+    pub rows: u64,
+    /// Rows that match, when asked for.
+    pub total: Option<u64>,
+    /// Whether the sink stopped the read before the limit or the end.
+    pub cut: bool,
+}
+
+/// One value of a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell<'a> {
+    /// No value.
+    Null,
+    /// Text.
+    Text(&'a str),
+    /// An integer.
+    Integer(i64),
+    /// A finite float.
+    Float(f64),
+    /// A boolean.
+    Boolean(bool),
+    /// A moment.
+    Timestamp(Timestamp),
+    /// An id.
+    Uuid(Uuid),
+    /// JSON, digit for digit.
+    Json(&'a str),
+}
+
+/// Takes rows one at a time, on a thread of the engine's: must not block.
+pub trait RowSink: Send {
+    /// Takes one row, its cells in the order of [`Select::columns`]. Returns
+    /// whether it wants more; with false the row was not taken.
+    fn row(&mut self, cells: &mut dyn Iterator<Item = Cell<'_>>) -> bool;
+}

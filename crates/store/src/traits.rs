@@ -1,0 +1,164 @@
+//! The contracts. What is written here is all that a user of the store may
+//! count on, and all that an engine must keep.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use orderwire_types::dataset::DatasetDef;
+use orderwire_types::step::TraceRecord;
+use orderwire_types::{Client, DatasetName, Scope};
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::model::{
+    ClientChange, ClientRecord, Dataset, Defined, KeyRecord, Recording, RowsRecorded, TraceView,
+};
+use crate::select::{RowSink, Select, Selected};
+
+/// Typed tables and their rows.
+///
+/// A dataset is one table for all clients: its own columns and the hidden
+/// ones ([`orderwire_types::dataset::HIDDEN_COLUMNS`]). A declared key is
+/// unique per client. Names outside the scope's objects (`dataset/<name>`) and
+/// rows of clients outside the scope look as if they did not exist.
+#[async_trait]
+pub trait Datasets: Send + Sync {
+    /// Makes the dataset exist with this definition. What is there evolves:
+    /// columns may be added (null in the rows that are there, so not as
+    /// required), descriptions, units, retention, `on_conflict`, `unknown` and
+    /// `time` may change.
+    ///
+    /// # Errors
+    /// `Invalid` for a definition with faults, `Conflict` for a change that
+    /// would lose data or contradict rows: a column removed, of another type
+    /// or newly required, another key.
+    async fn define(
+        &self,
+        scope: &Scope,
+        name: &DatasetName,
+        def: &DatasetDef,
+        now: Timestamp,
+    ) -> Result<Defined, Error>;
+
+    /// One dataset. Answered from memory: called on every write and read.
+    fn dataset(&self, scope: &Scope, name: &DatasetName) -> Option<std::sync::Arc<Dataset>>;
+
+    /// All datasets, by name.
+    fn datasets(&self, scope: &Scope) -> Vec<std::sync::Arc<Dataset>>;
+
+    /// Forgets a dataset with all its rows.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn remove(&self, scope: &Scope, name: &DatasetName) -> Result<(), Error>;
+
+    /// Records a batch: every row, the reader's position, and one
+    /// `recorded` trace record per (batch, trace), in one durable
+    /// transaction. Each row is written exactly once per event, however often
+    /// the batch comes; a piece of an imported file whose lines are known is
+    /// passed over, and one that overlaps is written from the first unknown line.
+    /// A row whose key is there follows the dataset's `on_conflict`.
+    /// For the recorder's own use.
+    ///
+    /// # Errors
+    /// `Conflict` when the position is not `from`; `Invalid` or `NotFound`
+    /// with [`Error::entry`] when one event cannot be recorded (nothing of the
+    /// batch was); `Unavailable`.
+    async fn record(&self, recording: Recording) -> Result<Vec<RowsRecorded>, Error>;
+
+    /// The position of a reader; 0 when it has none. For the recorder's own use.
+    async fn position(&self, reader: &str) -> Result<i64, Error>;
+
+    /// Moves a reader from `from` to `to` without an effect, past an entry that was
+    /// dead-lettered.
+    ///
+    /// # Errors
+    /// `Conflict` when the position is not `from`.
+    async fn skip(&self, reader: &str, from: i64, to: i64) -> Result<(), Error>;
+
+    /// How many rows of this file are recorded for the client.
+    async fn imported(
+        &self,
+        scope: &Scope,
+        name: &DatasetName,
+        client: &Client,
+        file: &str,
+    ) -> Result<u64, Error>;
+
+    /// Reads rows within the scope into the sink, which is returned with the
+    /// outcome. Ends with `TooCostly` after `time_out`, and early when the
+    /// call is dropped.
+    async fn select(
+        &self,
+        scope: &Scope,
+        select: Select,
+        sink: Box<dyn RowSink>,
+        time_out: Duration,
+    ) -> Result<(Selected, Box<dyn RowSink>), Error>;
+
+    /// A number that changes with every committed change of the dataset's rows
+    /// or definition: whoever cached an answer under an equal number has the
+    /// present answer. From memory; 0 for a dataset that does not exist. Read it before the
+    /// rows that are cached under it.
+    fn generation(&self, name: &DatasetName) -> u64;
+
+    /// Drops rows that are past their dataset's retention and trace records
+    /// from before `traces_before`, at most `limit` of each; returns how many.
+    async fn sweep(&self, now: Timestamp, traces_before: Timestamp, limit: usize) -> Result<u64, Error>;
+}
+
+/// Who there is.
+#[async_trait]
+pub trait Clients: Send + Sync {
+    /// Applies changes, all in one durable transaction, each once. For the recorder's own use.
+    async fn change_clients(&self, changes: &[ClientChange]) -> Result<(), Error>;
+
+    /// One client.
+    async fn client(&self, scope: &Scope, client: &Client) -> Result<Option<ClientRecord>, Error>;
+
+    /// Clients by name, after `after`, at most `max`.
+    async fn clients(
+        &self,
+        scope: &Scope,
+        after: Option<&Client>,
+        max: usize,
+    ) -> Result<Vec<ClientRecord>, Error>;
+}
+
+/// Who may call. For the gateway's own use: it checks the caller's right.
+#[async_trait]
+pub trait Keys: Send + Sync {
+    /// Stores a new key.
+    ///
+    /// # Errors
+    /// `Conflict` when the id is taken.
+    async fn add_key(&self, key: &KeyRecord) -> Result<(), Error>;
+
+    /// One key, revoked and expired ones included.
+    async fn key(&self, id: &str) -> Result<Option<KeyRecord>, Error>;
+
+    /// All keys, oldest first.
+    async fn keys(&self) -> Result<Vec<KeyRecord>, Error>;
+
+    /// Revokes a key at once and for good; again is no error.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<(), Error>;
+}
+
+/// What workers did.
+#[async_trait]
+pub trait Traces: Send + Sync {
+    /// Stores steps that have no other effect to go with.
+    async fn add_steps(&self, records: &[TraceRecord]) -> Result<(), Error>;
+
+    /// What the store knows of a trace, within the scope.
+    async fn trace(&self, scope: &Scope, trace: Uuid) -> Result<TraceView, Error>;
+}
+
+/// The whole store.
+pub trait Store: Datasets + Clients + Keys + Traces {}
+
+impl<T: Datasets + Clients + Keys + Traces> Store for T {}
