@@ -13,9 +13,11 @@
 pub mod error;
 pub mod model;
 pub mod select;
+mod steps;
 pub mod traits;
 
 pub use error::{Error, ErrorKind};
 pub use model::*;
 pub use select::{Cell, Column, Compare, Count, Filter, Nulls, Operand, OrderBy, RowSink, Select, Selected};
+pub use steps::recorded_steps;
 pub use traits::{Clients, Datasets, Keys, Store, Traces};

@@ -55,7 +55,7 @@ pub trait Datasets: Send + Sync {
 
     /// Records a batch: every row, the reader's position, and one
     /// `recorded` trace record per (batch, trace), in one durable
-    /// transaction. Each row is written exactly once per event, however often
+    /// transaction (the records are made by [`crate::recorded_steps`]). Each row is written exactly once per event, however often
     /// the batch comes; a piece of an imported file whose lines are known is
     /// passed over, and one that overlaps is written from the first unknown line.
     /// A row whose key is there follows the dataset's `on_conflict`.
