@@ -1,0 +1,109 @@
+//! The data folder, used by one process at a time.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+
+/// A data folder under an exclusive lock, which lasts as long as any clone and
+/// any engine that was opened on it.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Never read again: the operating system releases the lock with the file.
+    _lock: Arc<File>,
+}
+
+impl DataDir {
+    /// Makes the folder where it is missing (readable by its owner alone) and
+    /// locks it.
+    ///
+    /// # Errors
+    /// `Locked` when another process (or another call in this one) holds the
+    /// folder; `Unavailable` when it cannot be made or written.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let failed = |what: &str, error: std::io::Error| {
+            let message = format!("data folder {}: {what} failed: {error}", path.display());
+            Error::new(ErrorKind::Unavailable, message)
+        };
+        create_private(path).map_err(|error| failed("creating it", error))?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(|error| failed("opening its file `lock`", error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(held(path, &mut file)),
+            Err(TryLockError::Error(error)) => return Err(failed("locking it", error)),
+        }
+        note_holder(&mut file).map_err(|error| failed("writing its file `lock`", error))?;
+        Ok(Self { path: path.to_owned(), _lock: Arc::new(file) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+fn note_holder(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes())
+}
+
+fn held(path: &Path, file: &mut File) -> Error {
+    let mut holder = String::new();
+    // The holder may be between taking the lock and writing its id.
+    let known = file.take(32).read_to_string(&mut holder).is_ok_and(|read| read > 0);
+    let holder = if known { format!("process {}", holder.trim()) } else { "another process".to_owned() };
+    let message = format!(
+        "data folder {} is in use by {holder}: stop that one or choose another folder",
+        path.display()
+    );
+    Error::new(ErrorKind::Locked, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_locked_once_and_free_again_after_the_last_clone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        let first = DataDir::open(&path).unwrap();
+        let clone = first.clone();
+        drop(first);
+        let error = DataDir::open(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Locked);
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+        drop(clone);
+        DataDir::open(&path).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_folder_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(root.path().join("data")).unwrap();
+        let mode = std::fs::metadata(dir.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}
