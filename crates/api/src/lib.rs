@@ -1,1 +1,12 @@
-//! Wire requests and responses, problem+json, OpenAPI.
+//! The surface: wire requests and responses, problem+json, and who calls.
+//!
+//! Wire types are kept apart from what is stored: a field here is a promise
+//! to callers. Servers (gateway, query) and clients (cli) share this crate, so
+//! that both sides agree by construction.
+
+pub mod auth;
+pub mod problem;
+pub mod wire;
+
+pub use auth::{Authenticator, Caller};
+pub use problem::Problem;

@@ -1,0 +1,44 @@
+//! Datasets and clients.
+
+use orderwire_types::dataset::DatasetDef;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+/// A dataset: its name and its definition, flat.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DatasetInfo {
+    /// Its name.
+    pub name: String,
+    /// Its definition: `fields`, `key`, `on_conflict`, `time`, `unknown`, `retention`.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub def: DatasetDef,
+    /// When it was defined first.
+    pub created_at: String,
+    /// When its definition changed last.
+    pub changed_at: String,
+}
+
+/// How much of a file is recorded.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ImportState {
+    /// Rows of the file that are recorded, counted from its beginning.
+    pub rows: u64,
+}
+
+/// A client.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClientInfo {
+    /// Its name.
+    pub client: String,
+    /// When it was seen first.
+    pub since: String,
+    /// When something of it changed last.
+    pub changed_at: String,
+    /// The trace of that change.
+    pub trace_id: String,
+    /// What is known of it beyond that.
+    #[schema(value_type = Object)]
+    pub attributes: Box<RawValue>,
+}

@@ -1,0 +1,32 @@
+//! Accepted events.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::problem::ProblemError;
+
+/// 202: the event is durable.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Accepted {
+    /// The event's id.
+    pub event_id: String,
+    /// The trace that it belongs to.
+    pub trace_id: String,
+    /// The queues that took it.
+    pub queues: Vec<String>,
+    /// Where its trace is found.
+    pub status_url: String,
+}
+
+/// 202: a batch is durable; or its part without faults, with `on_error=skip`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct BatchAccepted {
+    /// Entries accepted.
+    pub accepted: u64,
+    /// Entries refused.
+    pub rejected: u64,
+    /// The trace of the request.
+    pub trace_id: String,
+    /// What was wrong with the refused ones.
+    pub errors: Vec<ProblemError>,
+}
