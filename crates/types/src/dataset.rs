@@ -135,7 +135,9 @@ impl DatasetDef {
         for (i, name) in self.key.iter().enumerate() {
             let pointer = format!("/key/{i}");
             match self.field(name.as_str()) {
-                None => faults.push(Fault::invalid(pointer, format!("key column {name} is not among the fields"))),
+                None => {
+                    faults.push(Fault::invalid(pointer, format!("key column {name} is not among the fields")))
+                }
                 Some(field) if !field.required => {
                     faults.push(Fault::invalid(pointer, format!("key column {name} must be required: true")));
                 }
@@ -150,9 +152,13 @@ impl DatasetDef {
         }
         if let Some(time) = &self.time {
             match self.field(time.as_str()) {
-                None => faults.push(Fault::invalid("/time", format!("time column {time} is not among the fields"))),
+                None => faults
+                    .push(Fault::invalid("/time", format!("time column {time} is not among the fields"))),
                 Some(field) if field.field_type != FieldType::Timestamp => {
-                    faults.push(Fault::invalid("/time", format!("time column {time} must be of type timestamp")));
+                    faults.push(Fault::invalid(
+                        "/time",
+                        format!("time column {time} must be of type timestamp"),
+                    ));
                 }
                 Some(_) => {}
             }
@@ -176,7 +182,8 @@ impl std::str::FromStr for Span {
         let wrong = || format!("{text:?} is not a length of time such as 500ms, 5s, 10m, 1h or 7d");
         let millis = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
         let number: u64 = number.parse().map_err(|_| wrong())?;
-        let total = number.checked_mul(millis).filter(|total| *total <= 36_500 * 86_400_000).ok_or_else(wrong)?;
+        let total =
+            number.checked_mul(millis).filter(|total| *total <= 36_500 * 86_400_000).ok_or_else(wrong)?;
         Ok(Self(Duration::from_millis(total)))
     }
 }

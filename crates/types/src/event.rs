@@ -56,13 +56,15 @@ pub enum Origin {
     /// Plain JSON on a typed path, or made by Orderwire.
     #[default]
     Plain,
-    /// Message-attributes JSON. `rest` holds, as (name, value) in their order,
-    /// the members that have no field of their own: `Metadata`, further
-    /// `MessageAttributes` and so on; `data` holds the business members.
+    /// Flat JSON from a broker queue; `data` holds the whole object.
+    Flat,
+    /// Message-attributes JSON. Here are the members that have no field of
+    /// their own; `data` holds the business members.
     MessageAttributes {
         /// The `Metadata` object as given.
         metadata: Option<RawJson>,
-        /// Attributes beside the four known ones, as given.
+        /// Attributes beside the four known ones, as given, in their order; of
+        /// the known ones those whose spelling is not the usual one.
         attributes: Vec<(String, RawJson)>,
     },
     /// A CloudEvent.
@@ -70,7 +72,8 @@ pub enum Origin {
         /// The producer's `id`.
         id: String,
         /// Context attributes without a field of their own, as given:
-        /// `subject`, `datacontenttype`, `dataschema`, `tracestate`, extensions.
+        /// `subject`, `datacontenttype`, `dataschema`, `tracestate`, extensions;
+        /// of those with a field the ones whose spelling is not the usual one.
         attributes: Vec<(String, RawJson)>,
     },
 }
@@ -92,6 +95,16 @@ impl Event {
     /// The key that orders deliveries: the producer's, else the client.
     pub fn order_key(&self) -> &str {
         self.key.as_deref().unwrap_or(self.client.as_str())
+    }
+
+    /// The product that the event is about: the non-empty string `product` of
+    /// its JSON data. Only such an event can be a request for infrastructure.
+    pub fn product(&self) -> Option<String> {
+        let Data::Json(json) = &self.data else { return None };
+        if !json.get().starts_with('{') {
+            return None;
+        }
+        crate::envelope::member_text(json.get(), "product").filter(|product| !product.is_empty())
     }
 
     /// The storage form.

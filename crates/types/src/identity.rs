@@ -1,6 +1,127 @@
 //! Identity: which inputs are the same event. Pure derivations, no memory.
+//!
+//! Every derived id is a UUID of version 5 whose name begins with a word for
+//! the rule and holds each part behind its length, so that neither two rules
+//! nor two ways of cutting the same text into parts ever give one id.
+//!
+//! Where several rules apply to one event, the first of these names it:
+//!
+//! 1. the request's `Idempotency-Key` ([`request_id`]): the caller says so for
+//!    this very request;
+//! 2. the producer's CloudEvents `id` ([`produced_id`]);
+//! 3. the AMQP message id ([`message_id`]);
+//! 4. for message-attributes with a trace id of their own, the content
+//!    ([`content_id`]).
 
+use sha2::{Digest, Sha256};
 use uuid::{Uuid, uuid};
+
+use crate::ids::{EventId, TraceId};
+use crate::names::Client;
 
 /// The namespace of trace ids mapped from producers' spellings.
 pub const TRACE_NAMESPACE: Uuid = uuid!("6f72d1c6-8c0f-5f3d-9a55-74726163652e");
+
+/// The namespace of everything else that is derived here. Part of the storage
+/// format: another value would make every remembered event look new.
+pub const NAMESPACE: Uuid = uuid!("6f72d1c6-8c0f-5f3d-9a55-6576656e742e");
+
+/// The name of a request: of the principal, the route (method and path as
+/// matched, for example `POST /v1/events`) and its `Idempotency-Key`.
+pub fn request_id(principal: &str, route: &str, key: &str) -> Uuid {
+    derive("request", &[principal.as_bytes(), route.as_bytes(), key.as_bytes()])
+}
+
+/// The identity of an event that its producer named: of (client, source, `id`).
+pub fn produced_id(client: &Client, source: &str, id: &str) -> EventId {
+    EventId(derive("id", &[client.as_str().as_bytes(), source.as_bytes(), id.as_bytes()]))
+}
+
+/// The identity of an event that came with an AMQP message id. Client and
+/// source belong to it, because many publishers merely count their messages.
+pub fn message_id(client: &Client, source: &str, id: &str) -> EventId {
+    EventId(derive("message", &[client.as_str().as_bytes(), source.as_bytes(), id.as_bytes()]))
+}
+
+/// The identity of an event by its content: of (client, source, SHA-256 of the
+/// body without `retrace_intent`).
+pub fn content_id(client: &Client, source: &str, sha256: &[u8; 32]) -> EventId {
+    EventId(derive("content", &[client.as_str().as_bytes(), source.as_bytes(), sha256]))
+}
+
+/// The id of a row: of its request's event id and its index, 0 for the first.
+pub fn row_id(event: EventId, index: u64) -> Uuid {
+    derive("row", &[event.0.as_bytes(), &index.to_be_bytes()])
+}
+
+/// The trace of an event that came without one: the same for the same event,
+/// so that the answer to a repeated event needs no memory.
+pub fn derived_trace(event: EventId) -> TraceId {
+    TraceId::from_uuid(derive("trace", &[event.0.as_bytes()]))
+}
+
+/// The W3C parent id of an event: 16 lower-case hex digits, never all zero.
+pub fn span_id(event: EventId) -> String {
+    let (_, low) = derive("span", &[event.0.as_bytes()]).as_u64_pair();
+    // The variant bits of a UUID lie in this half, so it cannot be zero.
+    format!("{low:016x}")
+}
+
+/// A version 5 UUID of a rule's word and parts that cannot run together.
+fn derive(rule: &str, parts: &[&[u8]]) -> Uuid {
+    let mut name =
+        Vec::with_capacity(rule.len() + 1 + parts.iter().map(|part| part.len() + 8).sum::<usize>());
+    name.extend_from_slice(rule.as_bytes());
+    name.push(0);
+    for part in parts {
+        name.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        name.extend_from_slice(part);
+    }
+    Uuid::new_v5(&NAMESPACE, &name)
+}
+
+/// SHA-256 over named values, each behind its length.
+#[derive(Default)]
+pub(crate) struct ContentHash(Sha256);
+
+impl ContentHash {
+    pub(crate) fn update(&mut self, part: &[u8]) {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part);
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_together() {
+        let client: Client = "a".parse().unwrap();
+        assert_ne!(request_id("a", "bc", "d"), request_id("ab", "c", "d"));
+        assert_ne!(produced_id(&client, "/s", "1").0, message_id(&client, "/s", "1").0);
+        assert_ne!(produced_id(&client, "/s1", "").0, produced_id(&client, "/s", "1").0);
+    }
+
+    /// Stored ids depend on these derivations: a change of any is a change of
+    /// the storage format.
+    #[test]
+    fn derivations_never_change() {
+        let client: Client = "acme".parse().unwrap();
+        let event = produced_id(&client, "/s", "1");
+        let ids = [
+            request_id("key:1", "POST /v1/events", "k").to_string(),
+            event.to_string(),
+            message_id(&client, "/s", "1").to_string(),
+            content_id(&client, "/s", &[7; 32]).to_string(),
+            row_id(event, 0).to_string(),
+            derived_trace(event).to_string(),
+            span_id(event),
+        ];
+        insta::assert_snapshot!(ids.join("\n"));
+    }
+}

@@ -56,9 +56,10 @@ impl TraceId {
     /// the 32 hex digits of W3C), anything else mapped by version 5.
     pub fn from_given(text: &str) -> Self {
         match Uuid::parse_str(text) {
-            Ok(id) if id.hyphenated().to_string() == text => Self::from_uuid(id),
-            Ok(id) => Self { id, given: Some(text.to_owned()) },
-            Err(_) => Self {
+            Ok(id) if id.hyphenated().to_string() == text && !id.is_nil() => Self::from_uuid(id),
+            Ok(id) if !id.is_nil() => Self { id, given: Some(text.to_owned()) },
+            // W3C knows no trace of zeros, so the nil UUID is mapped as well.
+            Ok(_) | Err(_) => Self {
                 id: Uuid::new_v5(&crate::identity::TRACE_NAMESPACE, text.as_bytes()),
                 given: Some(text.to_owned()),
             },

@@ -84,7 +84,9 @@ mod tests {
 
     #[test]
     fn raw_json_keeps_every_digit() {
-        for text in ["9007199254740993", "5.122996", "1588114545387", "1.10", "\"-23.831520\"", "null", "1e400"] {
+        for text in
+            ["9007199254740993", "5.122996", "1588114545387", "1.10", "\"-23.831520\"", "null", "1e400"]
+        {
             assert_eq!(RawJson::parse(text.to_owned()).unwrap().get(), text);
         }
     }

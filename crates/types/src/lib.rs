@@ -15,6 +15,7 @@ pub mod names;
 pub mod pattern;
 pub mod problem;
 pub mod queue;
+pub mod row;
 pub mod scope;
 pub mod step;
 

@@ -55,12 +55,7 @@ pub struct Scope {
 impl Scope {
     /// The scope of Orderwire's own work under the name of a role.
     pub fn internal(role: &str) -> Self {
-        Self {
-            principal: role.into(),
-            clients: Clients::All,
-            rights: [Right::Admin].into(),
-            objects: None,
-        }
+        Self { principal: role.into(), clients: Clients::All, rights: [Right::Admin].into(), objects: None }
     }
 
     /// Whether the caller has this right. `admin` has all.
@@ -95,9 +90,6 @@ impl Scope {
 
     /// The same scope narrowed to one client, or `None` when it is outside.
     pub fn narrowed_to(&self, client: &Client) -> Option<Self> {
-        self.covers(client).then(|| Self {
-            clients: Clients::Only([client.clone()].into()),
-            ..self.clone()
-        })
+        self.covers(client).then(|| Self { clients: Clients::Only([client.clone()].into()), ..self.clone() })
     }
 }

@@ -1,0 +1,135 @@
+//! CSV records as JSON rows.
+//!
+//! A CSV value has no type, so that it is read as its column's: an empty one
+//! is null, a number stays as it is written, a boolean may also be `t`, `f`,
+//! `1` or `0`, and a time may lack its offset and then is in UTC.
+
+use super::reader::{Column, Reader};
+use crate::dataset::{FieldType, Unknown};
+use crate::envelope::{parse_csv_time, parse_rfc3339, write_text};
+use crate::problem::Fault;
+
+/// Which field each column of a CSV document holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvHeader(Vec<Option<usize>>);
+
+impl Reader {
+    /// Maps the header record of a CSV document to the fields of the dataset.
+    ///
+    /// # Errors
+    /// `Invalid` when a column is unknown and the dataset rejects that, is
+    /// there twice, or a required field has no column.
+    pub fn csv_header<'h>(&self, names: impl IntoIterator<Item = &'h str>) -> Result<CsvHeader, Fault> {
+        let mut columns: Vec<Option<usize>> = Vec::new();
+        for name in names {
+            let name = if columns.is_empty() { name.trim_start_matches('\u{feff}') } else { name };
+            let name = name.trim();
+            let column = self.index.get(name).copied();
+            match column {
+                None if self.unknown == Unknown::Reject => return Err(Self::unknown_field(name)),
+                Some(i) if columns.contains(&Some(i)) => {
+                    return Err(Fault::invalid(self.columns[i].pointer(), "the column is there twice"));
+                }
+                _ => columns.push(column),
+            }
+        }
+        let absent = |(i, column): &(usize, &Column)| column.required && !columns.contains(&Some(*i));
+        match self.columns.iter().enumerate().find(absent) {
+            Some((_, column)) => Err(column.missing()),
+            None => Ok(CsvHeader(columns)),
+        }
+    }
+
+    /// The JSON of a row from the values of one record.
+    ///
+    /// # Errors
+    /// As [`Reader::read`]; also when the record has more or fewer values than
+    /// the header.
+    pub fn read_csv<'r>(
+        &self,
+        header: &CsvHeader,
+        record: impl IntoIterator<Item = &'r str>,
+    ) -> Result<String, Fault> {
+        let mut out = String::with_capacity(32 * header.0.len());
+        out.push('{');
+        let mut count = 0;
+        for value in record {
+            let position = header.0.get(count).copied();
+            count += 1;
+            let Some(Some(i)) = position else { continue };
+            let column = &self.columns[i];
+            if value.is_empty() && column.required {
+                return Err(column.missing());
+            }
+            if out.len() > 1 {
+                out.push(',');
+            }
+            write_text(&mut out, &column.name);
+            out.push(':');
+            self.write_csv_value(column, value, &mut out)?;
+        }
+        out.push('}');
+        if count != header.0.len() {
+            let detail = format!("the record has {count} values, the header {} columns", header.0.len());
+            return Err(Fault::invalid("", detail));
+        }
+        if out.len() > self.row_bytes {
+            return Err(Fault::too_large("", format!("the row has more than {} bytes", self.row_bytes)));
+        }
+        Ok(out)
+    }
+
+    fn write_csv_value(&self, column: &Column, value: &str, out: &mut String) -> Result<(), Fault> {
+        let wrong = |detail: &str| Err(Fault::invalid(column.pointer(), detail));
+        if value.is_empty() {
+            out.push_str("null");
+            return Ok(());
+        }
+        match column.field_type {
+            FieldType::Text => {
+                self.check_text(column, value)?;
+                write_text(out, value);
+            }
+            FieldType::Integer => {
+                if !is_number(value) || value.parse::<i64>().is_err() {
+                    return wrong("must be an integer of 64 bits");
+                }
+                out.push_str(value);
+            }
+            FieldType::Float => {
+                if !is_number(value) || !value.parse::<f64>().is_ok_and(f64::is_finite) {
+                    return wrong("must be a finite number");
+                }
+                out.push_str(value);
+            }
+            FieldType::Boolean => match value.to_ascii_lowercase().as_str() {
+                "true" | "t" | "1" => out.push_str("true"),
+                "false" | "f" | "0" => out.push_str("false"),
+                _ => return wrong("must be true, false, t, f, 1 or 0"),
+            },
+            FieldType::Timestamp => match (parse_rfc3339(value), parse_csv_time(value)) {
+                (Some(_), _) => write_text(out, value),
+                (None, Some(moment)) => write_text(out, &moment.to_string()),
+                (None, None) => {
+                    return wrong("must be a time such as 2024-05-01T12:00:00Z or 2024-05-01 12:00:00");
+                }
+            },
+            FieldType::Json => {
+                self.check_json(column, value)?;
+                match serde_json::from_str::<&serde_json::value::RawValue>(value) {
+                    Ok(json) => out.push_str(json.get()),
+                    Err(_) => return wrong("must be JSON"),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text is a number as JSON spells it.
+fn is_number(text: &str) -> bool {
+    let number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    number
+        && text.ends_with(|c: char| c.is_ascii_digit())
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}

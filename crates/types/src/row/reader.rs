@@ -1,0 +1,265 @@
+//! JSON rows. This is the hot path of ingest.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use super::Value;
+use crate::dataset::{DatasetDef, FieldType, Unknown};
+use crate::envelope::{Name, escape_pointer, parse_rfc3339, unquote};
+use crate::json::nests_at_most;
+use crate::limits::Limits;
+use crate::problem::Fault;
+
+/// Reads rows of one dataset.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pub(super) columns: Vec<Column>,
+    pub(super) index: HashMap<Box<str>, usize>,
+    pub(super) unknown: Unknown,
+    pub(super) row_bytes: usize,
+    pub(super) field_bytes: usize,
+    pub(super) json_depth: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub(super) name: Box<str>,
+    pub(super) field_type: FieldType,
+    pub(super) required: bool,
+}
+
+impl Reader {
+    /// A reader for this definition, which has no faults.
+    pub fn new(def: &DatasetDef, limits: &Limits) -> Self {
+        let column = |field: &crate::dataset::Field| Column {
+            name: field.name.as_str().into(),
+            field_type: field.field_type,
+            required: field.required,
+        };
+        let columns: Vec<Column> = def.fields.iter().map(column).collect();
+        Self {
+            index: columns.iter().enumerate().map(|(i, column)| (column.name.clone(), i)).collect(),
+            columns,
+            unknown: def.unknown,
+            row_bytes: limits.event_bytes,
+            field_bytes: limits.field_bytes,
+            json_depth: limits.json_depth,
+        }
+    }
+
+    /// Reads one row, an object, into `out`: one value per field, in the order
+    /// of the definition. `out` is emptied first; after a fault its content is
+    /// of no use.
+    ///
+    /// # Errors
+    /// `Malformed` when it is not JSON, `TooLarge` over a limit of size,
+    /// `Invalid` with the pointer of the field otherwise.
+    pub fn read<'a>(&self, json: &'a str, out: &mut Vec<Value<'a>>) -> Result<(), Fault> {
+        out.clear();
+        if json.len() > self.row_bytes {
+            return Err(Fault::too_large(
+                "",
+                format!("the row has {} bytes, at most {} are taken", json.len(), self.row_bytes),
+            ));
+        }
+        out.resize(self.columns.len(), Value::Null);
+        let mut fault = None;
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let row = Row { reader: self, out, fault: &mut fault };
+        let read = row.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        read.map_err(|err| match err.classify() {
+            Category::Data => Fault::invalid("", "a row must be a JSON object"),
+            _ => Fault::malformed(format!("not JSON: {err}")),
+        })?;
+        for (column, value) in self.columns.iter().zip(out.iter()) {
+            if column.required && *value == Value::Null {
+                return Err(column.missing());
+            }
+        }
+        Ok(())
+    }
+
+    /// The position of a field, tried first at `expected`: rows tend to come
+    /// in the order of the definition.
+    fn position(&self, name: &str, expected: usize) -> Option<usize> {
+        match self.columns.get(expected) {
+            Some(column) if *column.name == *name => Some(expected),
+            _ => self.index.get(name).copied(),
+        }
+    }
+
+    /// The value of a field from its JSON.
+    fn value<'a>(&self, column: &Column, raw: &'a str) -> Result<Value<'a>, Fault> {
+        let wrong = |detail: &str| Err(Fault::invalid(column.pointer(), detail));
+        if raw == "null" {
+            return Ok(Value::Null);
+        }
+        let first = raw.as_bytes().first().copied().unwrap_or_default();
+        let number = first == b'-' || first.is_ascii_digit();
+        match column.field_type {
+            FieldType::Text => {
+                let Some(text) = unquote(raw) else {
+                    return wrong(if first == b'"' { "must be valid Unicode" } else { "must be a string" });
+                };
+                self.check_text(column, &text)?;
+                Ok(Value::Text(text))
+            }
+            FieldType::Integer if number => match raw.parse() {
+                Ok(integer) => Ok(Value::Integer(integer)),
+                Err(_) if raw.contains(['.', 'e', 'E']) => {
+                    wrong("must be an integer without fraction and exponent")
+                }
+                Err(_) => wrong("must be an integer of 64 bits"),
+            },
+            FieldType::Integer => wrong("must be an integer"),
+            FieldType::Float if number => match raw.parse::<f64>() {
+                Ok(float) if float.is_finite() => Ok(Value::Float(float)),
+                _ => wrong("must be within the range of a 64-bit float"),
+            },
+            FieldType::Float => wrong("must be a number"),
+            FieldType::Boolean => match raw {
+                "true" => Ok(Value::Boolean(true)),
+                "false" => Ok(Value::Boolean(false)),
+                _ => wrong("must be true or false"),
+            },
+            FieldType::Timestamp => match unquote(raw).as_deref().and_then(parse_rfc3339) {
+                Some(moment) => Ok(Value::Timestamp(to_micros(moment))),
+                None => wrong("must be a time of RFC 3339 with an offset or Z, such as 2024-05-01T12:00:00Z"),
+            },
+            FieldType::Json => {
+                self.check_json(column, raw)?;
+                Ok(Value::Json(raw))
+            }
+        }
+    }
+
+    pub(super) fn check_text(&self, column: &Column, text: &str) -> Result<(), Fault> {
+        self.check_size(column, text)?;
+        if text.as_bytes().contains(&0) {
+            return Err(Fault::invalid(column.pointer(), "must not hold NUL"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_json(&self, column: &Column, raw: &str) -> Result<(), Fault> {
+        self.check_size(column, raw)?;
+        // The row itself is the first level.
+        if raw.starts_with(['{', '[']) && !nests_at_most(raw.as_bytes(), self.json_depth.saturating_sub(1)) {
+            let detail = format!("nested deeper than {} levels", self.json_depth);
+            return Err(Fault::invalid(column.pointer(), detail));
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, column: &Column, text: &str) -> Result<(), Fault> {
+        if text.len() > self.field_bytes {
+            let detail =
+                format!("the value has {} bytes, at most {} are taken", text.len(), self.field_bytes);
+            return Err(Fault::too_large(column.pointer(), detail));
+        }
+        Ok(())
+    }
+
+    pub(super) fn unknown_field(name: &str) -> Fault {
+        let shown: String = name.chars().take(64).collect();
+        Fault::invalid(format!("/{}", escape_pointer(name)), format!("the dataset has no field {shown:?}"))
+    }
+}
+
+impl Column {
+    pub(super) fn pointer(&self) -> String {
+        // Column names hold nothing that a pointer escapes.
+        format!("/{}", self.name)
+    }
+
+    pub(super) fn missing(&self) -> Fault {
+        Fault::invalid(self.pointer(), "the field is required")
+    }
+}
+
+/// A moment cut to the microsecond, as every engine can keep it.
+fn to_micros(moment: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(moment.as_microsecond()).expect("a cut moment is within the range")
+}
+
+/// Which fields were there, so that a second one is noticed even if it is null.
+#[derive(Default)]
+struct Seen([u64; 8], Vec<usize>);
+
+impl Seen {
+    /// Notes a field; false when it was noted before.
+    fn insert(&mut self, i: usize) -> bool {
+        let Some(word) = self.0.get_mut(i / 64) else {
+            // Definitions end at 500 fields; a larger one is merely slower.
+            let new = !self.1.contains(&i);
+            self.1.push(i);
+            return new;
+        };
+        let bit = 1u64 << (i % 64);
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+}
+
+struct Row<'r, 'a> {
+    reader: &'r Reader,
+    out: &'r mut [Value<'a>],
+    /// The fault, because an error of the parser is only text.
+    fault: &'r mut Option<Fault>,
+}
+
+impl<'de> DeserializeSeed<'de> for Row<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Row<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = Seen::default();
+        let mut expected = 0;
+        while let Some(Name(name)) = map.next_key()? {
+            let Some(i) = self.reader.position(&name, expected) else {
+                if self.reader.unknown == Unknown::Ignore {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                *self.fault = Some(Reader::unknown_field(&name));
+                return Err(A::Error::custom("unknown field"));
+            };
+            expected = i + 1;
+            let column = &self.reader.columns[i];
+            let raw: &RawValue = map.next_value()?;
+            let value = if seen.insert(i) {
+                self.reader.value(column, raw.get())
+            } else {
+                Err(Fault::invalid(column.pointer(), "the field is there twice"))
+            };
+            match value {
+                Ok(value) => self.out[i] = value,
+                Err(fault) => {
+                    *self.fault = Some(fault);
+                    return Err(A::Error::custom("faulty field"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
