@@ -1,1 +1,31 @@
 //! The one configuration: layered load, schema, validation.
+//!
+//! [`Config::load`] takes the default of every key, lays the YAML file over it,
+//! the environment (`ORDERWIRE__STORE__URL`) over that, and explicit overrides
+//! (flags) last. Unknown keys are refused everywhere, and every fault is
+//! reported together, each with its place.
+//!
+//! How it is done: each source becomes a tree of nodes that know their place
+//! (`tree`), the trees are merged, serde reads the typed structure from the
+//! merged tree (`read`), and the checks that need more than one key come last
+//! (`check`).
+//!
+//! Invariants: plain values only, no vendor types, no network. Hostile files
+//! are bounded: 1 MiB, 32 levels, 50,000 values with aliases counted as often
+//! as they are used.
+
+mod check;
+mod fault;
+mod load;
+mod model;
+mod read;
+mod schema;
+mod tree;
+
+pub use fault::{Fault, Faults, Position};
+pub use load::{Overrides, Sources, environment};
+pub use model::{
+    BackoffSettings, Broker, ByteSize, Cache, Clients, Config, Freshness, LimitsSettings, QueueSettings,
+    Read, Retention, Shape, Store, Telemetry, View,
+};
+pub use schema::{default_yaml, schema};

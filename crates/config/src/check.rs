@@ -1,0 +1,214 @@
+//! The checks that need more than one key: what is well formed and still
+//! cannot work.
+
+mod views;
+
+use orderwire_types::dataset::Span;
+use orderwire_types::queue::{Kind, alias};
+
+use crate::fault::{Fault, Position};
+use crate::model::{AUDIT, ByteSize, Config, MEMORY, SQLITE, base};
+use crate::read::name;
+use crate::tree::{Id, Tree};
+
+/// Queues whose worker expects them as they are.
+const WORKED: [&str; 4] = ["infra", "clients", "data", "notify"];
+
+/// Pushes every fault of a configuration that could be read. `lost` are the
+/// paths that could not: nothing is said about their absence.
+pub(crate) fn check(config: &Config, tree: &Tree, root: Id, lost: &[Vec<String>], faults: &mut Vec<Fault>) {
+    let mut report = Report { tree, root, lost, faults };
+    urls(config, &mut report);
+    queues(config, &mut report);
+    datasets(config, &mut report);
+    views::check(config, &mut report);
+    limits(config, &mut report);
+    retention(config, &mut report);
+    log(config, &mut report);
+}
+
+/// Where faults go, and what is known about the source.
+pub(crate) struct Report<'a> {
+    tree: &'a Tree,
+    root: Id,
+    lost: &'a [Vec<String>],
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Report<'_> {
+    pub(crate) fn fault(&mut self, path: &[&str], detail: impl Into<String>) {
+        let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
+        let position: Option<Position> = self.tree.locate(self.root, &path);
+        let steps: Vec<String> = path.iter().map(|step| bracketed(step)).collect();
+        self.faults.push(Fault { position, key: name(&steps), detail: detail.into() });
+    }
+
+    /// Whether something at or below this path could not be read.
+    pub(crate) fn lost(&self, path: &[&str]) -> bool {
+        self.lost.iter().any(|lost| lost.len() >= path.len() && lost.iter().zip(path).all(|(a, b)| a == b))
+    }
+}
+
+/// A step into a list as names show it. Keys never are numbers: every kind of
+/// name begins with a letter, but for queues, whose keys stay as they are.
+fn bracketed(step: &str) -> String {
+    if step.bytes().all(|b| b.is_ascii_digit()) { format!("[{step}]") } else { step.to_owned() }
+}
+
+fn urls(config: &Config, report: &mut Report<'_>) {
+    let store = &config.store.url;
+    if let Some(path) = store.strip_prefix(SQLITE) {
+        if path.contains(['?', '#', '\0']) {
+            report.fault(
+                &["store", "url"],
+                "parameters are not supported; name a folder: sqlite:///var/lib/orderwire",
+            );
+        }
+    } else {
+        let detail = unavailable(store, "use sqlite:// (embedded, in the data folder)");
+        report.fault(&["store", "url"], detail);
+    }
+    if config.cache.url != MEMORY {
+        report.fault(&["cache", "url"], unavailable(&config.cache.url, "use memory:// (in this process)"));
+    }
+    let bytes = config.cache.bytes;
+    if bytes < ByteSize(1 << 20) || bytes > ByteSize(1 << 40) {
+        report.fault(&["cache", "bytes"], format!("{bytes} is out of range: 1MiB to 1TiB"));
+    }
+    if config.broker.url != "none" {
+        let detail = unavailable(&config.broker.url, "remove it (the embedded queue is used)");
+        report.fault(&["broker", "url"], detail);
+    }
+    if config.data.as_os_str().is_empty() {
+        report.fault(&["data"], "the data folder has no name; write for example ./orderwire-data");
+    }
+}
+
+/// Shows the scheme alone: an URL may hold a password.
+fn unavailable(url: &str, instead: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '+') => {
+            format!("{scheme}:// is not available in this version; {instead}")
+        }
+        _ => format!("this is not an URL that is known; {instead}"),
+    }
+}
+
+fn queues(config: &Config, report: &mut Report<'_>) {
+    for (name, def) in config.queue_definitions() {
+        let Some(settings) = config.queues.get(&name) else { continue };
+        let name = name.as_str();
+        let base = base(name);
+        let meant = alias(name);
+        if meant != name {
+            report.fault(
+                &["queues", name],
+                format!("{name} is another name of the queue {meant}; configure that one"),
+            );
+        } else if base.is_none() && def.types.is_empty() && !report.lost(&["queues", name, "types"]) {
+            let detail =
+                "types is missing: say which event types it takes, for example types: [\"mycompany.#\"]";
+            report.fault(&["queues", name], detail);
+        }
+        if let Some(base) = base
+            && base.kind != def.kind
+            && (WORKED.contains(&name) || name == AUDIT)
+        {
+            let detail = "the kind of this queue cannot change; remove it, or add a queue of another name";
+            report.fault(&["queues", name, "kind"], detail);
+        }
+        if def.kind == Kind::Stream && settings.key.is_some() {
+            report.fault(
+                &["queues", name, "key"],
+                "a stream is in arrival order; remove key, or use kind: task",
+            );
+        }
+        if !(1..=1_000).contains(&def.attempts) {
+            report
+                .fault(&["queues", name, "attempts"], format!("{} is out of range: 1 to 1000", def.attempts));
+        }
+        let (first, last) = (def.backoff.first, def.backoff.last);
+        if first > last {
+            report
+                .fault(&["queues", name, "backoff"], format!("first ({first}) is longer than last ({last})"));
+        }
+        span(report, &["queues", name, "backoff", "last"], last, "1ms", "1d");
+    }
+}
+
+fn datasets(config: &Config, report: &mut Report<'_>) {
+    for (name, def) in &config.datasets {
+        let path = ["datasets", name.as_str()];
+        if report.lost(&path) {
+            continue;
+        }
+        for fault in def.faults() {
+            let steps = path.into_iter().chain(fault.pointer.split('/').filter(|step| !step.is_empty()));
+            report.fault(&steps.collect::<Vec<_>>(), fault.detail);
+        }
+        if let Some(retention) = def.retention {
+            span(report, &[path[0], path[1], "retention"], retention, "1m", "36500d");
+        }
+    }
+}
+
+fn limits(config: &Config, report: &mut Report<'_>) {
+    let limits = &config.limits;
+    for (name, value, least, most) in limits.bounds() {
+        if value < least || value > most {
+            let detail = if name.ends_with("_bytes") {
+                format!("{} is out of range: {} to {}", ByteSize(value), ByteSize(least), ByteSize(most))
+            } else {
+                format!("{value} is out of range: {least} to {most}")
+            };
+            report.fault(&["limits", name], detail);
+        }
+    }
+    let chain = [
+        ("event_bytes", limits.event_bytes, "body_bytes", limits.body_bytes),
+        ("field_bytes", limits.field_bytes, "event_bytes", limits.event_bytes),
+    ];
+    for (small, value, large, most) in chain {
+        if value > most {
+            report.fault(
+                &["limits", small],
+                format!("{value} is more than {large} ({most}); raise that or lower this"),
+            );
+        }
+    }
+}
+
+fn retention(config: &Config, report: &mut Report<'_>) {
+    let retention = &config.retention;
+    span(report, &["retention", "traces"], retention.traces, "1h", "3650d");
+    span(report, &["retention", "dead_letters"], retention.dead_letters, "1h", "3650d");
+    span(report, &["retention", "idempotency"], retention.idempotency, "1h", "30d");
+}
+
+fn log(config: &Config, report: &mut Report<'_>) {
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let target = |text: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-'))
+    };
+    for part in config.telemetry.log.split(',').map(str::trim) {
+        let valid = match part.split_once('=') {
+            Some((name, level)) => target(name) && levels.contains(&level),
+            None => levels.contains(&part),
+        };
+        if !valid {
+            let detail = format!(
+                "{part:?} is not a level ({}) nor a part with one such as orderwire_queue=debug",
+                levels.join(", ")
+            );
+            report.fault(&["telemetry", "log"], detail);
+        }
+    }
+}
+
+/// A length of time must lie within bounds, which are written as people do.
+pub(crate) fn span(report: &mut Report<'_>, path: &[&str], value: Span, least: &str, most: &str) {
+    let bound = |text: &str| text.parse::<Span>().expect("a length of time");
+    if value < bound(least) || value > bound(most) {
+        report.fault(path, format!("{value} is out of range: {least} to {most}"));
+    }
+}

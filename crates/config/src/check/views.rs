@@ -1,0 +1,213 @@
+//! Views: their paths, and the columns that they speak of.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use orderwire_types::dataset::{DatasetDef, HIDDEN_COLUMNS, Span};
+
+use super::{Report, span};
+use crate::model::{Clients, Config, Freshness, Read, Shape, View};
+
+/// The first parts of paths that belong to the server itself.
+const RESERVED: [&str; 9] =
+    ["v1", "rest", "healthz", "readyz", "metrics", "openapi.json", "asyncapi.json", "docs", "console"];
+
+pub(super) fn check(config: &Config, report: &mut Report<'_>) {
+    let mut paths: HashMap<&str, &str> = HashMap::new();
+    for (name, view) in &config.views {
+        let at = |key: &'static str| ["views", name.as_str(), key];
+        if !valid_name(name) {
+            let detail = format!("view {name:?} is not valid: 1 to 64 of a-z 0-9 - _ and a letter first");
+            report.fault(&["views", name], detail);
+        }
+        if let Some(detail) = path_fault(&view.path) {
+            report.fault(&at("path"), detail);
+        } else if let Some(other) = paths.insert(&view.path, name) {
+            report.fault(&at("path"), format!("the view {other} has this path already; choose another"));
+        }
+        columns(config, name, view, report);
+        shape(name, view, report);
+        bounds(config, name, view, report);
+        if view.read == Read::Key && view.clients.is_some() {
+            let detail =
+                "with read: key the key decides whose rows are shown; remove clients, or use read: public";
+            report.fault(&at("clients"), detail);
+        }
+        let nobody = matches!(&view.clients, Some(Clients::Named(clients)) if clients.is_empty());
+        if nobody && !report.lost(&at("clients")) {
+            report.fault(&at("clients"), "names nobody; name at least one client, or write all");
+        }
+    }
+}
+
+fn valid_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(allowed)
+}
+
+/// Why a path cannot be a view's.
+fn path_fault(path: &str) -> Option<String> {
+    let Some(parts) = path.strip_prefix('/') else {
+        return Some(format!("{path:?} must begin with /"));
+    };
+    let first = parts.split('/').next().unwrap_or_default();
+    // Not by letters alone: a proxy in front may fold case.
+    if RESERVED.contains(&first.to_ascii_lowercase().as_str()) {
+        return Some(format!("/{first} is reserved; choose another, for example /api/v1/{}", last(parts)));
+    }
+    if path.len() > 255 {
+        return Some("longer than 255 characters".to_owned());
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | '-');
+    for part in parts.split('/') {
+        if part.is_empty() {
+            return Some(format!("{path:?} has an empty part; write it without // and without / at its end"));
+        }
+        if matches!(part, "." | "..") || !part.chars().all(allowed) {
+            return Some(format!("{part:?} in {path:?} is not valid: use A-Z a-z 0-9 . _ ~ -"));
+        }
+    }
+    None
+}
+
+fn last(parts: &str) -> &str {
+    parts.rsplit('/').find(|part| !part.is_empty()).unwrap_or("view")
+}
+
+/// The dataset and every column that the view speaks of must exist.
+fn columns(config: &Config, name: &str, view: &View, report: &mut Report<'_>) {
+    let dataset = view.dataset.as_str();
+    let Some(def) = config.datasets.get(&view.dataset) else {
+        if !report.lost(&["datasets", dataset]) && !report.lost(&["datasets"]) {
+            let detail = format!("there is no dataset {dataset}; define it under datasets");
+            report.fault(&["views", name, "dataset"], detail);
+        }
+        return;
+    };
+    let lost = report.lost(&["datasets", dataset]);
+    let unknown = |column: &str| (!lost && !exists(def, column)).then(|| missing(def, dataset, column));
+    let mut found: Vec<(Vec<String>, String)> = Vec::new();
+    let mut push = |path: &[&str], detail: String| {
+        found.push((path.iter().map(|step| (*step).to_owned()).collect(), detail));
+    };
+    if let Some(columns) = &view.columns {
+        if columns.is_empty() {
+            push(&["columns"], "shows no column; name some, or remove it to show all".to_owned());
+        }
+        for (i, column) in columns.iter().enumerate() {
+            if let Some(detail) = unknown(column) {
+                push(&["columns", &i.to_string()], detail);
+            } else if columns[..i].contains(column) {
+                push(&["columns", &i.to_string()], format!("column {column} is named twice"));
+            }
+        }
+    }
+    if let Some(column) = &view.group_by
+        && let Some(detail) = unknown(column)
+    {
+        push(&["group_by"], detail);
+    }
+    for term in view.order.iter().flat_map(|order| order.split(',')) {
+        match order_column(term) {
+            None => push(&["order"], format!("{term:?} is not a column with asc or desc, such as time.desc")),
+            Some(column) => {
+                if let Some(detail) = unknown(column) {
+                    push(&["order"], detail);
+                }
+            }
+        }
+    }
+    for term in view.filter.iter().flat_map(|filter| filter.split('&')) {
+        match filter_column(term) {
+            Err(detail) => push(&["filter"], detail),
+            Ok(Some(column)) => {
+                if let Some(detail) = unknown(column) {
+                    push(&["filter"], detail);
+                }
+            }
+            Ok(None) => {}
+        }
+    }
+    for (path, detail) in found {
+        let path: Vec<&str> = ["views", name].into_iter().chain(path.iter().map(String::as_str)).collect();
+        report.fault(&path, detail);
+    }
+}
+
+fn exists(def: &DatasetDef, column: &str) -> bool {
+    def.field(column).is_some() || HIDDEN_COLUMNS.contains(&column)
+}
+
+fn missing(def: &DatasetDef, dataset: &str, column: &str) -> String {
+    let names: Vec<&str> = def.fields.iter().take(20).map(|field| field.name.as_str()).collect();
+    let more = if def.fields.len() > names.len() { ", …" } else { "" };
+    format!("column {column:?} is not in dataset {dataset}; it has {}{more}", names.join(", "))
+}
+
+/// The column of one part of an order. Names may hold dots, so the direction is
+/// taken from the end.
+fn order_column(term: &str) -> Option<&str> {
+    let term = strip_any(term, &[".nullsfirst", ".nullslast"]);
+    let column = strip_any(term, &[".asc", ".desc"]);
+    (!column.is_empty()).then(|| json_base(column))
+}
+
+fn strip_any<'t>(text: &'t str, suffixes: &[&str]) -> &'t str {
+    suffixes.iter().find_map(|suffix| text.strip_suffix(suffix)).unwrap_or(text)
+}
+
+/// The column of one condition; none for a group of conditions, which the
+/// query itself checks.
+fn filter_column(term: &str) -> Result<Option<&str>, String> {
+    let Some((column, condition)) = term.split_once('=') else {
+        return Err(format!("{term:?} is not a condition such as no2=gt.0"));
+    };
+    match column {
+        "select" => Err("select does not belong into filter; use columns".to_owned()),
+        "order" | "limit" => Err(format!("{column} does not belong into filter; it is a key of its own")),
+        "offset" => Err("offset does not belong into filter; a view shows its first rows".to_owned()),
+        "and" | "or" | "not.and" | "not.or" => Ok(None),
+        _ if !condition.contains('.') => {
+            Err(format!("{term:?} has no operator; write for example {column}=eq.{condition}"))
+        }
+        _ => Ok(Some(json_base(column))),
+    }
+}
+
+/// The column of a path into JSON: `data->a->>b` is about `data`.
+fn json_base(column: &str) -> &str {
+    column.split("->").next().unwrap_or(column)
+}
+
+fn shape(name: &str, view: &View, report: &mut Report<'_>) {
+    match (view.shape, &view.group_by) {
+        (Shape::Grouped, None) if !report.lost(&["views", name, "group_by"]) => {
+            let detail = "shape: grouped needs group_by: the column whose value groups the rows";
+            report.fault(&["views", name, "shape"], detail);
+        }
+        (Shape::Rows, Some(_)) if !report.lost(&["views", name, "shape"]) => {
+            let detail = "group_by belongs to shape: grouped; add that, or remove group_by";
+            report.fault(&["views", name, "group_by"], detail);
+        }
+        _ => {}
+    }
+}
+
+fn bounds(config: &Config, name: &str, view: &View, report: &mut Report<'_>) {
+    let most = config.limits.rows;
+    if let Some(limit) = view.limit
+        && !(1..=most).contains(&limit)
+    {
+        report
+            .fault(&["views", name, "limit"], format!("{limit} is out of range: 1 to {most} (limits.rows)"));
+    }
+    span(report, &["views", name, "ttl"], view.ttl, "1s", "1h");
+    if let Freshness::Within(age) = view.freshness {
+        span(report, &["views", name, "freshness"], age, "5s", "1h");
+        if age > view.ttl && view.ttl >= Span(Duration::from_secs(1)) {
+            let detail =
+                format!("{age} is longer than ttl ({}), which bounds it; lower this or raise ttl", view.ttl);
+            report.fault(&["views", name, "freshness"], detail);
+        }
+    }
+}

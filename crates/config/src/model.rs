@@ -1,0 +1,175 @@
+//! The structure of the configuration: plain values with their defaults.
+
+mod limits;
+mod queues;
+mod values;
+mod views;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use orderwire_types::dataset::{DatasetDef, Span};
+use orderwire_types::queue::QueueDef;
+use orderwire_types::{DatasetName, QueueName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use limits::LimitsSettings;
+pub(crate) use queues::{AUDIT, base};
+pub use queues::{BackoffSettings, QueueSettings};
+pub use values::ByteSize;
+pub use views::{Clients, Freshness, Read, Shape, View};
+
+/// The whole configuration. Every key is optional; unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The address and port to listen on; port 0 takes a free one.
+    #[schemars(with = "String")]
+    #[serde(with = "values::address")]
+    pub listen: SocketAddr,
+    /// The folder that holds everything: queues, tables, the first key.
+    pub data: PathBuf,
+    /// Where queues and tables are kept.
+    pub store: Store,
+    /// Where answers are kept ready.
+    pub cache: Cache,
+    /// The outside transport between producers and Orderwire.
+    pub broker: Broker,
+    /// Settings of the queues that exist anyway, and further queues, by name.
+    #[schemars(with = "BTreeMap<String, QueueSettings>")]
+    pub queues: BTreeMap<QueueName, QueueSettings>,
+    /// Datasets that are created at start, by name.
+    #[schemars(with = "BTreeMap<String, DatasetDef>")]
+    pub datasets: BTreeMap<DatasetName, DatasetDef>,
+    /// Cached, shaped reads of a dataset under a path of their own, by name.
+    pub views: BTreeMap<String, View>,
+    /// How much of anything is taken.
+    pub limits: LimitsSettings,
+    /// How long what is finished is kept.
+    pub retention: Retention,
+    /// Logs.
+    pub telemetry: Telemetry,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data: PathBuf::from("./orderwire-data"),
+            store: Store::default(),
+            cache: Cache::default(),
+            broker: Broker::default(),
+            queues: BTreeMap::new(),
+            datasets: BTreeMap::new(),
+            views: BTreeMap::new(),
+            limits: LimitsSettings::default(),
+            retention: Retention::default(),
+            telemetry: Telemetry::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Every queue that exists: the default ones with the settings given for
+    /// them, then the others by name. `audit` is among them only when it is
+    /// configured.
+    pub fn queue_definitions(&self) -> Vec<(QueueName, QueueDef)> {
+        queues::definitions(&self.queues)
+    }
+
+    /// The folder of the store's files: the data folder, or the one that
+    /// `store.url` names.
+    pub fn store_folder(&self) -> PathBuf {
+        match self.store.url.strip_prefix(SQLITE) {
+            None | Some("") => self.data.clone(),
+            Some(path) => PathBuf::from(path),
+        }
+    }
+}
+
+/// The scheme of the embedded store.
+pub(crate) const SQLITE: &str = "sqlite://";
+/// The in-process cache.
+pub(crate) const MEMORY: &str = "memory://";
+
+/// Where queues and tables are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// `sqlite://` for the data folder, or `sqlite:///another/folder`.
+    pub url: String,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: SQLITE.to_owned() }
+    }
+}
+
+/// Where answers are kept ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// `memory://`: in this process.
+    pub url: String,
+    /// How much of it, 1 MiB to 1 TiB.
+    pub bytes: ByteSize,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { url: MEMORY.to_owned(), bytes: ByteSize(64 << 20) }
+    }
+}
+
+/// The outside transport between producers and Orderwire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Broker {
+    /// `none`: producers talk to Orderwire, events wait in the embedded queue.
+    pub url: String,
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Self { url: "none".to_owned() }
+    }
+}
+
+/// How long what is finished is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// The steps of traces, 1h to 3650d.
+    pub traces: Span,
+    /// Dead letters that nobody replayed or discarded, 1h to 3650d.
+    pub dead_letters: Span,
+    /// Names of events and `Idempotency-Key`s: for so long a repetition is
+    /// known as one, 1h to 30d.
+    pub idempotency: Span,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |days: u64| Span(Duration::from_secs(days * 86_400));
+        Self { traces: days(7), dead_letters: days(30), idempotency: days(1) }
+    }
+}
+
+/// Logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// A level (`off`, `error`, `warn`, `info`, `debug`, `trace`), or several
+    /// joined by commas, each for a part: `info,orderwire_queue=debug`.
+    pub log: String,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { log: "info".to_owned() }
+    }
+}

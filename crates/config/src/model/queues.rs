@@ -1,0 +1,93 @@
+use std::collections::BTreeMap;
+
+use orderwire_types::dataset::Span;
+use orderwire_types::queue::{Backoff, Format, Key, Kind, QueueDef, default_queues};
+use orderwire_types::{Pattern, QueueName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The queue of everything, which exists only when it is configured.
+pub(crate) const AUDIT: &str = "audit";
+
+/// Settings of a queue; what is not given stays as it is by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueSettings {
+    /// Task (the default of a further queue) or stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// The patterns of the event types that it takes: `*` is one word, `#` any
+    /// number. A further queue needs them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub types: Option<Vec<Pattern>>,
+    /// What orders the deliveries of a task queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
+    /// The form in which consumers get events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// How many attempts a delivery has before it is dead-lettered, 1 to 1000; by default 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// The pause between attempts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<BackoffSettings>,
+}
+
+/// The pause before another attempt: doubles from `first` up to `last`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackoffSettings {
+    /// After the first failed attempt; by default 1s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<Span>,
+    /// At most; by default 1m, up to 1d.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Span>,
+}
+
+impl QueueSettings {
+    /// These settings over a definition, field by field.
+    fn over(&self, base: QueueDef) -> QueueDef {
+        let backoff = self.backoff.unwrap_or_default();
+        QueueDef {
+            kind: self.kind.unwrap_or(base.kind),
+            types: self.types.clone().unwrap_or(base.types),
+            key: self.key.unwrap_or(base.key),
+            format: self.format.unwrap_or(base.format),
+            attempts: self.attempts.unwrap_or(base.attempts),
+            backoff: Backoff {
+                first: backoff.first.unwrap_or(base.backoff.first),
+                last: backoff.last.unwrap_or(base.backoff.last),
+            },
+        }
+    }
+}
+
+/// The definition that a queue of this name has before any setting; none for a
+/// further queue.
+pub(crate) fn base(name: &str) -> Option<QueueDef> {
+    if name == AUDIT {
+        let everything = "#".parse().expect("a pattern");
+        return Some(QueueDef { kind: Kind::Stream, types: vec![everything], ..blank() });
+    }
+    default_queues().into_iter().find(|(default, _)| default.as_str() == name).map(|(_, def)| def)
+}
+
+/// Every queue: the default ones first, then the others by name.
+pub(crate) fn definitions(settings: &BTreeMap<QueueName, QueueSettings>) -> Vec<(QueueName, QueueDef)> {
+    let mut all = default_queues();
+    for (name, settings) in settings {
+        match all.iter_mut().find(|(default, _)| default == name) {
+            Some((_, def)) => *def = settings.over(def.clone()),
+            None => all.push((name.clone(), settings.over(base(name.as_str()).unwrap_or_else(blank)))),
+        }
+    }
+    all
+}
+
+fn blank() -> QueueDef {
+    // The default of `attempts` is known to serde alone.
+    serde_json::from_str(r#"{"types":[]}"#).expect("a definition needs its types only")
+}
