@@ -1,3 +1,56 @@
-//! What the project runs on itself.
+//! What the project runs on itself: `cargo xtask check`, `test`, `tidy` and
+//! `generate`.
+//!
+//! `check` is exactly what continuous integration runs, so that nobody has to
+//! guess. This crate owns no state and knows the product only from outside,
+//! through cargo and the files of the checkout.
 
-fn main() {}
+mod air_quality;
+mod check;
+mod generate;
+mod needs;
+mod shell;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  check             everything that CI runs: fmt, tidy, clippy, docs, doc tests, tests
+  test [-- ARGS]    build the binary and run the tests; ARGS go to the test runner,
+                    for example: cargo xtask test -- -p orderwire-types
+  tidy              the rules that no compiler checks: direction of dependencies, file
+                    length, generated files, banned constructs, links
+  generate          write every generated file anew
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let outcome = match (command, rest) {
+        ("check", []) => check::run(),
+        ("test", rest) => test::run(rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest)),
+        ("tidy", []) => tidy::run(),
+        ("generate", []) => generate::run(),
+        ("help" | "--help" | "-h", _) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("error: no such command: {}\n\n{USAGE}", args.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

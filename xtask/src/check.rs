@@ -1,0 +1,27 @@
+//! `cargo xtask check`: everything that a change must pass, cheapest first, the
+//! tests last, so that a log ends with the test runner's own summary.
+
+use anyhow::Result;
+
+use crate::shell::{self, Stages, cargo};
+use crate::{test, tidy};
+
+pub(crate) fn run() -> Result<()> {
+    let mut stages = Stages::default();
+    let outcome = every_stage(&mut stages);
+    eprintln!("\n{}", stages.summary());
+    outcome
+}
+
+fn every_stage(stages: &mut Stages) -> Result<()> {
+    stages.stage("fmt", || shell::run(&mut cargo(["fmt", "--all", "--check"])))?;
+    stages.stage("tidy", tidy::run)?;
+    stages.stage("clippy", || {
+        shell::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    })?;
+    stages.stage("docs", || {
+        shell::run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    stages.stage("doc tests", || shell::run(&mut cargo(["test", "--workspace", "--doc"])))?;
+    stages.stage("tests", || test::run(&[]))
+}

@@ -1,0 +1,153 @@
+//! What the tests can use beside Rust: servers on this machine and tools. Each
+//! is looked for and reported; under `CI=true` one that a suite requires and
+//! that is not there is a failure, so that no suite is skipped in silence.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::shell;
+
+/// The real servers that suites know, with their usual port on loopback.
+const SERVERS: [(&str, u16); 6] = [
+    ("PostgreSQL", 5432),
+    ("Redis", 6379),
+    ("RabbitMQ", 5672),
+    ("NATS", 4222),
+    ("MariaDB", 3306),
+    ("Mosquitto", 1883),
+];
+
+/// What a suite cannot run without. The embedded suite needs no server; an
+/// engine or a broker adds its line here with its crate.
+const REQUIRED: &[Requirement] = &[Requirement {
+    name: "strace",
+    suite: "the system-call trace: a data sync before each acknowledgement",
+    wanted_here: cfg!(target_os = "linux"),
+}];
+
+const CONNECT_WITHIN: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Copy, Debug)]
+struct Requirement {
+    /// A server's name in [`SERVERS`], or a tool's.
+    name: &'static str,
+    /// The suite that is skipped without it.
+    suite: &'static str,
+    /// False where the suite does not exist, for example on another system.
+    wanted_here: bool,
+}
+
+/// One thing that was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    name: &'static str,
+    place: String,
+    found: bool,
+}
+
+/// Looks for everything, prints the table, and fails under `CI=true` when
+/// something required is missing.
+pub(crate) fn report() -> Result<()> {
+    let findings = look();
+    eprint!("{}", table(&findings, REQUIRED));
+    let missing = missing(&findings, REQUIRED);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list =
+        missing.iter().map(|need| format!("{} ({})", need.name, need.suite)).collect::<Vec<_>>().join("; ");
+    if fails(&missing, shell::ci()) {
+        bail!("CI=true and what a suite requires is missing: {list}");
+    }
+    eprintln!("WARNING: skipped for want of a requirement (a failure under CI=true): {list}\n");
+    Ok(())
+}
+
+fn look() -> Vec<Finding> {
+    let mut findings: Vec<Finding> = SERVERS
+        .iter()
+        .map(|&(name, port)| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let found = TcpStream::connect_timeout(&address, CONNECT_WITHIN).is_ok();
+            Finding { name, place: address.to_string(), found }
+        })
+        .collect();
+    // Being installed is not enough: containers often forbid tracing.
+    let traces = shell::succeeds(Command::new("strace").args(["-f", "-e", "trace=fsync", "true"]));
+    findings.push(Finding { name: "strace", place: "able to trace a child".to_owned(), found: traces });
+    findings
+}
+
+fn missing<'a>(findings: &[Finding], required: &'a [Requirement]) -> Vec<&'a Requirement> {
+    let there = |name: &str| findings.iter().any(|finding| finding.name == name && finding.found);
+    required.iter().filter(|need| need.wanted_here && !there(need.name)).collect()
+}
+
+fn fails(missing: &[&Requirement], ci: bool) -> bool {
+    ci && !missing.is_empty()
+}
+
+fn table(findings: &[Finding], required: &[Requirement]) -> String {
+    let mut out = String::from("what the tests can use beside Rust:\n");
+    for Finding { name, place, found } in findings {
+        let found = if *found { "found" } else { "NOT FOUND" };
+        let need = required.iter().find(|need| need.name == *name && need.wanted_here);
+        let need = need
+            .map_or_else(|| "no suite requires it".to_owned(), |need| format!("required by {}", need.suite));
+        writeln!(out, "  {name:<11} {place:<22} {found:<10} {need}")
+            .expect("writing to a string cannot fail");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NATS: Requirement = Requirement { name: "NATS", suite: "the suite of brokers", wanted_here: true };
+
+    fn finding(found: bool) -> Vec<Finding> {
+        vec![Finding { name: "NATS", place: "127.0.0.1:4222".to_owned(), found }]
+    }
+
+    #[test]
+    fn a_required_server_that_is_missing_fails_ci_and_only_ci() {
+        let (required, findings) = ([NATS], finding(false));
+        let missing = missing(&findings, &required);
+        assert_eq!(missing.len(), 1);
+        assert!(fails(&missing, true));
+        assert!(!fails(&missing, false));
+    }
+
+    #[test]
+    fn what_is_there_or_not_required_or_not_wanted_here_never_fails() {
+        assert!(missing(&finding(true), &[NATS]).is_empty());
+        assert!(missing(&finding(false), &[]).is_empty());
+        assert!(missing(&finding(false), &[Requirement { wanted_here: false, ..NATS }]).is_empty());
+        assert!(!fails(&[], true));
+    }
+
+    #[test]
+    fn a_requirement_that_nobody_looks_for_counts_as_missing() {
+        assert_eq!(missing(&[], &[NATS]).len(), 1);
+    }
+
+    #[test]
+    fn every_requirement_is_among_what_is_looked_for() {
+        let findings = look();
+        for need in REQUIRED {
+            assert!(findings.iter().any(|finding| finding.name == need.name), "{need:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_loud_about_what_is_not_there() {
+        let shown = table(&finding(false), &[NATS]);
+        assert!(shown.contains("NOT FOUND") && shown.contains("required by the suite of brokers"), "{shown}");
+        assert!(!table(&finding(true), &[]).contains("NOT FOUND"));
+    }
+}

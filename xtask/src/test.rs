@@ -1,0 +1,122 @@
+//! `cargo xtask test`: says what the machine has, builds the binary that the
+//! end-to-end tests drive, and runs the tests.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::needs;
+use crate::shell::{self, cargo};
+
+/// The packages whose tests drive the real binary.
+const DRIVE_THE_BINARY: &[&str] = &["orderwire-e2e"];
+
+/// Runs the tests with cargo-nextest where it is installed, else with
+/// `cargo test`. Without a package among `extra` it is the whole workspace.
+pub(crate) fn run(extra: &[String]) -> Result<()> {
+    needs::report()?;
+    let selected = selected(extra);
+    let mut command = runner(extra, selected.is_empty());
+    if selected.is_empty() || selected.iter().any(|name| DRIVE_THE_BINARY.contains(&name.as_str())) {
+        command.env("ORDERWIRE_BIN", build_binary()?);
+    }
+    shell::run(&mut command)
+}
+
+/// `cargo test` or `cargo nextest run`. Doc tests are a stage of their own,
+/// because nextest does not run them.
+fn runner(extra: &[String], whole: bool) -> Command {
+    let nextest = shell::succeeds(&mut cargo(["nextest", "--version"]));
+    let mut command = if nextest { cargo(["nextest", "run"]) } else { cargo(["test", "--tests"]) };
+    if nextest && shell::ci() {
+        command.args(["--profile", "ci"]);
+    }
+    if !nextest {
+        // One run shows every failure, as the profile of nextest does.
+        command.arg("--no-fail-fast");
+    }
+    if whole {
+        command.arg("--workspace");
+    }
+    command.args(extra);
+    command
+}
+
+/// Builds the binary by itself, with the features that users get: built
+/// together with the tests it would carry what their dependencies switch on.
+fn build_binary() -> Result<PathBuf> {
+    let mut command = cargo([
+        "build",
+        "--package",
+        "orderwire",
+        "--bin",
+        "orderwire",
+        "--message-format=json-render-diagnostics",
+    ]);
+    eprintln!("$ cargo build --package orderwire --bin orderwire");
+    let messages = shell::output(command.stdin(Stdio::null()))?;
+    executable(&messages).context("find the binary that cargo built")
+}
+
+/// The path of the executable among cargo's messages, one JSON object a line.
+fn executable(messages: &str) -> Result<PathBuf> {
+    for line in messages.lines() {
+        let message: serde_json::Value = serde_json::from_str(line).context("read cargo's message")?;
+        if message["reason"] == "compiler-artifact"
+            && message["target"]["name"] == "orderwire"
+            && let Some(path) = message["executable"].as_str()
+        {
+            return Ok(path.into());
+        }
+    }
+    bail!("cargo named no executable called orderwire")
+}
+
+/// The packages that the caller chose; none means all.
+fn selected(extra: &[String]) -> Vec<String> {
+    let mut packages = Vec::new();
+    let mut args = extra.iter().take_while(|arg| *arg != "--");
+    while let Some(arg) = args.next() {
+        if arg == "-p" || arg == "--package" {
+            packages.extend(args.next().cloned());
+        } else if let Some(name) = arg.strip_prefix("--package=").or_else(|| arg.strip_prefix("-p")) {
+            packages.push(name.to_owned());
+        }
+    }
+    packages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn packages_are_found_in_every_spelling() {
+        let line = "-p orderwire-types --package orderwire-e2e --package=orderwire-cli a_filter";
+        assert_eq!(selected(&words(line)), ["orderwire-types", "orderwire-e2e", "orderwire-cli"]);
+        assert_eq!(selected(&words("-porderwire-types")), ["orderwire-types"]);
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_tests_own() {
+        assert!(selected(&words("kill -- -p not-a-package")).is_empty());
+    }
+
+    #[test]
+    fn the_executable_is_read_from_cargos_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"orderwire_types"},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"orderwire"},"executable":"/t/debug/orderwire"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(executable(messages).unwrap(), PathBuf::from("/t/debug/orderwire"));
+        assert!(executable(r#"{"reason":"build-finished","success":true}"#).is_err());
+    }
+}

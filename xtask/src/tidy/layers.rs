@@ -1,0 +1,159 @@
+//! Who may import whom, as data. Direction is downward only:
+//! `bin → runtime, cli → services → contracts → types`. The check that reads
+//! these tables is in `edges`.
+
+/// Crates of the same kind. Crates of one layer never import each other.
+pub(super) struct Layer {
+    pub(super) name: &'static str,
+    /// Package names without `orderwire-`.
+    pub(super) crates: &'static [&'static str],
+    /// The layers that its code may import.
+    pub(super) imports: &'static [&'static str],
+    /// The layers that its tests may import besides.
+    pub(super) imports_in_tests: &'static [&'static str],
+}
+
+/// Every package of the workspace is in exactly one layer.
+pub(super) const LAYERS: &[Layer] = &[
+    Layer { name: "types", crates: &["types"], imports: &[], imports_in_tests: &[] },
+    Layer { name: "ports", crates: &["queue", "store", "cache"], imports: &["types"], imports_in_tests: &[] },
+    Layer { name: "surface", crates: &["api", "config"], imports: &["types"], imports_in_tests: &[] },
+    Layer { name: "engines", crates: &["sqlite"], imports: &["ports", "types"], imports_in_tests: &[] },
+    Layer {
+        name: "services",
+        crates: &["gateway", "worker", "recorder", "query"],
+        imports: &["ports", "surface", "types"],
+        // The real engine rather than an imitation of it.
+        imports_in_tests: &["engines"],
+    },
+    Layer { name: "telemetry", crates: &["telemetry"], imports: &["types"], imports_in_tests: &[] },
+    // Commands work over the API's types and HTTP, never over the store.
+    Layer { name: "cli", crates: &["cli"], imports: &["surface", "types"], imports_in_tests: &[] },
+    Layer {
+        name: "runtime",
+        crates: &["runtime"],
+        imports: &["services", "engines", "ports", "surface", "telemetry", "types"],
+        imports_in_tests: &[],
+    },
+    Layer {
+        name: "bin",
+        crates: &["orderwire"],
+        imports: &["runtime", "cli", "telemetry"],
+        imports_in_tests: &[],
+    },
+    // End to end is from outside, through the real binary.
+    Layer { name: "tests", crates: &["e2e"], imports: &["surface", "types"], imports_in_tests: &[] },
+    Layer { name: "xtask", crates: &["xtask"], imports: &[], imports_in_tests: &[] },
+];
+
+/// An edge that the layers forbid and that is right all the same.
+pub(super) struct Exception {
+    pub(super) from: &'static str,
+    pub(super) to: &'static str,
+    pub(super) because: &'static str,
+}
+
+/// Each must be in use; tidy reports one that no longer is.
+pub(super) const EXCEPTIONS: &[Exception] = &[Exception {
+    from: "recorder",
+    to: "worker",
+    because: "worker is the runtime that every worker shares, the recorder is one",
+}];
+
+/// A library that only some crates may import.
+pub(super) struct Kept {
+    pub(super) library: &'static str,
+    pub(super) by: &'static [&'static str],
+    /// Whether anybody's tests may import it.
+    pub(super) free_in_tests: bool,
+    pub(super) because: &'static str,
+}
+
+pub(super) const KEPT: &[Kept] = &[
+    Kept {
+        library: "rusqlite",
+        by: &["sqlite"],
+        free_in_tests: false,
+        because: "SQL lives only in the engine",
+    },
+    Kept {
+        library: "moka",
+        by: &["cache"],
+        free_in_tests: false,
+        because: "the cache contract hides its library",
+    },
+    Kept {
+        library: "reqwest",
+        by: &["cli", "e2e"],
+        free_in_tests: true,
+        because: "only commands call the server",
+    },
+    Kept {
+        library: "clap",
+        by: &["cli", "orderwire"],
+        free_in_tests: false,
+        because: "flags are the command line's",
+    },
+    Kept {
+        library: "indicatif",
+        by: &["cli"],
+        free_in_tests: false,
+        because: "only commands talk to a terminal",
+    },
+    Kept {
+        library: "serde-saphyr",
+        by: &["config"],
+        free_in_tests: false,
+        because: "YAML is read in one place, with safe options",
+    },
+    Kept {
+        library: "tracing-subscriber",
+        by: &["telemetry"],
+        free_in_tests: true,
+        because: "others emit, telemetry sets up",
+    },
+    Kept {
+        library: "metrics-exporter-prometheus",
+        by: &["telemetry"],
+        free_in_tests: true,
+        because: "others emit, telemetry sets up",
+    },
+    Kept {
+        library: "mimalloc",
+        by: &["orderwire"],
+        free_in_tests: false,
+        because: "the binary chooses the allocator",
+    },
+    Kept {
+        library: "anyhow",
+        by: &["orderwire", "e2e", "xtask"],
+        free_in_tests: true,
+        because: "a library's errors have types; anyhow is for programs and tests",
+    },
+    Kept {
+        library: "tempfile",
+        by: &["e2e"],
+        free_in_tests: true,
+        because: "temporary folders are for tests",
+    },
+];
+
+/// Libraries that some crates must do without.
+pub(super) struct Without {
+    pub(super) crates: &'static [&'static str],
+    pub(super) libraries: &'static [&'static str],
+    pub(super) because: &'static str,
+}
+
+pub(super) const WITHOUT: &[Without] = &[
+    Without {
+        crates: &["types", "config"],
+        libraries: &["tokio", "axum", "futures", "tracing", "metrics"],
+        because: "plain values: no I/O, no runtime",
+    },
+    Without {
+        crates: &["queue", "store", "worker", "recorder", "sqlite"],
+        libraries: &["axum", "tower", "tower-http", "utoipa"],
+        because: "HTTP ends in the gateway and in query",
+    },
+];
