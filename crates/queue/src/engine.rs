@@ -33,6 +33,13 @@
 //! a retry or expiry of the last one dead-letters the delivery, and the lane
 //! goes on with the next.
 //!
+//! In detail: a retry or expiry returns those behind it also when it
+//! dead-letters; [`Settlement::Fail`] leaves those behind it with the consumer;
+//! [`Settlement::Release`] takes back its own attempt as well. An expired lease
+//! is an attempt of its first held delivery only, without a further pause: the
+//! lease was one. A settlement at or after the end of its lease is `LeaseLost`,
+//! whether or not [`Op::Expire`] ran meanwhile.
+//!
 //! ## Durability
 //! [`Engine::commit`] applies all operations in order, in one transaction, and
 //! returns after that is durable as far as [`Capabilities::durability`] says.

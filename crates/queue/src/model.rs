@@ -89,6 +89,10 @@ pub enum Settlement {
         /// Why, in plain words.
         cause: String,
     },
+    /// Return it, and those behind it in the same lease, as if they had never
+    /// been handed out: attempts taken back, no pause, no step. For deliveries
+    /// that nobody tried: the consumer went away or is stopping.
+    Release,
 }
 
 /// The state of a queue.
