@@ -36,23 +36,17 @@ pub(crate) struct Report<'a> {
 }
 
 impl Report<'_> {
+    /// A fault of the value at a path, in which `[2]` is an entry of a list.
     pub(crate) fn fault(&mut self, path: &[&str], detail: impl Into<String>) {
         let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
         let position: Option<Position> = self.tree.locate(self.root, &path);
-        let steps: Vec<String> = path.iter().map(|step| bracketed(step)).collect();
-        self.faults.push(Fault { position, key: name(&steps), detail: detail.into() });
+        self.faults.push(Fault { position, key: name(&path), detail: detail.into() });
     }
 
     /// Whether something at or below this path could not be read.
     pub(crate) fn lost(&self, path: &[&str]) -> bool {
         self.lost.iter().any(|lost| lost.len() >= path.len() && lost.iter().zip(path).all(|(a, b)| a == b))
     }
-}
-
-/// A step into a list as names show it. Keys never are numbers: every kind of
-/// name begins with a letter, but for queues, whose keys stay as they are.
-fn bracketed(step: &str) -> String {
-    if step.bytes().all(|b| b.is_ascii_digit()) { format!("[{step}]") } else { step.to_owned() }
 }
 
 fn urls(config: &Config, report: &mut Report<'_>) {
@@ -143,8 +137,14 @@ fn datasets(config: &Config, report: &mut Report<'_>) {
             continue;
         }
         for fault in def.faults() {
-            let steps = path.into_iter().chain(fault.pointer.split('/').filter(|step| !step.is_empty()));
-            report.fault(&steps.collect::<Vec<_>>(), fault.detail);
+            // In the pointers of a definition, every number is an index.
+            let step = |step: &str| match step.parse::<usize>() {
+                Ok(index) => format!("[{index}]"),
+                Err(_) => step.to_owned(),
+            };
+            let steps: Vec<String> = fault.pointer.split('/').skip(1).map(step).collect();
+            let steps: Vec<&str> = path.into_iter().chain(steps.iter().map(String::as_str)).collect();
+            report.fault(&steps, fault.detail);
         }
         if let Some(retention) = def.retention {
             span(report, &[path[0], path[1], "retention"], retention, "1m", "36500d");

@@ -63,8 +63,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Every fault of a configuration, at least one; in the order of the file,
-/// then of the environment and the flags. `Display` prints one line each.
+/// Every fault of a configuration, at least one; those of the
+/// file first, in its order. `Display` prints one line each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Faults(Vec<Fault>);

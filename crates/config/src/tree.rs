@@ -129,7 +129,7 @@ impl Tree {
     }
 
     /// Where the value at a path was given, or else the nearest key above it.
-    /// Numbers in a path count the entries of a list that are still read.
+    /// `[2]` in a path counts the entries of a list that are still read.
     pub(crate) fn locate(&self, root: Id, path: &[String]) -> Option<Position> {
         let (mut id, mut found) = (root, None);
         for (depth, step) in path.iter().enumerate() {
@@ -145,7 +145,8 @@ impl Tree {
         let index = match &self.nodes[id].value {
             Value::Map(entries) => entries.iter().position(|entry| entry.key == step),
             Value::List(items) => {
-                (0..items.len()).filter(|i| !self.is_dead((id, *i))).nth(step.parse().ok()?)
+                let nth = step.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
+                (0..items.len()).filter(|i| !self.is_dead((id, *i))).nth(nth)
             }
             Value::Scalar { .. } => None,
         };

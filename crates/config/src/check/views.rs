@@ -1,6 +1,6 @@
 //! Views: their paths, and the columns that they speak of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use orderwire_types::dataset::{DatasetDef, HIDDEN_COLUMNS, Span};
@@ -28,7 +28,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
         columns(config, name, view, report);
         shape(name, view, report);
         bounds(config, name, view, report);
-        if view.read == Read::Key && view.clients.is_some() {
+        if view.read == Read::Key && view.clients.is_some() && !report.lost(&at("read")) {
             let detail =
                 "with read: key the key decides whose rows are shown; remove clients, or use read: public";
             report.fault(&at("clients"), detail);
@@ -94,11 +94,12 @@ fn columns(config: &Config, name: &str, view: &View, report: &mut Report<'_>) {
         if columns.is_empty() {
             push(&["columns"], "shows no column; name some, or remove it to show all".to_owned());
         }
+        let mut seen = HashSet::new();
         for (i, column) in columns.iter().enumerate() {
             if let Some(detail) = unknown(column) {
-                push(&["columns", &i.to_string()], detail);
-            } else if columns[..i].contains(column) {
-                push(&["columns", &i.to_string()], format!("column {column} is named twice"));
+                push(&["columns", &format!("[{i}]")], detail);
+            } else if !seen.insert(column) {
+                push(&["columns", &format!("[{i}]")], format!("column {column} is named twice"));
             }
         }
     }

@@ -141,6 +141,9 @@ impl<'t> NodeDeserializer<'t> {
             };
             return Err(self.expected(hint));
         };
+        if number < min && min == 0 {
+            return Err(de::Error::custom(format!("{text} is less than 0")));
+        }
         if number < min || number > max {
             return Err(de::Error::custom(format!("{text} is out of range: {min} to {max}")));
         }

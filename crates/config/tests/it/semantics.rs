@@ -1,0 +1,172 @@
+//! What is well formed and still cannot work.
+
+use orderwire_config::{Config, View};
+
+use crate::load;
+
+/// The faults of a file, without their file name.
+fn faults(yaml: &str) -> String {
+    load(yaml)
+        .map(|config| panic!("no fault: {config:?}"))
+        .unwrap_or_else(|faults| faults.replace("orderwire.yaml:", ""))
+}
+
+fn view_faults(lines: &[&str]) -> String {
+    let mut yaml =
+        "datasets:\n  air: {fields: [{name: no2, type: float}, {name: a.b, type: json}]}\nviews:\n"
+            .to_owned();
+    for line in lines {
+        yaml.push_str(&format!("  {line}\n"));
+    }
+    faults(&yaml)
+}
+
+#[test]
+fn a_view_may_not_take_a_reserved_or_malformed_path() {
+    let paths = [
+        "/v1",
+        "/v1/air",
+        "/rest/x",
+        "/healthz",
+        "/readyz/",
+        "/metrics",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/docs/a",
+        "/console",
+        "/CONSOLE/x",
+        "air",
+        "/",
+        "",
+        "/a/",
+        "/a//b",
+        "/a/../v1",
+        "/a/{b}",
+        "/a b",
+        "/%76%31/x",
+        "/a?b",
+        "/*a",
+    ];
+    let lines: Vec<String> =
+        paths.iter().enumerate().map(|(i, path)| format!("v{i}: {{path: {path:?}, dataset: air}}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let shown = view_faults(&lines);
+    assert_eq!(shown.lines().count(), paths.len(), "{shown}");
+    insta::assert_snapshot!(shown);
+    for fine in ["/v1x", "/restaurant", "/api/v1/measures/air", "/a.b_c~d-e"] {
+        let yaml = format!(
+            "datasets: {{a: {{fields: [{{name: a, type: text}}]}}}}\nviews: {{v: {{path: {fine}, dataset: a}}}}"
+        );
+        assert!(load(&yaml).is_ok(), "{fine}");
+    }
+}
+
+#[test]
+fn a_view_speaks_of_what_exists() {
+    let shown = view_faults(&[
+        "columns: {path: /columns, dataset: air, columns: [no2, _seq, a.b, co, no2]}",
+        "nothing: {path: /nothing, dataset: air, columns: []}",
+        "gone: {path: /gone, dataset: water}",
+        "order: {path: /order, dataset: air, order: 'no2.desc.nullslast,a.b.asc,co.asc,,_recorded_at'}",
+        "filter: {path: /filter, dataset: air, filter: 'no2=gt.0&a.b->x=eq.1&or=(co.eq.1)&co=eq.1&limit=3&no2=5&x'}",
+        "group: {path: /group, dataset: air, shape: grouped, group_by: co}",
+        "hidden: {path: /hidden, dataset: air, shape: grouped, group_by: _client}",
+    ]);
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn settings_of_a_view_fit_each_other() {
+    let shown = view_faults(&[
+        "one: {path: /same, dataset: air}",
+        "two: {path: /same, dataset: air}",
+        "Three: {path: /three, dataset: air, shape: grouped}",
+        "four: {path: /four, dataset: air, group_by: no2}",
+        "five: {path: /five, dataset: air, freshness: 4s, ttl: 2h, limit: 0}",
+        "six: {path: /six, dataset: air, freshness: 2h, limit: 1000001}",
+        "seven: {path: /seven, dataset: air, freshness: 10m, ttl: 5m}",
+        "eight: {path: /eight, dataset: air, clients: all}",
+        "nine: {path: /nine, dataset: air, read: public, clients: []}",
+    ]);
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn a_queue_can_work() {
+    let shown = faults(
+        "queues:
+  event-status: {attempts: 3}
+  empty: {types: []}
+  none: {}
+  data: {kind: task}
+  audit: {kind: task}
+  infra: {attempts: 0, backoff: {first: 2m}}
+  flow: {kind: stream, types: [a], key: client}
+  slow: {types: [a], attempts: 1001, backoff: {last: 2d}}
+",
+    );
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn a_dataset_is_sound() {
+    let shown = faults(
+        "datasets:
+  air:
+    fields:
+      - {name: a, type: text}
+      - {name: A, type: json, required: true}
+    key: [a, A, b]
+    time: a
+    retention: 1s
+  none: {fields: []}
+",
+    );
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn limits_and_times_have_bounds() {
+    let shown = faults(
+        "limits: {body_bytes: 1, event_bytes: 2MiB, field_bytes: 3MiB, json_depth: 128, batch_entries: 0, rows: 0,
+  answer_bytes: 5GiB, queue_events: 0, lease_max: 10001, wait_ms_max: 0, lease_ms_max: 1, concurrent_requests: 0}
+retention: {traces: 1m, dead_letters: 4000d, idempotency: 31d}
+cache: {bytes: 1KiB}
+",
+    );
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn what_this_version_has_not_is_said_so() {
+    let shown = faults(
+        "store: {url: 'postgres://u:hunter2@h/d'}
+cache: {url: 'redis://h'}
+broker: {url: 'kafka://h'}
+telemetry: {log: 'info,orderwire=loud,verbose'}
+auth: {}
+environments: {}
+rules: []
+targets:
+channels: {}
+queues: {a: {types: [a], declare: false, native: true, principal: x, type: y}}
+",
+    );
+    insta::assert_snapshot!(shown);
+    assert!(!shown.contains("hunter2"));
+    assert!(faults("store: {url: 'hunter2'}").contains("this is not an URL that is known"));
+    assert!(faults("store: {url: 'sqlite:///a?mode=memory'}").contains("parameters are not supported"));
+}
+
+#[test]
+fn a_configuration_made_by_code_is_checked_too() {
+    let mut config = Config::default();
+    config.check().unwrap();
+    let view: View = serde_json::from_str(r#"{"path":"/v1/x","dataset":"gone"}"#).unwrap();
+    config.views.insert("x".to_owned(), view);
+    let shown = config.check().unwrap_err().to_string();
+    insta::assert_snapshot!(shown, @r"
+    views.x.path: /v1 is reserved; choose another, for example /api/v1/x
+    views.x.dataset: there is no dataset gone; define it under datasets
+    ");
+}
