@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ByteSize;
 
-/// How much of anything is taken; the keys and defaults of
-/// [`orderwire_types::Limits`].
+/// How much of anything is taken.
+// The keys and defaults of `orderwire_types::Limits`, into which it converts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsSettings {
