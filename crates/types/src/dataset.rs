@@ -136,7 +136,8 @@ impl DatasetDef {
             let pointer = format!("/key/{i}");
             match self.field(name.as_str()) {
                 None => {
-                    faults.push(Fault::invalid(pointer, format!("key column {name} is not among the fields")))
+                    faults
+                        .push(Fault::invalid(pointer, format!("key column {name} is not among the fields")));
                 }
                 Some(field) if !field.required => {
                     faults.push(Fault::invalid(pointer, format!("key column {name} must be required: true")));

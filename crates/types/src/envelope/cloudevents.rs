@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::arrival::{Arrival, Draft, Incoming};
 use super::members::{Members, Writer, escape_pointer, minify, text, unquote, write_text};
 use super::message_attributes::{as_extensions, attempt_of};
-use super::plain::raw;
+
 use super::time::{parse_rfc3339, parse_time};
 use super::trace::{parse_traceparent, traceparent};
 use crate::event::{Data, Event, Origin};
@@ -85,7 +85,7 @@ pub(super) fn read(members: &Members<'_>, arrival: &Arrival<'_>) -> Result<Incom
             "data" | "data_base64" if data != Data::None => {
                 return Err(Fault::invalid("/data_base64", "an event has data or data_base64, not both"));
             }
-            "data" => data = Data::Json(raw(value.get())),
+            "data" => data = Data::Json(RawJson((*value).to_owned())),
             "data_base64" => data = base64_of(value.get())?,
             _ => attributes.push(name.clone(), Cow::Borrowed(*value))?,
         }
@@ -221,7 +221,7 @@ fn kept(attributes: &Attributes<'_>, event: &Event) -> Vec<(String, RawJson)> {
         name => !is_known(name),
     };
     let kept = attributes.0.iter().filter(|(name, value)| keep(name, value));
-    kept.map(|(name, value)| (name.clone().into_owned(), raw(value.get()))).collect()
+    kept.map(|(name, value)| (name.clone().into_owned(), RawJson(value.clone().into_owned()))).collect()
 }
 
 fn usual(name: &str, event: &Event) -> String {

@@ -1,5 +1,9 @@
 //! Which form a body has, and how a body of many events is cut.
 
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::arrival::{Arrival, Incoming};
@@ -40,14 +44,14 @@ pub fn batch(body: &[u8], entries_max: usize) -> Result<Vec<&str>, Fault> {
     if !text.trim_start().starts_with('[') {
         return Err(Fault::malformed("a batch must be a JSON array of CloudEvents"));
     }
-    let members: Vec<&RawValue> = serde_json::from_str(text).map_err(|err| not_json(&err))?;
-    if members.len() > entries_max {
-        return Err(Fault::too_large(
-            "",
-            format!("the batch holds {} events, at most {entries_max} are taken", members.len()),
-        ));
+    let mut over = false;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let entries = deserializer.deserialize_seq(Entries { max: entries_max, over: &mut over });
+    let entries = entries.and_then(|entries| deserializer.end().map(|()| entries));
+    if over {
+        return Err(Fault::too_large("", format!("the batch holds more than {entries_max} events")));
     }
-    Ok(members.into_iter().map(RawValue::get).collect())
+    entries.map_err(|err| not_json(&err))
 }
 
 /// The lines of NDJSON with their numbers (1 is the first), blank ones left out.
@@ -56,4 +60,31 @@ pub fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .enumerate()
         .map(|(i, line)| (i + 1, line.trim_ascii()))
         .filter(|(_, line)| !line.is_empty())
+}
+
+/// Collects the members of an array and gives up beyond a number of them, so
+/// that a body of nothing but commas costs no memory.
+struct Entries<'o> {
+    max: usize,
+    over: &'o mut bool,
+}
+
+impl<'de> Visitor<'de> for Entries<'_> {
+    type Value = Vec<&'de str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = seq.next_element::<&RawValue>()? {
+            if entries.len() == self.max {
+                *self.over = true;
+                return Err(A::Error::custom("too many entries"));
+            }
+            entries.push(entry.get());
+        }
+        Ok(entries)
+    }
 }

@@ -72,7 +72,7 @@ pub(super) fn read(members: &Members<'_>, arrival: &Arrival<'_>) -> Result<Incom
     };
     let mut incoming = arrival.complete(draft);
     incoming.event.origin = Origin::MessageAttributes {
-        metadata: metadata.map(|(given, _)| raw(given.get())),
+        metadata: metadata.map(|(given, _)| RawJson((*given).to_owned())),
         attributes: kept(&attributes, &incoming.event),
     };
     Ok(incoming)
@@ -202,7 +202,7 @@ fn kept(attributes: &Members<'_>, event: &Event) -> Vec<(String, RawJson)> {
         .0
         .iter()
         .filter(|(name, given)| !KNOWN.contains(&name.as_ref()) || differs(name, given))
-        .map(|(name, given)| (name.clone().into_owned(), raw(given.get())))
+        .map(|(name, given)| (name.clone().into_owned(), RawJson((*given).to_owned())))
         .collect()
 }
 
@@ -295,6 +295,7 @@ fn digest(members: &Members<'_>, attributes: &Members<'_>) -> [u8; 32] {
     let mut hash = ContentHash::default();
     let mut sorted: Vec<_> = members.0.iter().filter(|(name, _)| name != "MessageAttributes").collect();
     sorted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    hash.update(&(sorted.len() as u64).to_be_bytes());
     for (name, value) in sorted {
         hash.update(name.as_bytes());
         match Members::parse(value.get(), "") {

@@ -58,13 +58,12 @@ fn named<'a>(members: Option<&Members<'a>>, name: &str) -> Result<Option<Cow<'a,
     let Some(members) = members else { return Ok(None) };
     let mut values = members.0.iter().filter(|(other, _)| other == name).map(|(_, value)| *value);
     let pointer = || format!("/{name}");
-    let Some(text) = values.next().and_then(|value| unquote(value.get())).filter(|text| !text.is_empty())
-    else {
-        return Ok(None);
-    };
+    let text = values.next().and_then(|value| unquote(value.get()));
+    // Which of two a reader takes is its own choice, and so no name at all.
     if values.next().is_some() {
         return Err(Fault::invalid(pointer(), "the member is there twice"));
     }
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     check_text(&text, pointer)?;
     Ok(Some(text))
 }

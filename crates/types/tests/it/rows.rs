@@ -1,0 +1,197 @@
+//! Rows against their definition.
+
+use orderwire_types::dataset::{DatasetDef, Unknown};
+use orderwire_types::row::{Reader, Value};
+use orderwire_types::{FaultKind, Limits};
+use proptest::prelude::*;
+
+fn def() -> DatasetDef {
+    serde_json::from_str(
+        r#"{"fields":[{"name":"station","type":"text","required":true},{"name":"count","type":"integer"},
+            {"name":"so2","type":"float"},{"name":"ok","type":"boolean"},{"name":"at","type":"timestamp"},
+            {"name":"raw","type":"json"}]}"#,
+    )
+    .unwrap()
+}
+
+fn reader() -> Reader {
+    Reader::new(&def(), &Limits::default())
+}
+
+fn read(json: &str) -> Result<Vec<Value<'_>>, (FaultKind, String)> {
+    let mut out = vec![Value::Null; 99];
+    reader().read(json, &mut out).map_err(|fault| (fault.kind, fault.pointer))?;
+    Ok(out)
+}
+
+#[test]
+fn values_come_in_the_order_of_the_fields() {
+    let json = r#" {"raw":{"n":1.10},"at":"2024-05-01T12:00:00.1234567+02:00","ok":true,"so2":91,
+        "count":-9223372036854775808,"station":"Ä \"\u00e9"} "#;
+    let expected = vec![
+        Value::Text("Ä \"é".into()),
+        Value::Integer(i64::MIN),
+        Value::Float(91.0),
+        Value::Boolean(true),
+        Value::Timestamp("2024-05-01T10:00:00.123456Z".parse().unwrap()),
+        Value::Json(r#"{"n":1.10}"#),
+    ];
+    assert_eq!(read(json).unwrap(), expected);
+}
+
+#[test]
+fn missing_and_null_are_null() {
+    let mut expected = vec![Value::Null; 6];
+    expected[0] = Value::Text("s".into());
+    assert_eq!(read(r#"{"station":"s"}"#).unwrap(), expected);
+    assert_eq!(
+        read(r#"{"station":"s","count":null,"so2":null,"ok":null,"at":null,"raw":null}"#).unwrap(),
+        expected
+    );
+}
+
+#[test]
+fn types_never_turn_into_each_other() {
+    for (member, field) in [
+        (r#""station":5"#, "/station"),
+        (r#""station":null"#, "/station"),
+        (r#""station":"a\u0000b""#, "/station"),
+        (r#""station":"\ud800""#, "/station"),
+        (r#""count":"5""#, "/count"),
+        (r#""count":91.0"#, "/count"),
+        (r#""count":1e3"#, "/count"),
+        (r#""count":9223372036854775808"#, "/count"),
+        (r#""count":true"#, "/count"),
+        (r#""so2":"1.5""#, "/so2"),
+        (r#""so2":"NaN""#, "/so2"),
+        (r#""so2":1e400"#, "/so2"),
+        (r#""ok":1"#, "/ok"),
+        (r#""ok":"true""#, "/ok"),
+        (r#""at":"2024-05-01""#, "/at"),
+        (r#""at":"2024-05-01T12:00:00""#, "/at"),
+        (r#""at":1588114545387"#, "/at"),
+        (r#""other":1"#, "/other"),
+        (r#""a/b~":1"#, "/a~1b~0"),
+        (r#""count":1,"count":1"#, "/count"),
+        (r#""count":null,"count":1"#, "/count"),
+    ] {
+        let json = if field == "/station" {
+            format!("{{{member}}}")
+        } else {
+            format!(r#"{{"station":"s",{member}}}"#)
+        };
+        assert_eq!(read(&json).unwrap_err(), (FaultKind::Invalid, field.to_owned()), "{json}");
+    }
+    assert_eq!(read("{}").unwrap_err(), (FaultKind::Invalid, "/station".to_owned()));
+}
+
+#[test]
+fn hostile_rows_are_refused() {
+    for (json, kind, pointer) in [
+        ("", FaultKind::Malformed, ""),
+        ("{", FaultKind::Malformed, ""),
+        (r#"{"station":"s"}{}"#, FaultKind::Malformed, ""),
+        (r#"{"station":"s","so2":NaN}"#, FaultKind::Malformed, ""),
+        ("[]", FaultKind::Invalid, ""),
+        ("5", FaultKind::Invalid, ""),
+    ] {
+        assert_eq!(read(json).unwrap_err(), (kind, pointer.to_owned()), "{json}");
+    }
+    let deep = format!(r#"{{"station":"s","raw":{}1{}}}"#, "[".repeat(64), "]".repeat(64));
+    assert_eq!(read(&deep).unwrap_err(), (FaultKind::Invalid, "/raw".to_owned()));
+    assert!(read(&deep.replacen('[', "", 1).replacen(']', "", 1)).is_ok());
+    let bottomless = format!(r#"{{"station":"s","raw":{}"#, "[".repeat(10_000));
+    assert!(read(&bottomless).is_err());
+    let long = format!(r#"{{"station":"{}"}}"#, "x".repeat(300_000));
+    assert_eq!(read(&long).unwrap_err(), (FaultKind::TooLarge, "/station".to_owned()));
+    let huge = format!(r#"{{"station":"{}"}}"#, "x".repeat(2_000_000));
+    assert_eq!(read(&huge).unwrap_err(), (FaultKind::TooLarge, String::new()));
+}
+
+#[test]
+fn unknown_fields_may_be_ignored() {
+    let reader = Reader::new(&DatasetDef { unknown: Unknown::Ignore, ..def() }, &Limits::default());
+    let mut out = Vec::new();
+    reader.read(r#"{"x":[{}],"station":"s","y":1,"count":2}"#, &mut out).unwrap();
+    assert_eq!(out[..2], [Value::Text("s".into()), Value::Integer(2)]);
+    let header = reader.csv_header(["x", "station"]).unwrap();
+    assert_eq!(reader.read_csv(&header, ["1", "s"]).unwrap(), r#"{"station":"s"}"#);
+}
+
+#[test]
+fn csv_values_become_json_of_their_column() {
+    let reader = reader();
+    let header = reader.csv_header(["\u{feff}station", "count", "so2", "ok", "at", "raw"]).unwrap();
+    let row = |record: [&'static str; 6]| reader.read_csv(&header, record).map_err(|fault| fault.pointer);
+    assert_eq!(
+        row(["a \"b\"", "-7", "5.1229960", "T", "2024-05-01 12:00:00", "{\"n\":1.10}"]).unwrap(),
+        r#"{"station":"a \"b\"","count":-7,"so2":5.1229960,"ok":true,"at":"2024-05-01T12:00:00Z","raw":{"n":1.10}}"#
+    );
+    assert_eq!(
+        row(["s", "", "", "", "", ""]).unwrap(),
+        r#"{"station":"s","count":null,"so2":null,"ok":null,"at":null,"raw":null}"#
+    );
+    for (record, pointer) in [
+        (["", "", "", "", "", ""], "/station"),
+        (["a\0", "", "", "", "", ""], "/station"),
+        (["s", "1.0", "", "", "", ""], "/count"),
+        (["s", "007", "", "", "", ""], "/count"),
+        (["s", "+7", "", "", "", ""], "/count"),
+        (["s", " 7", "", "", "", ""], "/count"),
+        (["s", "9223372036854775808", "", "", "", ""], "/count"),
+        (["s", "", "NaN", "", "", ""], "/so2"),
+        (["s", "", "inf", "", "", ""], "/so2"),
+        (["s", "", "1e999", "", "", ""], "/so2"),
+        (["s", "", "1,5", "", "", ""], "/so2"),
+        (["s", "", "", "yes", "", ""], "/ok"),
+        (["s", "", "", "", "yesterday", ""], "/at"),
+        (["s", "", "", "", "", "{"], "/raw"),
+        (["s", "", "", "", "", "1,\"x\":2"], "/raw"),
+    ] {
+        assert_eq!(row(record).unwrap_err(), pointer, "{record:?}");
+    }
+    assert!(reader.read_csv(&header, ["s"]).is_err());
+    assert!(reader.read_csv(&header, ["s", "", "", "", "", "", ""]).is_err());
+    for (names, pointer) in [
+        (vec!["station", "other"], "/other"),
+        (vec!["station", "station"], "/station"),
+        (vec!["count"], "/station"),
+    ] {
+        assert_eq!(reader.csv_header(names).unwrap_err().pointer, pointer);
+    }
+}
+
+proptest! {
+    /// Whatever the order of the members, each value is what was written, and
+    /// CSV gives the same row.
+    #[test]
+    fn rows_are_read_as_written(
+        station in "[^\\x00]{1,12}", count: i64, so2 in -1e300..1e300, ok: bool, micros in -60_000_000_000_000_000i64..60_000_000_000_000_000,
+        order in Just([0usize, 1, 2, 3, 4]).prop_shuffle(),
+    ) {
+        let at = jiff::Timestamp::from_microsecond(micros).unwrap();
+        let text = serde_json::to_string(&station).unwrap();
+        let members = [
+            format!("\"station\":{text}"), format!("\"count\": {count}"), format!("\"so2\":{so2:e}"),
+            format!("\"ok\":{ok}"), format!("\"at\":\"{at}\""),
+        ];
+        let json = format!("{{{}}}", order.map(|i| members[i].clone()).join(" , "));
+        let expected = vec![
+            Value::Text(station.clone().into()), Value::Integer(count), Value::Float(so2), Value::Boolean(ok),
+            Value::Timestamp(at), Value::Null,
+        ];
+        prop_assert_eq!(read(&json), Ok(expected.clone()));
+
+        let reader = reader();
+        let header = reader.csv_header(["at", "ok", "so2", "count", "station"]).unwrap();
+        let record = [at.to_string(), ok.to_string(), format!("{so2:e}"), count.to_string(), station];
+        let json = reader.read_csv(&header, record.iter().map(String::as_str)).unwrap();
+        prop_assert_eq!(read(&json), Ok(expected));
+    }
+
+    /// No text makes the reader panic.
+    #[test]
+    fn any_text_is_a_row_or_a_fault(json in "[{\"a-z0-9:,.\\[\\]}\\\\ ]{0,64}") {
+        let _ = read(&json);
+    }
+}
