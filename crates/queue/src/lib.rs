@@ -2,6 +2,7 @@
 //! [`Engine`] port that every storage engine fills.
 //!
 //! - [`Queues`] is what everyone else uses: publish, lease, settle, look.
+//! - [`Service`] runs behind it: one commit at a time, in groups.
 //! - [`engine`] is the port, and the specification of what an engine promises.
 //!
 //! Owner of: deliveries, stream positions, dead letters, remembered event ids,
@@ -10,9 +11,24 @@
 //! Invariants: a publish returns after its commit; nothing is in memory only;
 //! a queue knows nothing of HTTP, workers or brokers.
 
+mod catalog;
+mod clock;
+mod commit;
 pub mod engine;
 pub mod error;
 pub mod model;
+mod options;
+mod queues;
+mod service;
+mod wake;
 
-pub use engine::Engine;
+pub use clock::{Clock, ManualClock};
+pub use engine::{Engine, NamedRequest};
 pub use error::{Error, ErrorKind};
+pub use model::{
+    DeadFilter, DeadLetter, DeadPage, Delivery, DeliveryId, Entry, Position, QueueState, Settlement,
+    TraceView,
+};
+pub use options::Options;
+pub use queues::{LeaseRequest, Publication, Published, PublishedEvent, Queues, Selected};
+pub use service::Service;

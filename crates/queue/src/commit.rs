@@ -1,0 +1,135 @@
+//! Calls on their way to the commit that carries them.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::{Op, Outcome, Settle};
+use crate::error::{Error, ErrorKind};
+use crate::model::{Delivery, Settlement};
+
+/// What became of a call's operations, one by one.
+pub(crate) type Answer = Result<Vec<Result<Outcome, Error>>, Error>;
+
+/// A call that waits for its commit.
+pub(crate) struct Job {
+    pub(crate) ops: Vec<Op>,
+    /// What to do when the caller is gone before the commit begins.
+    pub(crate) unless_gone: bool,
+    pub(crate) reply: oneshot::Sender<Reply>,
+}
+
+/// An answer that returns what it hands out when nobody takes it.
+pub(crate) struct Reply {
+    answer: Option<Answer>,
+    /// The claim that the answer hands out deliveries of, and where they go back.
+    claimed: Option<(Claimed, mpsc::Sender<Op>)>,
+}
+
+/// Whose deliveries a claim hands out.
+pub(crate) struct Claimed {
+    pub(crate) queue: orderwire_types::QueueName,
+    pub(crate) clients: orderwire_types::scope::Clients,
+}
+
+impl Reply {
+    pub(crate) fn new(answer: Answer, claimed: Option<(Claimed, mpsc::Sender<Op>)>) -> Self {
+        Self { answer: Some(answer), claimed }
+    }
+
+    /// Takes the answer; from now on its deliveries are the caller's.
+    pub(crate) fn take(mut self) -> Answer {
+        self.answer.take().expect("an answer is taken once, by value")
+    }
+}
+
+impl Drop for Reply {
+    /// The caller went away after its claim was committed: nobody has seen the
+    /// deliveries, so they go back at once and uncounted.
+    fn drop(&mut self) {
+        let (Some(Ok(outcomes)), Some((claimed, returns))) = (self.answer.take(), self.claimed.take()) else {
+            return;
+        };
+        let deliveries = outcomes.into_iter().flat_map(|outcome| match outcome {
+            Ok(Outcome::Claimed(deliveries)) => deliveries,
+            _ => Vec::new(),
+        });
+        let firsts = first_of_lanes(deliveries);
+        let count = firsts.len();
+        for delivery in firsts {
+            let release = Op::Settle(Settle {
+                queue: claimed.queue.clone(),
+                delivery: delivery.id,
+                clients: claimed.clients.clone(),
+                settlement: Settlement::Release,
+            });
+            // A full channel or a stopped service: the leases run out instead.
+            if returns.try_send(release).is_err() {
+                tracing::warn!(queue.name = %claimed.queue, "deliveries whose consumer left wait for their lease");
+                return;
+            }
+        }
+        tracing::debug!(queue.name = %claimed.queue, lanes = count, "returned deliveries whose consumer left");
+    }
+}
+
+/// The first delivery of each lane; releasing it releases those behind it.
+fn first_of_lanes(deliveries: impl Iterator<Item = Delivery>) -> Vec<Delivery> {
+    let mut firsts: Vec<Delivery> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for delivery in deliveries {
+        if seen.insert(delivery.id.lane) {
+            firsts.push(delivery);
+        }
+    }
+    firsts
+}
+
+/// The way to the service that commits.
+#[derive(Clone)]
+pub(crate) struct Committer {
+    pub(crate) jobs: mpsc::Sender<Job>,
+    pub(crate) timeout: Duration,
+}
+
+impl Committer {
+    /// Commits for a caller from outside: refused at once when too many wait.
+    pub(crate) async fn submit(&self, ops: Vec<Op>) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.try_send(Job { ops, unless_gone: true, reply }).map_err(|err| match err {
+            mpsc::error::TrySendError::Full(_) => unavailable("too many calls wait for the queue's storage"),
+            mpsc::error::TrySendError::Closed(_) => stopped(),
+        })?;
+        self.answer(answer).await
+    }
+
+    /// Commits what was handed out already and is better late than never:
+    /// waits for a place, and happens also when the caller goes away.
+    pub(crate) async fn submit_patiently(&self, ops: Vec<Op>) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.jobs.send_timeout(Job { ops, unless_gone: false, reply }, self.timeout).await;
+        sent.map_err(|err| match err {
+            mpsc::error::SendTimeoutError::Timeout(_) => {
+                unavailable("too many calls wait for the queue's storage")
+            }
+            mpsc::error::SendTimeoutError::Closed(_) => stopped(),
+        })?;
+        self.answer(answer).await
+    }
+
+    async fn answer(&self, answer: oneshot::Receiver<Reply>) -> Answer {
+        match tokio::time::timeout(self.timeout, answer).await {
+            Ok(Ok(reply)) => reply.take(),
+            Ok(Err(_)) => Err(stopped()),
+            Err(_) => Err(unavailable("the queue's storage did not confirm in time")),
+        }
+    }
+}
+
+fn unavailable(message: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, message)
+}
+
+fn stopped() -> Error {
+    unavailable("the queue is shutting down")
+}

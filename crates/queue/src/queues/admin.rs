@@ -1,0 +1,124 @@
+//! Queues as a whole: their state and settings.
+
+use orderwire_types::queue::QueueDef;
+use orderwire_types::scope::Clients;
+use orderwire_types::{QueueName, Scope};
+use uuid::Uuid;
+
+use super::{Queues, canonical, single, touches};
+use crate::engine::{Op, Origin};
+use crate::error::{Error, ErrorKind};
+use crate::model::{Entry, QueueState, TraceView};
+
+impl Queues {
+    /// The state of every queue in the scope, in order of name; none for a
+    /// caller of some clients only, because figures are of whole queues.
+    pub async fn states(&self, scope: &Scope) -> Result<Vec<QueueState>, Error> {
+        if scope.clients != Clients::All {
+            return Ok(Vec::new());
+        }
+        let catalog = self.inner.catalog();
+        let mut names: Vec<_> = catalog.queues().map(|queue| &queue.name).collect();
+        names.retain(|name| touches(scope, name));
+        names.sort();
+        let mut states = Vec::with_capacity(names.len());
+        for name in names {
+            match self.inner.read("read a queue's state", self.inner.engine.state(name)).await {
+                Ok(state) => states.push(state),
+                // An unbound queue disappears when it is empty.
+                Err(err) if err.kind() == ErrorKind::NotFound => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(states)
+    }
+
+    /// The state of one queue.
+    ///
+    /// # Errors
+    /// `NotFound` also for a caller of some clients only.
+    pub async fn state(&self, scope: &Scope, queue: &QueueName) -> Result<QueueState, Error> {
+        let queue = self.find_whole(scope, queue)?;
+        self.inner.read("read a queue's state", self.inner.engine.state(&queue.name)).await
+    }
+
+    /// The settings of one queue. Needs no more than to touch it: who consumes
+    /// has to know the form.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn definition(&self, scope: &Scope, queue: &QueueName) -> Result<QueueDef, Error> {
+        Ok(self.find(scope, queue)?.def.clone())
+    }
+
+    /// The role of the worker that consumes this queue, if there is one.
+    pub fn worker(&self, queue: &QueueName) -> Option<&str> {
+        self.inner.workers.get(&canonical(queue)).map(String::as_str)
+    }
+
+    /// The first unsettled deliveries of the scope's clients in order of
+    /// position, without a lease, each with its attempts so far; at most as
+    /// many as one lease holds.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn peek(
+        &self,
+        scope: &Scope,
+        queue: &QueueName,
+        max: usize,
+    ) -> Result<Vec<(u32, Entry)>, Error> {
+        let queue = self.find(scope, queue)?;
+        let max = max.clamp(1, self.inner.options.lease_deliveries.max(1));
+        self.inner.read("peek", self.inner.engine.peek(&queue.name, &scope.clients, max)).await
+    }
+
+    /// Stops or resumes handing out leases. Leases that are out stay valid.
+    ///
+    /// # Errors
+    /// `NotFound` also for a caller of some clients only.
+    pub async fn pause(&self, scope: &Scope, queue: &QueueName, paused: bool) -> Result<(), Error> {
+        let queue = self.find_whole(scope, queue)?;
+        let op = Op::Pause { queue: queue.name.clone(), paused };
+        single(self.inner.committer.submit(vec![op]).await?)?;
+        if !paused {
+            queue.live.gate.wake();
+        }
+        Ok(())
+    }
+
+    /// Makes a queue exist with these settings, until another call changes it.
+    ///
+    /// # Errors
+    /// `Conflict` when the configuration owns the queue, or it holds deliveries
+    /// and is of the other kind; `NotFound` when it is outside the scope or the
+    /// caller is one of some clients only.
+    pub async fn declare(&self, scope: &Scope, name: &QueueName, def: QueueDef) -> Result<(), Error> {
+        let name = canonical(name);
+        if scope.clients != Clients::All || !touches(scope, &name) {
+            return Err(Error::no_queue(&name));
+        }
+        if self.inner.configured.contains(&name) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("declare queue {name}: it is defined by the configuration; change it there"),
+            ));
+        }
+        if def.attempts == 0 {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("declare queue {name}: a delivery needs at least one attempt"),
+            ));
+        }
+        let _one_at_a_time = self.inner.declaring.lock().await;
+        let queues = [(name, def)];
+        let declared = self.inner.engine.declare(&queues, Origin::Call);
+        self.inner.read("declare a queue", declared).await?;
+        self.inner.reload().await
+    }
+
+    /// What the queue knows of a trace, within the scope's clients.
+    pub async fn trace(&self, scope: &Scope, trace: Uuid) -> Result<TraceView, Error> {
+        self.inner.read("read a trace", self.inner.engine.trace(trace, &scope.clients)).await
+    }
+}

@@ -1,0 +1,215 @@
+//! The handle that everyone uses.
+
+mod admin;
+mod dead;
+mod lease;
+mod publish;
+mod stream;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use orderwire_types::queue::QueueDef;
+use orderwire_types::scope::Clients;
+use orderwire_types::{QueueName, Scope, queue};
+use tokio::sync::{mpsc, watch};
+
+use crate::catalog::{Catalog, Queue};
+use crate::clock::Clock;
+use crate::commit::Committer;
+use crate::engine::{Engine, Origin, Outcome};
+use crate::error::{Error, ErrorKind};
+use crate::options::Options;
+use crate::service::Service;
+
+pub use dead::Selected;
+pub use lease::LeaseRequest;
+pub use publish::{Publication, Published, PublishedEvent};
+
+/// All queues of one engine. Clones share everything.
+///
+/// Every call takes the caller's [`Scope`]. Rights are checked at the edge;
+/// here clients and objects are: what is outside the scope looks as if it did
+/// not exist. Figures and settings of whole queues need all clients.
+///
+/// Calls that change something return after their commit; that needs the
+/// [`Service`] to run. Every call ends within [`Options::call_timeout`], the
+/// wait of a long poll aside.
+///
+/// Errors of every call: `Unavailable` (nothing durable can be promised now; when
+/// a commit was not confirmed in time, whether it happened is unknown) and
+/// `Damaged`. Calls that name a queue: `NotFound`.
+#[derive(Clone)]
+pub struct Queues {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) clock: Clock,
+    pub(crate) options: Options,
+    committer: Committer,
+    catalog: RwLock<Arc<Catalog>>,
+    configured: HashSet<QueueName>,
+    workers: HashMap<QueueName, String>,
+    /// One change of definitions at a time.
+    declaring: tokio::sync::Mutex<()>,
+    /// The error of the last commit, if it failed.
+    pub(crate) fault: Mutex<Option<Error>>,
+    /// Turns true when the service stops.
+    pub(crate) closing: watch::Sender<bool>,
+}
+
+impl Queues {
+    /// Makes the configured queues exist and returns the handle together with
+    /// the service that has to run behind it. `workers` says which queues have
+    /// a worker of Orderwire's own, and its role.
+    ///
+    /// # Errors
+    /// `Conflict` when a queue that holds deliveries is of the other kind.
+    pub async fn open(
+        engine: Arc<dyn Engine>,
+        configured: Vec<(QueueName, QueueDef)>,
+        workers: HashMap<QueueName, String>,
+        options: Options,
+        clock: Clock,
+    ) -> Result<(Self, Service), Error> {
+        engine.declare(&configured, Origin::Configuration).await?;
+        let (jobs, pending) = mpsc::channel(options.pending_calls.max(1));
+        let (returns, returned) = mpsc::channel(options.pending_calls.max(1));
+        let inner = Arc::new(Inner {
+            committer: Committer { jobs, timeout: options.call_timeout },
+            catalog: RwLock::default(),
+            configured: configured.into_iter().map(|(name, _)| name).collect(),
+            workers,
+            declaring: tokio::sync::Mutex::default(),
+            fault: Mutex::default(),
+            closing: watch::Sender::new(false),
+            engine,
+            clock,
+            options,
+        });
+        inner.reload().await?;
+        inner.look_at_figures().await?;
+        let service = Service::new(Arc::clone(&inner), pending, returns, returned);
+        Ok((Self { inner }, service))
+    }
+
+    /// Whether the last commit went through.
+    ///
+    /// # Errors
+    /// What it failed with: nothing durable can be promised for now.
+    pub fn health(&self) -> Result<(), Error> {
+        let fault = self.inner.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// What the engine behind the queues can do.
+    pub fn capabilities(&self) -> crate::engine::Capabilities {
+        self.inner.engine.capabilities()
+    }
+
+    /// The queue of this name or alias within the scope.
+    fn find(&self, scope: &Scope, name: &QueueName) -> Result<Arc<Queue>, Error> {
+        let name = canonical(name);
+        let queue = self.inner.catalog().get(&name).cloned();
+        queue.filter(|_| touches(scope, &name)).ok_or_else(|| Error::no_queue(&name))
+    }
+
+    /// The same, for what concerns the whole queue.
+    fn find_whole(&self, scope: &Scope, name: &QueueName) -> Result<Arc<Queue>, Error> {
+        let queue = self.find(scope, name)?;
+        if scope.clients == Clients::All { Ok(queue) } else { Err(Error::no_queue(&queue.name)) }
+    }
+}
+
+impl Inner {
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the definitions anew.
+    async fn reload(&self) -> Result<(), Error> {
+        let definitions = self.read("read the queues", self.engine.definitions()).await?;
+        let updated = self.catalog().updated(definitions, self.options.cached_routes);
+        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(updated);
+        Ok(())
+    }
+
+    /// Takes over what the engine counts, and shows it.
+    pub(crate) async fn look_at_figures(&self) -> Result<(), Error> {
+        for queue in self.catalog().queues() {
+            let state = match self.read("read a queue's state", self.engine.state(&queue.name)).await {
+                Ok(state) => state,
+                // An unbound queue disappears when it is empty.
+                Err(err) if err.kind() == ErrorKind::NotFound => continue,
+                Err(err) => return Err(err),
+            };
+            queue.live.set_waiting(state.ready + state.in_flight + state.delayed);
+            let figures = [
+                ("ready", state.ready),
+                ("in_flight", state.in_flight),
+                ("delayed", state.delayed),
+                ("dead", state.dead),
+            ];
+            for (name, figure) in figures {
+                #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+                metrics::gauge!("orderwire_queue_deliveries", "queue" => queue.name.to_string(), "state" => name)
+                    .set(figure as f64);
+            }
+        }
+        Ok(())
+    }
+
+    /// Wakes whoever waits at a queue.
+    pub(crate) fn wake(&self, name: &QueueName) {
+        if let Some(queue) = self.catalog().get(name) {
+            queue.live.gate.wake();
+        }
+    }
+
+    /// Returns when the service stops.
+    async fn closed(&self) {
+        // An error means that the sender is gone, which `self` holds.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    /// A reading call with its time-out.
+    async fn read<T>(&self, what: &str, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        tokio::time::timeout(self.options.call_timeout, call).await.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("{what}: the queue's storage did not answer in time"),
+            ))
+        })
+    }
+
+    /// The end of a wait that starts now, cut to the longest.
+    fn deadline(&self, wait: Duration) -> tokio::time::Instant {
+        tokio::time::Instant::now() + wait.min(self.options.wait_max)
+    }
+}
+
+/// The name behind an alias.
+fn canonical(name: &QueueName) -> QueueName {
+    match queue::alias(name.as_str()) {
+        same if same == name.as_str() => name.clone(),
+        other => other.parse().expect("the name behind an alias is a queue name"),
+    }
+}
+
+/// Whether the queue is among the objects of the scope.
+fn touches(scope: &Scope, name: &QueueName) -> bool {
+    scope.objects.is_none() || scope.touches(&format!("queue/{name}"))
+}
+
+/// The one outcome of a call with one operation.
+fn single(answer: Vec<Result<Outcome, Error>>) -> Result<Outcome, Error> {
+    answer.into_iter().next().unwrap_or_else(|| Err(wrong_outcome()))
+}
+
+/// The engine broke its contract; nothing sensible can be answered.
+fn wrong_outcome() -> Error {
+    Error::new(ErrorKind::Damaged, "the queue's storage gave an answer that does not belong to the call")
+}

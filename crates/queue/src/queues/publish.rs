@@ -1,0 +1,157 @@
+//! Events in.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use orderwire_types::envelope::Incoming;
+use orderwire_types::{EventId, EventType, QueueName, Scope, TraceId};
+
+use super::{Queues, single, wrong_outcome};
+use crate::catalog::{Queue, Route};
+use crate::engine::{Append, NamedRequest, NewEntry, Op, Outcome};
+use crate::error::{Error, ErrorKind};
+
+/// Events that become durable together or not at all.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The events, in order.
+    pub events: Vec<Incoming>,
+    /// The request's identity, when its caller named it (`Idempotency-Key`).
+    pub request: Option<NamedRequest>,
+}
+
+impl Publication {
+    /// One event of a request without a name.
+    pub fn of(event: Incoming) -> Self {
+        Self { events: vec![event], request: None }
+    }
+}
+
+/// What was published.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// One per event, in order.
+    pub events: Vec<PublishedEvent>,
+}
+
+/// One event that is durable now, or was already.
+#[derive(Clone, Debug)]
+pub struct PublishedEvent {
+    /// Its id.
+    pub event_id: EventId,
+    /// Its trace.
+    pub trace: TraceId,
+    /// The queues that took it, in order of name.
+    pub queues: Vec<QueueName>,
+    /// Whether it was there already, so that nothing was appended now.
+    pub duplicate: bool,
+}
+
+impl Queues {
+    /// The queues that events of this type go to, in order of name.
+    pub fn route(&self, event_type: &EventType) -> Vec<QueueName> {
+        self.inner.catalog().route(event_type).iter().map(|queue| queue.name.clone()).collect()
+    }
+
+    /// Puts events on every queue that takes them, durably, in one commit.
+    ///
+    /// # Errors
+    /// - `Unroutable`: no queue takes one of them; its index (from 0) and type
+    ///   are in the message. Nothing was published.
+    /// - `NotFound`: the client of one of them is outside the scope.
+    /// - `Full`: one of the queues holds its maximum.
+    /// - `IdempotencyConflict`: the request's name was used with another body.
+    pub async fn publish(&self, scope: &Scope, publication: Publication) -> Result<Published, Error> {
+        let Publication { events, request } = publication;
+        let catalog = self.inner.catalog();
+        let mut routes: Vec<Route> = Vec::with_capacity(events.len());
+        for (index, Incoming { event, .. }) in events.iter().enumerate() {
+            if !scope.covers(&event.client) {
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    format!("publish event {index}: client {} does not exist", event.client),
+                ));
+            }
+            let route = catalog.route(&event.event_type);
+            if route.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::Unroutable,
+                    format!("publish event {index}: no queue takes the type {}", event.event_type),
+                ));
+            }
+            routes.push(route);
+        }
+        let arriving = count(&routes);
+        self.check_room(&arriving).await?;
+
+        let entries = events.iter().zip(&routes).map(|(event, route)| entry(event, route)).collect();
+        let answer = self.inner.committer.submit(vec![Op::Append(Append { entries, request })]).await?;
+        let Outcome::Appended(new) = single(answer)? else { return Err(wrong_outcome()) };
+        if new.len() != events.len() {
+            return Err(wrong_outcome());
+        }
+
+        let appended = routes.iter().zip(&new).filter(|(_, new)| **new).map(|(route, _)| route);
+        for (queue, arrived) in count(appended) {
+            queue.live.arrived(arrived);
+            queue.live.published.increment(arrived);
+        }
+        let published =
+            events.into_iter().zip(routes).zip(new).map(|((incoming, route), new)| PublishedEvent {
+                event_id: incoming.event.id,
+                trace: incoming.event.trace,
+                queues: route.iter().map(|queue| queue.name.clone()).collect(),
+                duplicate: !new,
+            });
+        Ok(Published { events: published.collect() })
+    }
+
+    /// Whether every queue has room. The running count may be too high (what a
+    /// stream's reader is done with is not counted one by one), so the engine is
+    /// asked before anything is refused.
+    async fn check_room(&self, arriving: &[(Arc<Queue>, u64)]) -> Result<(), Error> {
+        let max = self.inner.options.queue_events;
+        for (queue, count) in arriving {
+            if queue.live.waiting().saturating_add(*count) <= max {
+                continue;
+            }
+            let state = self.inner.read("publish", self.inner.engine.state(&queue.name)).await?;
+            let waiting = state.ready + state.in_flight + state.delayed;
+            queue.live.set_waiting(waiting);
+            if waiting.saturating_add(*count) > max {
+                return Err(Error::new(
+                    ErrorKind::Full,
+                    format!("publish: queue {} holds {waiting} events, at most {max} are taken", queue.name),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entry(incoming: &Incoming, route: &Route) -> NewEntry {
+    let event = &incoming.event;
+    NewEntry {
+        event_id: event.id,
+        named: incoming.named,
+        event_type: event.event_type.clone(),
+        client: event.client.clone(),
+        trace: event.trace.id,
+        accepted_at: event.accepted_at,
+        principal: event.principal.clone(),
+        queues: route.iter().map(|queue| (queue.name.clone(), queue.lane(event))).collect(),
+        body: Bytes::from(event.encode()),
+    }
+}
+
+/// How many of the events go to each queue.
+fn count<'a>(routes: impl IntoIterator<Item = &'a Route>) -> Vec<(Arc<Queue>, u64)> {
+    let mut counts: Vec<(Arc<Queue>, u64)> = Vec::new();
+    for queue in routes.into_iter().flat_map(|route| route.iter()) {
+        match counts.iter_mut().find(|(other, _)| Arc::ptr_eq(other, queue)) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((Arc::clone(queue), 1)),
+        }
+    }
+    counts
+}

@@ -1,0 +1,339 @@
+//! What runs behind the handle: the commits, the end of leases, the sweep.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::clock::{after, before};
+use crate::commit::{Answer, Claimed, Job, Reply};
+use crate::engine::{Committed, Op, Outcome, Sweep};
+use crate::error::{Error, ErrorKind};
+use crate::queues::Inner;
+
+/// Lanes that one run of [`Op::Expire`] returns.
+const EXPIRE_LANES: usize = 1_024;
+/// Rows of each table that one run of [`Op::Sweep`] drops.
+const SWEEP_ROWS: usize = 1_024;
+/// The pause after a failed commit before the service's own work is tried again.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// The least time between two runs of [`Op::Expire`] for the same moment.
+const EXPIRE_PAUSE: Duration = Duration::from_millis(1);
+
+/// Commits what the handles ask for, one group at a time: whatever arrives
+/// while a commit is on its way is the next group.
+///
+/// Invariant: one [`crate::Engine::commit`] is under way at most, so that
+/// operations become durable in the order in which they were taken.
+pub struct Service {
+    inner: Arc<Inner>,
+    jobs: mpsc::Receiver<Job>,
+    /// Kept, because every answer to a claim needs one.
+    returns: mpsc::Sender<Op>,
+    returned: mpsc::Receiver<Op>,
+}
+
+impl Service {
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        jobs: mpsc::Receiver<Job>,
+        returns: mpsc::Sender<Op>,
+        returned: mpsc::Receiver<Op>,
+    ) -> Self {
+        Self { inner, jobs, returns, returned }
+    }
+
+    /// Works until `shutdown` is ready; then takes nothing new, finishes what
+    /// was taken, and returns.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let inner = Arc::clone(&self.inner);
+        tokio::select! {
+            () = self.commits(shutdown) => {}
+            () = look_at_figures(&inner) => {}
+        }
+    }
+
+    async fn commits(mut self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let mut own = OwnWork::new(&self.inner);
+        let mut taken: VecDeque<Job> = VecDeque::new();
+        let mut open = true;
+        loop {
+            let mut ops: Vec<Op> = Vec::new();
+            if taken.is_empty() {
+                let mut jobs = Vec::new();
+                let limit = self.inner.options.group_ops.max(1);
+                tokio::select! {
+                    biased;
+                    () = shutdown.as_mut(), if open => {
+                        open = false;
+                        self.close();
+                        continue;
+                    }
+                    count = self.jobs.recv_many(&mut jobs, limit) => {
+                        if count == 0 && !open {
+                            break;
+                        }
+                        taken.extend(jobs);
+                        if open {
+                            self.wait_for_others(&mut taken).await;
+                        }
+                    }
+                    Some(op) = self.returned.recv() => ops.push(op),
+                    () = own.due(&self.inner), if open => {}
+                }
+            }
+            while let Ok(op) = self.returned.try_recv() {
+                ops.push(op);
+            }
+            own.add_to(&mut ops, &self.inner, open);
+            self.commit(ops, &mut taken, &mut own).await;
+        }
+        // Deliveries whose consumers left while the last groups were committed.
+        let mut ops = Vec::new();
+        while let Ok(op) = self.returned.try_recv() {
+            ops.push(op);
+        }
+        if !ops.is_empty() {
+            self.commit(ops, &mut taken, &mut own).await;
+        }
+    }
+
+    /// Takes nothing new from now on, and lets those who wait go.
+    fn close(&mut self) {
+        self.jobs.close();
+        self.inner.closing.send_replace(true);
+    }
+
+    /// Gives other calls the group window to join.
+    async fn wait_for_others(&mut self, taken: &mut VecDeque<Job>) {
+        let options = &self.inner.options;
+        if options.group_window.is_zero() {
+            return;
+        }
+        let until = Instant::now() + options.group_window;
+        while taken.len() < options.group_ops {
+            match tokio::time::timeout_at(until, self.jobs.recv()).await {
+                Ok(Some(job)) => taken.push_back(job),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    /// One commit: the service's own operations, and as many of the taken jobs
+    /// as fit.
+    async fn commit(&mut self, own_ops: Vec<Op>, taken: &mut VecDeque<Job>, own: &mut OwnWork) {
+        let own_count = own_ops.len();
+        let (ops, callers) = self.group(own_ops, taken);
+        if ops.is_empty() {
+            return;
+        }
+        let count = ops.len();
+        let (start, now) = (Instant::now(), self.inner.clock.now());
+        let result = self.inner.engine.commit(ops, now).await;
+        let result = result.and_then(|committed| complete(committed, count));
+        metrics::histogram!("orderwire_queue_commit_seconds").record(start.elapsed().as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        metrics::histogram!("orderwire_queue_commit_ops").record(count as f64);
+
+        self.note_health(result.as_ref().err());
+        match result {
+            Ok(Committed { outcomes, ready, next_expiry }) => {
+                let mut outcomes = outcomes.into_iter();
+                own.done(outcomes.by_ref().take(own_count).collect(), next_expiry, now);
+                for caller in callers {
+                    let answer = outcomes.by_ref().take(caller.ops).collect();
+                    self.answer(caller, Ok(answer));
+                }
+                for queue in &ready {
+                    self.inner.wake(queue);
+                }
+            }
+            Err(err) => {
+                own.failed();
+                for caller in callers {
+                    self.answer(caller, Err(err.clone()));
+                }
+            }
+        }
+    }
+
+    /// Adds jobs to the operations until the group is full. A claim or append
+    /// whose caller is gone is left out: nobody would take its answer.
+    fn group(&self, mut ops: Vec<Op>, taken: &mut VecDeque<Job>) -> (Vec<Op>, Vec<Caller>) {
+        let options = &self.inner.options;
+        let (mut callers, mut bytes, mut weight) = (Vec::with_capacity(taken.len()), 0usize, 0usize);
+        while let Some(job) = taken.front() {
+            let (job_weight, job_bytes) =
+                job.ops.iter().map(size).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+            let full = weight + job_weight > options.group_ops || bytes + job_bytes > options.group_bytes;
+            if full && !callers.is_empty() {
+                break;
+            }
+            let Some(Job { ops: job_ops, unless_gone, reply }) = taken.pop_front() else { break };
+            let claimed = job_ops.iter().find_map(|op| match op {
+                Op::Claim(claim) => {
+                    Some(Claimed { queue: claim.queue.clone(), clients: claim.clients.clone() })
+                }
+                _ => None,
+            });
+            if unless_gone && reply.is_closed() {
+                // It may have been woken for what it now leaves to the next.
+                if let Some(claimed) = claimed {
+                    self.inner.wake(&claimed.queue);
+                }
+                continue;
+            }
+            (weight, bytes) = (weight + job_weight, bytes + job_bytes);
+            callers.push(Caller { ops: job_ops.len(), claimed, reply });
+            ops.extend(job_ops);
+        }
+        (ops, callers)
+    }
+
+    fn answer(&self, caller: Caller, answer: Answer) {
+        let claimed = caller.claimed.map(|claimed| (claimed, self.returns.clone()));
+        // When nobody listens any more, the reply returns what it hands out.
+        let _ = caller.reply.send(Reply::new(answer, claimed));
+    }
+
+    fn note_health(&self, fault: Option<&Error>) {
+        let mut known = self.inner.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*known, fault) {
+            (None, Some(err)) => tracing::error!(error = %err, "the queue's storage fails"),
+            (Some(_), None) => tracing::info!("the queue's storage works again"),
+            _ => {}
+        }
+        *known = fault.cloned();
+    }
+}
+
+/// Who waits for a part of a group.
+struct Caller {
+    ops: usize,
+    claimed: Option<Claimed>,
+    reply: tokio::sync::oneshot::Sender<Reply>,
+}
+
+/// The service's own operations: when they are due, and what they left to do.
+struct OwnWork {
+    expire_at: Option<Timestamp>,
+    sweep_at: Timestamp,
+    /// After a failed commit.
+    not_before: Option<Instant>,
+    pending: Vec<Own>,
+    sweep_every: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Own {
+    Expire,
+    Sweep,
+}
+
+impl OwnWork {
+    /// Leases may have run out while nothing ran, so the first thing is to look.
+    fn new(inner: &Inner) -> Self {
+        let now = inner.clock.now();
+        let sweep_every = inner.options.sweep_every;
+        Self { expire_at: Some(now), sweep_at: now, not_before: None, pending: Vec::new(), sweep_every }
+    }
+
+    /// Returns when something is due.
+    async fn due(&self, inner: &Inner) {
+        if let Some(at) = self.not_before {
+            tokio::time::sleep_until(at).await;
+        }
+        let next = self.expire_at.map_or(self.sweep_at, |at| at.min(self.sweep_at));
+        inner.clock.sleep_until(next).await;
+    }
+
+    /// Adds what is due behind the operations that are there.
+    fn add_to(&mut self, ops: &mut Vec<Op>, inner: &Inner, open: bool) {
+        self.pending.clear();
+        if !open || self.not_before.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        let (now, options) = (inner.clock.now(), &inner.options);
+        if self.expire_at.is_some_and(|at| at <= now) {
+            self.pending.push(Own::Expire);
+            ops.push(Op::Expire { limit: EXPIRE_LANES });
+        }
+        if self.sweep_at <= now {
+            self.pending.push(Own::Sweep);
+            ops.push(Op::Sweep(Sweep {
+                remembered_before: before(now, options.remembered_for),
+                steps_before: before(now, options.traces_for),
+                dead_before: before(now, options.dead_for),
+                limit: SWEEP_ROWS,
+            }));
+        }
+    }
+
+    fn done(
+        &mut self,
+        outcomes: Vec<Result<Outcome, Error>>,
+        next_expiry: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let skipped = outcomes.len().saturating_sub(self.pending.len());
+        let pending = std::mem::take(&mut self.pending);
+        self.not_before = None;
+        self.expire_at = next_expiry;
+        for (own, outcome) in pending.into_iter().zip(outcomes.into_iter().skip(skipped)) {
+            let more = |limit| matches!(outcome, Ok(Outcome::Count(count)) if count >= limit as u64);
+            match own {
+                Own::Expire if more(EXPIRE_LANES) => self.expire_at = Some(now),
+                // An engine that still names this moment must not keep it busy.
+                Own::Expire => {
+                    self.expire_at =
+                        next_expiry.map(|at| if at <= now { after(now, EXPIRE_PAUSE) } else { at });
+                }
+                Own::Sweep if more(SWEEP_ROWS) => self.sweep_at = now,
+                Own::Sweep => self.sweep_at = after(now, self.sweep_every),
+            }
+            if let Err(err) = outcome {
+                tracing::warn!(error = %err, "the queue's housekeeping failed");
+            }
+        }
+    }
+
+    fn failed(&mut self) {
+        self.pending.clear();
+        self.not_before = Some(Instant::now() + PAUSE_AFTER_FAILURE);
+    }
+}
+
+/// Takes over the engine's figures now and then.
+async fn look_at_figures(inner: &Inner) {
+    loop {
+        tokio::time::sleep(inner.options.figures_every).await;
+        if let Err(err) = inner.look_at_figures().await {
+            tracing::warn!(error = %err, "the queues' figures cannot be read");
+        }
+    }
+}
+
+/// How much an operation counts in a group: in operations, and in bytes.
+fn size(op: &Op) -> (usize, usize) {
+    match op {
+        Op::Append(append) => {
+            (append.entries.len().max(1), append.entries.iter().map(|entry| entry.body.len()).sum())
+        }
+        _ => (1, 0),
+    }
+}
+
+/// An engine that answers less than it was asked has broken its contract.
+fn complete(committed: Committed, ops: usize) -> Result<Committed, Error> {
+    if committed.outcomes.len() == ops {
+        Ok(committed)
+    } else {
+        let message = format!("the storage answered {} of {ops} operations", committed.outcomes.len());
+        Err(Error::new(ErrorKind::Damaged, message))
+    }
+}
