@@ -44,7 +44,10 @@ pub fn message_id(client: &Client, source: &str, id: &str) -> EventId {
 }
 
 /// The identity of an event by its content: of (client, source, SHA-256 of the
-/// body without `retrace_intent`).
+/// body without `retrace_intent`). The order of the members of the body, of
+/// `MessageAttributes` and of `Metadata` does not change the hash, nor does white
+/// space; the order of members inside a business value does, and so does
+/// another escape for the same character.
 pub fn content_id(client: &Client, source: &str, sha256: &[u8; 32]) -> EventId {
     EventId(derive("content", &[client.as_str().as_bytes(), source.as_bytes(), sha256]))
 }

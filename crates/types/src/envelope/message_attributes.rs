@@ -7,6 +7,7 @@
 //! id, source and attributes along as further `MessageAttributes`.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
@@ -329,6 +330,8 @@ pub(super) fn as_extensions(
     let attributes = attributes.iter().filter(|(name, _)| !KNOWN.contains(&name.as_str()));
     let attributes = attributes.map(|(name, json)| (name.as_str(), json.get()));
     let mut extensions: Vec<(String, String)> = Vec::new();
+    // A set, because hostile metadata may hold 100,000 members.
+    let mut taken = HashSet::new();
     for (name, json) in metadata.chain(attributes) {
         let json = value_of(json);
         let scalar = match json.as_bytes().first() {
@@ -339,12 +342,7 @@ pub(super) fn as_extensions(
         let valid = !name.is_empty()
             && name.len() <= 20
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if scalar
-            && valid
-            && !is_known(name)
-            && name != "datacontenttype"
-            && extensions.iter().all(|(other, _)| other != name)
-        {
+        if scalar && valid && !is_known(name) && name != "datacontenttype" && taken.insert(name) {
             extensions.push((name.to_owned(), json.into_owned()));
         }
     }

@@ -7,10 +7,11 @@
 use std::borrow::Cow;
 
 use super::arrival::{Arrival, Draft, Incoming};
-use super::members::{Members, check_text, unquote};
+use super::members::{Members, check_text, not_json, unquote};
 use crate::event::{Data, Origin};
 use crate::ids::TraceId;
 use crate::json::RawJson;
+use crate::names::{Client, EventType};
 use crate::problem::Fault;
 
 /// The types whose body is a row.
@@ -32,20 +33,43 @@ pub(super) fn read(
     let members = members.filter(|_| !event_type.as_str().starts_with(ROWS));
     let client = named(members, "client")?;
     let trace = named(members, "trace_id")?;
-    Ok(arrival.complete(Draft {
+    let client = arrival.client_of(client.as_deref(), "/client")?;
+    let trace = trace.map(|trace| TraceId::from_given(&trace));
+    Ok(arrival.complete(draft(event_type, client, trace, raw(text), arrival)))
+}
+
+/// The event of one row that [`row::Reader`](crate::row::Reader) has checked:
+/// the short way of ingest, without detection of the form. `event_type` is
+/// `orderwire.rows.<dataset>`; the row names neither client nor trace.
+///
+/// # Errors
+/// `Malformed` when the row is not JSON after all.
+pub fn from_row(row: &str, event_type: &EventType, arrival: &Arrival<'_>) -> Result<Incoming, Fault> {
+    let row = RawJson::parse(row.trim().to_owned()).map_err(|err| not_json(&err))?;
+    Ok(arrival.complete(draft(event_type, arrival.client.clone(), None, row, arrival)))
+}
+
+fn draft(
+    event_type: &EventType,
+    client: Client,
+    trace: Option<TraceId>,
+    data: RawJson,
+    arrival: &Arrival<'_>,
+) -> Draft {
+    Draft {
         event_type: event_type.clone(),
-        client: arrival.client_of(client.as_deref(), "/client")?,
+        client,
         source: arrival.own_source(),
         key: None,
         time: None,
-        trace: trace.map(|trace| TraceId::from_given(&trace)),
+        trace,
         attempt: None,
         cause: None,
         produced: None,
         content: None,
         origin: Origin::Plain,
-        data: Data::Json(raw(text)),
-    }))
+        data: Data::Json(data),
+    }
 }
 
 /// JSON that was parsed before.

@@ -5,8 +5,8 @@ use uuid::Uuid;
 use crate::event::Event;
 use crate::identity;
 
-/// The trace id of a `traceparent`; `None` when it is malformed.
-pub(super) fn parse_traceparent(text: &str) -> Option<Uuid> {
+/// The trace id of a W3C `traceparent`; `None` when it is malformed.
+pub fn parse_traceparent(text: &str) -> Option<Uuid> {
     let mut parts = text.trim_matches([' ', '\t']).split('-');
     let version = parts.next().filter(|version| hex(version, 2) && *version != "ff")?;
     let trace = parts.next().filter(|trace| hex(trace, 32))?;

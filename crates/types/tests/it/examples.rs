@@ -1,7 +1,8 @@
 //! The literal examples of the contract.
 
 use orderwire_types::envelope::{
-    Arrival, from_flat, from_json, lines, render, to_cloudevent, to_flat, to_message_attributes,
+    Arrival, RequestName, from_flat, from_json, from_row, lines, render, to_cloudevent, to_flat,
+    to_message_attributes,
 };
 use orderwire_types::queue::Format;
 use orderwire_types::{Data, Limits, TraceId};
@@ -154,6 +155,16 @@ fn a_row_names_nothing() {
     let event = from_json(r#"{"client":"Müller & Co","trace_id":"x"}"#.as_bytes(), &typed).unwrap().event;
     assert_eq!(event.client.as_str(), "default");
     assert_eq!(event.trace.given, None);
+}
+
+#[test]
+fn the_short_way_of_a_row_gives_the_same_event() {
+    let limits = Limits::default();
+    let rows = event_type("orderwire.rows.sales");
+    let request = Some(RequestName { id: uuid::Uuid::from_u128(7), index: Some(3) });
+    let typed = Arrival { event_type: Some(&rows), request, ..arrival(&limits) };
+    let row = r#" {"client":"Big & Co","n":1.10} "#;
+    assert_eq!(from_row(row, &rows, &typed).unwrap(), from_json(row.as_bytes(), &typed).unwrap());
 }
 
 #[test]
