@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use orderwire_types::dataset::DatasetDef;
+pub use orderwire_types::event::ImportedLines;
 use orderwire_types::step::{Step, TraceRecord};
 use orderwire_types::{Client, DatasetName, EventId, RawJson, Right, scope};
 use uuid::Uuid;
@@ -47,15 +48,6 @@ pub struct RowsEvent {
     pub accepted_at: Timestamp,
     /// Where the rows stand in an imported file, if they do.
     pub import: Option<ImportedLines>,
-}
-
-/// A piece of an imported file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImportedLines {
-    /// The SHA-256 of the whole file, as lower-case hex.
-    pub file: String,
-    /// The number of rows of the file before this piece.
-    pub first: u64,
 }
 
 /// A batch of a stream on its way into the store: effect, position and trace

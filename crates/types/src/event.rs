@@ -41,12 +41,24 @@ pub struct Event {
     pub accepted_at: Timestamp,
     /// Who published it: the principal of the scope.
     pub principal: String,
+    /// Where its rows stand in an imported file, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportedLines>,
     /// What only the incoming form knows, kept for an exact way out.
     #[serde(default)]
     pub origin: Origin,
     /// The payload.
     #[serde(default)]
     pub data: Data,
+}
+
+/// A piece of an imported file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedLines {
+    /// The SHA-256 of the whole file, as lower-case hex.
+    pub file: String,
+    /// The number of rows of the file before this piece.
+    pub first: u64,
 }
 
 /// What only the incoming form knows.

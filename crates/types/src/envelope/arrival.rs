@@ -155,6 +155,7 @@ impl Arrival<'_> {
             cause,
             accepted_at: self.now,
             principal: self.principal.to_owned(),
+            import: None,
             origin,
             data,
         };
