@@ -1,3 +1,109 @@
 //! The `orderwire` binary: flags, signals, exit code.
 
-fn main() {}
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use orderwire_cli::args::{Cli, Command, Global, Up};
+use orderwire_cli::{demo, exit};
+use orderwire_runtime::{Error, Options, Running};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("orderwire: cannot start threads: {error}");
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    let code = runtime.block_on(async {
+        match cli.command {
+            Command::Up(up) => server(&cli.global, &up, false).await,
+            Command::Demo(up) => server(&cli.global, &up, true).await,
+            _ => orderwire_cli::run(cli).await,
+        }
+    });
+    // Threads that read a terminal or a slow disk must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    ExitCode::from(code)
+}
+
+async fn server(global: &Global, up: &Up, with_demo: bool) -> u8 {
+    let options = Options {
+        config: up.config.clone(),
+        config_text: (with_demo && up.config.is_none()).then_some(demo::CONFIG),
+        data: global.data.clone(),
+        listen: up.listen.clone(),
+    };
+    match run(options, with_demo).await {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            eprintln!("orderwire: {error}");
+            if error.is_configuration() { exit::INVALID } else { exit::FAILED }
+        }
+    }
+}
+
+/// Serves until a signal or a fault, then drains.
+async fn run(options: Options, with_demo: bool) -> Result<(), Error> {
+    let mut stop = Signals::listen()?;
+    let mut running = tokio::select! {
+        running = orderwire_runtime::start(options) => running?,
+        () = stop.next() => return Ok(()),
+    };
+    if with_demo {
+        let tour = tokio::select! {
+            tour = demo::tour(&running.url(), running.admin_key(), running.data(), &mut std::io::stdout()) => tour,
+            () = stop.next() => Ok(()),
+        };
+        if let Err(error) = tour {
+            running.drain().await?;
+            return Err(Error::failed(format!("the demo did not go through: {error}")));
+        }
+    } else {
+        announce(&running);
+    }
+    let fault = tokio::select! {
+        fault = running.fault() => Some(fault),
+        () = stop.next() => None,
+    };
+    // A second signal means now.
+    tokio::select! {
+        drained = running.drain() => drained?,
+        () = stop.next() => return Err(Error::failed("stopped by a second signal before everything was drained".to_owned())),
+    }
+    fault.map_or(Ok(()), Err)
+}
+
+/// The one line on stdout that scripts wait for.
+fn announce(running: &Running) {
+    let line = format!("{{\"msg\":\"ready\",\"listen\":\"{}\"}}", running.address());
+    // A reader that has gone wants no line.
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).ok();
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Error> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let on = |kind| signal(kind).map_err(|error| Error::failed(format!("cannot listen for signals: {error}")));
+        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

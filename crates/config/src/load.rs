@@ -22,6 +22,8 @@ const PREFIX: &str = "ORDERWIRE__";
 pub struct Sources {
     /// The YAML file, over the defaults.
     pub file: Option<PathBuf>,
+    /// YAML that comes with the program, in place of a file: its name and text.
+    pub builtin: Option<(&'static str, &'static str)>,
     /// Environment variables, over the file. Those that do not begin with
     /// `ORDERWIRE__` are passed over. See [`environment`].
     pub env: Vec<(String, String)>,
@@ -54,7 +56,9 @@ impl Config {
     /// Every fault of every source. A file that cannot be read or is not YAML
     /// hides the faults that its content may have.
     pub fn load(sources: &Sources) -> Result<Self, Faults> {
-        let text = sources.file.as_deref().map(|path| (path, read_file(path)));
+        let file = sources.file.as_deref().map(|path| (path, read_file(path)));
+        let builtin = sources.builtin.map(|(name, text)| (Path::new(name), Ok(text.to_owned())));
+        let text = file.or(builtin);
         let mut faults = Vec::new();
         let mut tree = Tree::default();
         let mut root = tree.add(Position::whole("configuration"), Value::Map(Vec::new()));

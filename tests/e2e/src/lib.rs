@@ -130,6 +130,7 @@ impl Server {
                 return Ok(status);
             }
             ensure!(Instant::now() < deadline, "the server did not end within {PATIENCE:?}");
+            // tidy: sleep because a process that is no child of an async runtime has no event to await
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -171,6 +172,7 @@ impl Server {
                 return Ok(value);
             }
             ensure!(Instant::now() < deadline, "GET {path} never got as wanted; last: {value}");
+            // tidy: sleep because the condition is behind HTTP and is asked for again
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

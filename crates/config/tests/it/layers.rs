@@ -64,7 +64,7 @@ fn flags_override_everything() {
     std::fs::write(&file, FILE).unwrap();
     let env = vec![("ORDERWIRE__LISTEN".to_owned(), "127.0.0.1:2".to_owned())];
     let overrides = Overrides { listen: Some("127.0.0.1:3".into()), data: Some("null".into()) };
-    let config = Config::load(&Sources { file: Some(file), env, overrides }).unwrap();
+    let config = Config::load(&Sources { file: Some(file), builtin: None, env, overrides }).unwrap();
     assert_eq!(config.listen.port(), 3);
     assert_eq!(config.data, PathBuf::from("null"), "a flag's value is no YAML");
     assert_eq!(config.store_folder(), PathBuf::from("null"));

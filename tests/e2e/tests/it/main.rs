@@ -1,0 +1,8 @@
+//! The real binary, from outside: nothing acknowledged is lost, faults are
+//! clear, clients are served in turn.
+
+mod fair;
+mod faults;
+mod kill;
+mod line;
+mod sync;
