@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, InterruptHandle, OpenFlags};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::error::{Error, ErrorKind};
@@ -195,6 +195,14 @@ impl Readers {
         })
     }
 
+    /// Does something to every connection, before the first read.
+    pub(crate) fn prepare(
+        &self,
+        prepare: impl Fn(&Connection) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).iter().try_for_each(prepare)
+    }
+
     /// Runs `read` on a connection, in one transaction so that all its
     /// statements see one state. `what` names the operation in errors.
     ///
@@ -205,34 +213,54 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| self.late(what))?;
+        self.read_within(what, self.timeout, read).await?.ok_or_else(|| self.late(what))
+    }
+
+    /// The same with a time limit of its own: `None` when it ran out. Dropping
+    /// the call ends the read as well.
+    pub(crate) async fn read_within<T, F>(
+        &self,
+        what: &'static str,
+        timeout: Duration,
+        read: F,
+    ) -> Result<Option<T>, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let end = tokio::time::Instant::now() + timeout;
+        let permit = match tokio::time::timeout_at(end, self.permits.clone().acquire_owned()).await {
+            Ok(permit) => permit.map_err(|_| self.late(what))?,
+            Err(_) => return Ok(None),
+        };
         let connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = connection.expect("as many permits as connections");
         let interrupt = connection.get_interrupt_handle();
         let idle = self.idle.clone();
-        let mut task = tokio::task::spawn_blocking(move || {
+        let task = tokio::task::spawn_blocking(move || {
             let lent = Lent { connection: Some(connection), idle, _permit: permit };
             let connection = lent.connection.as_ref().expect("lent until the end");
             let transaction = connection.unchecked_transaction()?;
             read(&transaction)
         });
-        let joined = match tokio::time::timeout(self.timeout, &mut task).await {
-            Ok(joined) => joined,
-            Err(_) => loop {
-                // An interrupt only ends the statement that runs at this moment.
-                interrupt.interrupt();
-                match tokio::time::timeout(Duration::from_millis(20), &mut task).await {
-                    Ok(joined) => break joined,
-                    Err(_) => continue,
-                }
-            },
+        let mut running = Running { task: Some(task), interrupt: Arc::new(interrupt) };
+        let task = running.task.as_mut().expect("taken only below and when dropped");
+        let joined = match tokio::time::timeout_at(end, task).await {
+            Ok(joined) => {
+                running.task = None;
+                joined
+            }
+            Err(_) => {
+                let task = running.task.take().expect("it was there");
+                stop(task, running.interrupt.clone()).await
+            }
         };
         match joined {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(match error.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::OperationInterrupted) => self.late(what),
-                _ => Error::sqlite(&self.file, what, &error),
-            }),
+            Ok(Ok(value)) => Ok(Some(value)),
+            Ok(Err(error)) => match error.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::OperationInterrupted) => Ok(None),
+                _ => Err(Error::sqlite(&self.file, what, &error)),
+            },
             Err(error) => Err(Error::new(ErrorKind::Unavailable, format!("{what} ended early: {error}"))),
         }
     }
@@ -240,6 +268,38 @@ impl Readers {
     fn late(&self, what: &str) -> Error {
         let message = format!("{what} took longer than {:?} on {}", self.timeout, self.file.display());
         Error::new(ErrorKind::Unavailable, message)
+    }
+}
+
+/// A read on its thread: its caller's end is its end.
+struct Running<T: Send + 'static> {
+    task: Option<JoinHandleOf<T>>,
+    interrupt: Arc<InterruptHandle>,
+}
+
+type JoinHandleOf<T> = tokio::task::JoinHandle<rusqlite::Result<T>>;
+
+impl<T: Send + 'static> Drop for Running<T> {
+    fn drop(&mut self) {
+        let Some(task) = self.task.take() else { return };
+        self.interrupt.interrupt();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(stop(task, self.interrupt.clone()));
+        }
+    }
+}
+
+/// Interrupts until the read has ended: an interrupt only ends the statement
+/// that runs at this moment.
+async fn stop<T: Send + 'static>(
+    mut task: JoinHandleOf<T>,
+    interrupt: Arc<InterruptHandle>,
+) -> Result<rusqlite::Result<T>, tokio::task::JoinError> {
+    loop {
+        interrupt.interrupt();
+        if let Ok(joined) = tokio::time::timeout(Duration::from_millis(20), &mut task).await {
+            return joined;
+        }
     }
 }
 

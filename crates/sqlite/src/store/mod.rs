@@ -1,1 +1,37 @@
-//! The store (`store.db`).
+//! The store on SQLite: the file `store.db`.
+//!
+//! [`SqliteStore`] is the async edge. Writes go to one writer thread, which
+//! puts those that wait into one transaction and answers after its commit;
+//! reads go to read-only connections and end when their time is up or their
+//! caller has gone. What a table holds is said in `migrations/store/`.
+//!
+//! Invariants:
+//! - a write that is refused leaves nothing behind in the shared transaction
+//!   (each has a savepoint); one that the engine fails takes its whole
+//!   transaction back;
+//! - what is kept in memory (definitions, generations) changes after the
+//!   commit and before the answer;
+//! - `_seq` only grows, over restarts and deletions too. A row that takes the
+//!   place of another gets the event, the time and the `_seq` of its own
+//!   arrival, so that whoever reads on by `_seq` sees it;
+//! - identifiers in statements come from a checked definition or from this
+//!   module, values are always bound.
+
+mod catalogue;
+mod clients;
+mod datasets;
+mod define;
+mod error;
+mod filter;
+mod imports;
+mod keys;
+mod open;
+mod pattern;
+mod record;
+mod select;
+mod sweep;
+mod table;
+mod traces;
+mod writer;
+
+pub use open::{Options, SqliteStore};

@@ -1,0 +1,111 @@
+//! Making, changing and removing datasets.
+
+use jiff::Timestamp;
+use orderwire_store::{Dataset, Defined, Error};
+use orderwire_types::DatasetName;
+use orderwire_types::dataset::{DatasetDef, FieldType};
+use rusqlite::params;
+
+use super::catalogue::Entry;
+use super::error::{Failure, conflict, invalid, not_found};
+use super::table;
+use super::writer::{Effect, Transaction};
+
+/// Refuses a definition with faults.
+pub(super) fn check(name: &DatasetName, def: &DatasetDef) -> Result<(), Error> {
+    let faults: Vec<String> =
+        def.faults().iter().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(invalid(format!("defining dataset {name}: {}", faults.join("; "))))
+}
+
+pub(super) fn define(
+    transaction: &mut Transaction<'_>,
+    name: &DatasetName,
+    def: &DatasetDef,
+    now: Timestamp,
+) -> Result<Defined, Failure> {
+    let stored = serde_json::to_string(def)
+        .map_err(|error| invalid(format!("defining dataset {name}: it cannot be stored: {error}")))?;
+    let at = now.as_microsecond();
+    let memory = &mut *transaction.memory;
+    let Some(entry) = memory.catalogue.get(name) else {
+        let generation = memory.next_generation();
+        transaction.connection.execute_batch(&table::create(name, def))?;
+        transaction.connection.execute(
+            "INSERT INTO dataset (name, def, created_at, changed_at, last_seq, generation) \
+             VALUES (?1, ?2, ?3, ?3, 0, ?4)",
+            params![name.as_str(), stored, at, generation.cast_signed()],
+        )?;
+        let dataset = Dataset { name: name.clone(), def: def.clone(), created_at: now, changed_at: now };
+        memory.effects.push(Effect::Defined(Entry::new(dataset, generation)));
+        return Ok(Defined::Created);
+    };
+    if entry.dataset.def == *def {
+        return Ok(Defined::Unchanged);
+    }
+    evolves(name, &entry.dataset.def, def)?;
+    let generation = memory.next_generation();
+    transaction.connection.execute_batch(&table::alter(name, &entry.dataset.def, def))?;
+    transaction.connection.execute(
+        "UPDATE dataset SET def = ?2, changed_at = ?3, generation = ?4 WHERE name = ?1",
+        params![name.as_str(), stored, at, generation.cast_signed()],
+    )?;
+    memory.effects.push(Effect::Defined(entry.changed(def, now, generation)));
+    Ok(Defined::Changed)
+}
+
+/// Whether the rows of `old` are rows of `new` as well.
+fn evolves(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> Result<(), Error> {
+    let refuse = |what: String| Err(conflict(format!("changing dataset {name}: {what}")));
+    for field in &old.fields {
+        let Some(next) = new.field(field.name.as_str()) else {
+            return refuse(format!("column {} would lose its values", field.name));
+        };
+        if next.field_type != field.field_type {
+            let (was, is) = (type_name(field.field_type), type_name(next.field_type));
+            return refuse(format!("column {} is {was} and cannot become {is}", field.name));
+        }
+        if next.required && !field.required {
+            return refuse(format!("column {} cannot become required: rows may lack it", field.name));
+        }
+    }
+    let added = |field: &&orderwire_types::dataset::Field| old.field(field.name.as_str()).is_none();
+    if let Some(field) = new.fields.iter().filter(added).find(|field| field.required) {
+        return refuse(format!(
+            "new column {} cannot be required: the rows that are there lack it",
+            field.name
+        ));
+    }
+    if old.key != new.key {
+        return refuse("its key cannot change".to_owned());
+    }
+    Ok(())
+}
+
+fn type_name(field_type: FieldType) -> &'static str {
+    match field_type {
+        FieldType::Text => "text",
+        FieldType::Integer => "integer",
+        FieldType::Float => "float",
+        FieldType::Boolean => "boolean",
+        FieldType::Timestamp => "timestamp",
+        FieldType::Json => "json",
+    }
+}
+
+pub(super) fn remove(transaction: &mut Transaction<'_>, name: &DatasetName) -> Result<(), Failure> {
+    let Some(entry) = transaction.memory.catalogue.get(name) else {
+        return Err(not_found(format!("removing dataset {name}: there is none")).into());
+    };
+    let connection = transaction.connection;
+    connection.execute_batch(&format!("DROP TABLE {}", table::table_name(name)))?;
+    connection.execute("DELETE FROM import WHERE dataset = ?1", [name.as_str()])?;
+    connection.execute("DELETE FROM dataset WHERE name = ?1", [name.as_str()])?;
+    connection
+        .execute("UPDATE past SET generation = max(generation, ?1)", [entry.generation().cast_signed()])?;
+    transaction.memory.effects.push(Effect::Removed(name.clone()));
+    Ok(())
+}

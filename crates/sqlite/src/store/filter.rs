@@ -1,0 +1,220 @@
+//! A tree of conditions as SQL with bound values.
+
+use orderwire_store::{Compare, Error, Filter, Operand};
+use orderwire_types::dataset::DatasetDef;
+use orderwire_types::scope::Clients;
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use uuid::Uuid;
+
+use super::error::invalid;
+use super::pattern;
+use super::table::{Kind, column, push, quoted};
+
+/// The deepest nesting of conditions: SQLite takes 1,000 levels of expression.
+const DEPTH: usize = 64;
+
+/// The most conditions of one filter.
+const CONDITIONS: usize = 500;
+
+/// The most values of one filter: SQLite binds 32,766.
+const VALUES: usize = 20_000;
+
+/// The longest pattern, in characters: bounds the cost of a match.
+const PATTERN: usize = 1_000;
+
+/// A value that is bound to a statement.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Binding {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Uuid(Uuid),
+}
+
+impl ToSql for Binding {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Integer(integer) => ValueRef::Integer(*integer),
+            Self::Float(float) => ValueRef::Real(*float),
+            Self::Uuid(id) => ValueRef::Blob(id.as_bytes()),
+        }))
+    }
+}
+
+/// Appends ` AND …` so that only rows of these clients remain.
+pub(super) fn clients_clause(clients: &Clients, column: &str, sql: &mut String, bound: &mut Vec<Binding>) {
+    let Clients::Only(only) = clients else { return };
+    // Beyond some hundred names, one JSON array keeps the statement short.
+    if only.len() > 256 {
+        push(sql, format_args!(" AND {column} IN (SELECT value FROM json_each(?))"));
+        let names: Vec<&str> = only.iter().map(orderwire_types::Client::as_str).collect();
+        let names = serde_json::to_string(&names).expect("a list of names is JSON");
+        bound.push(Binding::Text(names));
+        return;
+    }
+    let marks = vec!["?"; only.len()].join(", ");
+    push(sql, format_args!(" AND {column} IN ({marks})"));
+    bound.extend(only.iter().map(|client| Binding::Text(client.as_str().to_owned())));
+}
+
+/// Writes the condition into `sql` and its values into `bound`.
+pub(super) fn write(
+    def: &DatasetDef,
+    filter: &Filter,
+    sql: &mut String,
+    bound: &mut Vec<Binding>,
+) -> Result<(), Error> {
+    Builder { def, sql, bound, conditions: 0 }.filter(filter, 0)
+}
+
+struct Builder<'b> {
+    def: &'b DatasetDef,
+    sql: &'b mut String,
+    bound: &'b mut Vec<Binding>,
+    conditions: usize,
+}
+
+impl Builder<'_> {
+    fn filter(&mut self, filter: &Filter, depth: usize) -> Result<(), Error> {
+        if depth > DEPTH {
+            return Err(invalid(format!("filter: conditions nest deeper than {DEPTH} levels")));
+        }
+        match filter {
+            Filter::And(all) => self.list(all, " AND ", "1", depth),
+            Filter::Or(any) => self.list(any, " OR ", "0", depth),
+            Filter::Not(filter) => {
+                self.sql.push_str("NOT ");
+                self.filter(filter, depth + 1)
+            }
+            Filter::Compare { column, compare } => self.compare(column, compare),
+        }
+    }
+
+    fn list(&mut self, filters: &[Filter], word: &str, empty: &str, depth: usize) -> Result<(), Error> {
+        self.sql.push('(');
+        for (i, filter) in filters.iter().enumerate() {
+            if i > 0 {
+                self.sql.push_str(word);
+            }
+            self.filter(filter, depth + 1)?;
+        }
+        if filters.is_empty() {
+            self.sql.push_str(empty);
+        }
+        self.sql.push(')');
+        Ok(())
+    }
+
+    fn compare(&mut self, name: &str, compare: &Compare) -> Result<(), Error> {
+        self.conditions += 1;
+        if self.conditions > CONDITIONS {
+            return Err(invalid(format!("filter: more than {CONDITIONS} conditions")));
+        }
+        let known = column(self.def, name).ok_or_else(|| invalid(format!("filter: no column {name:?}")))?;
+        let column = Compared { name, quoted: quoted(name), kind: known.kind };
+        match compare {
+            Compare::Eq(value) => self.binary(&column, "=", value),
+            Compare::Neq(value) => self.binary(&column, "<>", value),
+            Compare::Gt(value) => self.binary(&column, ">", value),
+            Compare::Gte(value) => self.binary(&column, ">=", value),
+            Compare::Lt(value) => self.binary(&column, "<", value),
+            Compare::Lte(value) => self.binary(&column, "<=", value),
+            Compare::In(values) => self.any_of(&column, values),
+            Compare::Like { pattern, ignore_case } => self.like(&column, pattern, *ignore_case),
+            Compare::IsNull => {
+                push(self.sql, format_args!("({} IS NULL)", column.quoted));
+                Ok(())
+            }
+            Compare::Is(value) => {
+                if column.kind != Kind::Boolean {
+                    return Err(column.mismatch("a boolean"));
+                }
+                push(self.sql, format_args!("({} IS {})", column.quoted, i32::from(*value)));
+                Ok(())
+            }
+        }
+    }
+
+    fn binary(&mut self, column: &Compared<'_>, operator: &str, value: &Operand) -> Result<(), Error> {
+        push(self.sql, format_args!("({} {operator} ?)", column.quoted));
+        let value = column.bind(value)?;
+        self.bind(value)
+    }
+
+    fn any_of(&mut self, column: &Compared<'_>, values: &[Operand]) -> Result<(), Error> {
+        // SQLite takes an empty list, and then neither null nor a value is in it.
+        push(self.sql, format_args!("({} IN (", column.quoted));
+        for (i, value) in values.iter().enumerate() {
+            self.sql.push_str(if i == 0 { "?" } else { ", ?" });
+            let value = column.bind(value)?;
+            self.bind(value)?;
+        }
+        self.sql.push_str("))");
+        Ok(())
+    }
+
+    fn like(&mut self, column: &Compared<'_>, text: &str, ignore_case: bool) -> Result<(), Error> {
+        if !matches!(column.kind, Kind::Text | Kind::Json) {
+            return Err(column.mismatch("a text"));
+        }
+        if text.chars().count() > PATTERN {
+            return Err(invalid(format!("filter: the pattern is longer than {PATTERN} characters")));
+        }
+        let name = &column.quoted;
+        let range = if ignore_case { None } else { pattern::range(text) };
+        match range {
+            // What begins with the same characters is one range of an index.
+            Some((from, until)) => {
+                push(self.sql, format_args!("({name} >= ? AND {name} < ? AND ow_like({name}, ?))"));
+                self.bind(Binding::Text(from))?;
+                self.bind(Binding::Text(until))?;
+            }
+            None if ignore_case => push(self.sql, format_args!("ow_ilike({name}, ?)")),
+            None => push(self.sql, format_args!("ow_like({name}, ?)")),
+        }
+        self.bind(Binding::Text(text.to_owned()))
+    }
+
+    fn bind(&mut self, value: Binding) -> Result<(), Error> {
+        if self.bound.len() >= VALUES {
+            return Err(invalid(format!("filter: more than {VALUES} values")));
+        }
+        self.bound.push(value);
+        Ok(())
+    }
+}
+
+struct Compared<'n> {
+    name: &'n str,
+    quoted: String,
+    kind: Kind,
+}
+
+impl Compared<'_> {
+    fn bind(&self, value: &Operand) -> Result<Binding, Error> {
+        match (self.kind, value) {
+            (Kind::Text | Kind::Json, Operand::Text(text)) => Ok(Binding::Text(text.clone())),
+            (Kind::Integer, Operand::Integer(integer)) => Ok(Binding::Integer(*integer)),
+            // SQLite would take it for null.
+            (Kind::Float, Operand::Float(float)) if float.is_nan() => Err(self.mismatch("a number")),
+            (Kind::Float, Operand::Float(float)) => Ok(Binding::Float(*float)),
+            (Kind::Boolean, Operand::Boolean(boolean)) => Ok(Binding::Integer(i64::from(*boolean))),
+            // Cut to the microsecond, as what is stored was.
+            (Kind::Timestamp, Operand::Timestamp(at)) => Ok(Binding::Integer(at.as_microsecond())),
+            (Kind::Uuid, Operand::Uuid(id)) => Ok(Binding::Uuid(*id)),
+            (Kind::Text | Kind::Json, _) => Err(self.mismatch("a text")),
+            (Kind::Integer, _) => Err(self.mismatch("an integer")),
+            (Kind::Float, _) => Err(self.mismatch("a number")),
+            (Kind::Boolean, _) => Err(self.mismatch("a boolean")),
+            (Kind::Timestamp, _) => Err(self.mismatch("a time")),
+            (Kind::Uuid, _) => Err(self.mismatch("an id")),
+        }
+    }
+
+    fn mismatch(&self, wanted: &str) -> Error {
+        let kind = format!("{:?}", self.kind).to_lowercase();
+        invalid(format!("filter: column {} is of type {kind} and is not compared as {wanted}", self.name))
+    }
+}

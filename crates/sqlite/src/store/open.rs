@@ -1,0 +1,140 @@
+//! Opening the store, and the way in for writes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orderwire_store::{Error, ErrorKind};
+use orderwire_types::Limits;
+use rusqlite::Connection;
+
+use super::catalogue::Catalogue;
+use super::error::{Failure, from_file};
+use super::writer::{Core, Job, Memory, Transaction};
+use crate::db::{Readers, Setup, Writer, open_writer};
+use crate::lock::DataDir;
+use crate::migrate::Schema;
+
+/// How the store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Limits of rows: those of the edge that accepted them.
+    pub limits: Limits,
+    /// How many selects run at once.
+    pub selects: usize,
+    /// The file's size limit in pages of 8 KiB; `None` is the disk.
+    pub page_count_max: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { limits: Limits::default(), selects: 4, page_count_max: None }
+    }
+}
+
+/// The store in the file `store.db` of a data folder. Dropping it waits for
+/// the writes that were handed over.
+#[derive(Debug)]
+pub struct SqliteStore {
+    pub(super) file: PathBuf,
+    pub(super) catalogue: Arc<Catalogue>,
+    /// Reads of a few rows, apart from selects so that these cannot delay them.
+    pub(super) lookups: Readers,
+    pub(super) selects: Readers,
+    writer: Writer<Job>,
+    _dir: DataDir,
+}
+
+/// The most writes of one transaction.
+const GROUP: usize = 256;
+
+/// The longest look-up.
+const LOOKUP: Duration = Duration::from_secs(10);
+
+const SCHEMA: Schema = Schema {
+    // "OWst"
+    application_id: 0x4f57_7374,
+    migrations: &[include_str!("../../migrations/store/0001_store.sql")],
+};
+
+impl SqliteStore {
+    /// Opens the store of this folder, makes it where it is missing, and
+    /// brings an older one to the present version.
+    ///
+    /// # Errors
+    /// `Later` for a file of a later version, `Damaged`, `Unavailable`.
+    pub fn open(dir: &DataDir, options: Options) -> Result<Self, crate::Error> {
+        let file = dir.path().join("store.db");
+        let setup = Setup {
+            file: file.clone(),
+            schema: &SCHEMA,
+            page_size: 8192,
+            cache_kib: 16 << 10,
+            page_count_max: options.page_count_max,
+        };
+        let connection = open_writer(&setup)?;
+        let (catalogue, last_generation) = Catalogue::load(&connection)
+            .map_err(|error| crate::Error::sqlite(&file, "reading the datasets", &error))?;
+        let catalogue = Arc::new(catalogue);
+        let lookups = Readers::open(&setup, 2, LOOKUP)?;
+        let selects = Readers::open(&setup, options.selects.max(1), LOOKUP)?;
+        selects
+            .prepare(super::pattern::register)
+            .map_err(|error| crate::Error::sqlite(&file, "opening", &error))?;
+        let memory = Memory {
+            limits: options.limits,
+            catalogue: catalogue.clone(),
+            last_generation,
+            fillers: std::collections::HashMap::new(),
+            effects: Vec::new(),
+        };
+        let core = Core::new(file.clone(), connection, memory);
+        let writer = Writer::spawn("orderwire-store", GROUP, core)?;
+        Ok(Self { file, catalogue, lookups, selects, writer, _dir: dir.clone() })
+    }
+
+    /// Runs a write on the writer's thread; returns after its commit.
+    pub(super) async fn write<T, F>(&self, what: &'static str, write: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Transaction<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        let (job, answer) = Job::new(what, write);
+        self.send(what, job, answer).await
+    }
+
+    /// The same in a transaction of its own.
+    pub(super) async fn write_alone<T, F>(&self, what: &'static str, write: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Transaction<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        let (job, answer) = Job::new(what, write);
+        self.send(what, job.alone(), answer).await
+    }
+
+    async fn send<T>(
+        &self,
+        what: &'static str,
+        job: Job,
+        answer: tokio::sync::oneshot::Receiver<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let ended = || {
+            let message = format!("{what}: the thread that writes {} has ended", self.file.display());
+            Error::new(ErrorKind::Unavailable, message)
+        };
+        if !self.writer.send(job).await {
+            return Err(ended());
+        }
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Reads a little.
+    pub(super) async fn look_up<T, F>(&self, what: &'static str, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.lookups.read(what, read).await.map_err(|error| from_file(&error))
+    }
+}

@@ -1,0 +1,187 @@
+//! Reading a dataset.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use orderwire_store::{Cell, Count, Error, ErrorKind, Nulls, RowSink, Select, Selected};
+use orderwire_types::Scope;
+use orderwire_types::dataset::DatasetDef;
+use orderwire_types::scope::Clients;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, params_from_iter};
+use uuid::Uuid;
+
+use super::error::{damaged_value, from_file, invalid, not_found};
+use super::filter::{self, Binding, clients_clause};
+use super::open::SqliteStore;
+use super::table::{Kind, column, push, quoted, table_name};
+
+pub(super) async fn select(
+    store: &SqliteStore,
+    scope: &Scope,
+    select: Select,
+    sink: Box<dyn RowSink>,
+    time_out: Duration,
+) -> Result<(Selected, Box<dyn RowSink>), Error> {
+    let name = select.dataset.clone();
+    let missing = || not_found(format!("reading dataset {name}: there is none"));
+    let entry = store.catalogue.visible(scope, &name).ok_or_else(missing)?;
+    let plan = Plan::new(&entry.dataset.def, scope, &select)?;
+    let read = move |connection: &Connection| {
+        let mut sink = sink;
+        plan.run(connection, sink.as_mut()).map(|selected| (selected, sink))
+    };
+    match store.selects.read_within("reading a dataset", time_out, read).await {
+        Ok(Some(done)) => Ok(done),
+        Ok(None) => {
+            let message = format!("reading dataset {name} took longer than {time_out:?}");
+            Err(Error::new(ErrorKind::TooCostly, message))
+        }
+        // Removed between the look at the catalogue and the read.
+        Err(_) if store.catalogue.visible(scope, &name).is_none() => Err(missing()),
+        Err(error) => Err(from_file(&error)),
+    }
+}
+
+/// A read as statements.
+#[derive(Debug)]
+struct Plan {
+    rows: String,
+    count: Option<String>,
+    /// The values of the condition; those of limit and offset follow.
+    bound: Vec<Binding>,
+    kinds: Vec<Kind>,
+    limit: u64,
+    offset: u64,
+}
+
+impl Plan {
+    fn new(def: &DatasetDef, scope: &Scope, select: &Select) -> Result<Self, Error> {
+        let name = &select.dataset;
+        let known = |column_name: &str| {
+            column(def, column_name)
+                .ok_or_else(|| invalid(format!("reading dataset {name}: no column {column_name:?}")))
+        };
+        let mut kinds = Vec::with_capacity(select.columns.len());
+        let mut columns = String::new();
+        for column in &select.columns {
+            kinds.push(known(&column.name)?.kind);
+            let comma = if columns.is_empty() { "" } else { ", " };
+            push(&mut columns, format_args!("{comma}{}", quoted(&column.name)));
+        }
+        if columns.is_empty() {
+            columns.push('1');
+        }
+        let mut bound = Vec::new();
+        let mut from = format!("FROM {} WHERE ", table_name(name));
+        filter::write(def, &select.filter, &mut from, &mut bound)?;
+        clients_clause(&scope.clients, "_client", &mut from, &mut bound);
+        if matches!(&scope.clients, Clients::Only(only) if only.is_empty()) {
+            from.push_str(" AND 0");
+        }
+        let mut order = String::new();
+        for by in &select.order {
+            let known = known(&by.column)?;
+            let direction = if by.descending { "DESC" } else { "ASC" };
+            push(&mut order, format_args!("{} {direction}", quoted(&by.column)));
+            // Said only where there can be nulls: an index then gives the order.
+            if known.nullable {
+                order.push_str(match by.nulls {
+                    Nulls::First => " NULLS FIRST",
+                    Nulls::Last => " NULLS LAST",
+                });
+            }
+            order.push_str(", ");
+        }
+        order.push_str("_seq");
+        let rows = format!("SELECT {columns} {from} ORDER BY {order} LIMIT ? OFFSET ?");
+        let count = (select.count == Count::Exact).then(|| format!("SELECT count(*) {from}"));
+        let limit = u64::try_from(select.limit).unwrap_or(u64::MAX);
+        Ok(Self { rows, count, bound, kinds, limit, offset: select.offset })
+    }
+
+    fn run(&self, connection: &Connection, sink: &mut dyn RowSink) -> rusqlite::Result<Selected> {
+        let mut selected = Selected { rows: 0, total: None, cut: false };
+        let number = |number: u64| Binding::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+        let page = [number(self.limit), number(self.offset)];
+        let mut statement = connection.prepare_cached(&self.rows)?;
+        let mut rows = statement.query(params_from_iter(self.bound.iter().chain(&page)))?;
+        while let Some(row) = rows.next()? {
+            let mut cells = Cells { row, kinds: &self.kinds, at: 0, damage: None };
+            let more = sink.row(&mut cells);
+            if let Some(damage) = cells.damage {
+                return Err(damage);
+            }
+            if !more {
+                selected.cut = true;
+                break;
+            }
+            selected.rows += 1;
+        }
+        drop(rows);
+        if let Some(count) = &self.count {
+            // A page that was not filled says itself where the rows end.
+            let ended =
+                !selected.cut && selected.rows < self.limit && (selected.rows > 0 || self.offset == 0);
+            selected.total = Some(match ended {
+                true => self.offset + selected.rows,
+                false => {
+                    let mut statement = connection.prepare_cached(count)?;
+                    statement
+                        .query_row(params_from_iter(&self.bound), |row| row.get::<_, i64>(0))?
+                        .unsigned_abs()
+                }
+            });
+        }
+        Ok(selected)
+    }
+}
+
+/// The cells of the present row, without a copy.
+struct Cells<'r, 'stmt> {
+    row: &'r Row<'stmt>,
+    kinds: &'r [Kind],
+    at: usize,
+    /// A value that is not of its column's type; the row ends there.
+    damage: Option<rusqlite::Error>,
+}
+
+impl<'r> Iterator for Cells<'r, '_> {
+    type Item = Cell<'r>;
+
+    fn next(&mut self) -> Option<Cell<'r>> {
+        let kind = *self.kinds.get(self.at)?;
+        match cell(self.row, self.at, kind) {
+            Ok(cell) => {
+                self.at += 1;
+                Some(cell)
+            }
+            Err(error) => {
+                self.at = self.kinds.len();
+                self.damage = Some(error);
+                None
+            }
+        }
+    }
+}
+
+fn cell<'r>(row: &'r Row<'_>, at: usize, kind: Kind) -> rusqlite::Result<Cell<'r>> {
+    let value = row.get_ref(at)?;
+    Ok(match (kind, value) {
+        (_, ValueRef::Null) => Cell::Null,
+        (Kind::Text, text) => Cell::Text(text.as_str()?),
+        (Kind::Json, text) => Cell::Json(text.as_str()?),
+        (Kind::Integer, ValueRef::Integer(integer)) => Cell::Integer(integer),
+        (Kind::Float, ValueRef::Real(float)) => Cell::Float(float),
+        (Kind::Boolean, ValueRef::Integer(integer)) => Cell::Boolean(integer != 0),
+        (Kind::Timestamp, ValueRef::Integer(micros)) => {
+            Cell::Timestamp(Timestamp::from_microsecond(micros).map_err(|_| damaged_value(at, "moment"))?)
+        }
+        (Kind::Uuid, ValueRef::Blob(bytes)) => {
+            Cell::Uuid(Uuid::from_slice(bytes).map_err(|_| damaged_value(at, "id"))?)
+        }
+        (Kind::Integer | Kind::Float | Kind::Boolean | Kind::Timestamp | Kind::Uuid, _) => {
+            return Err(damaged_value(at, "value"));
+        }
+    })
+}

@@ -1,0 +1,114 @@
+//! Dropping what is past its retention, a bounded piece at a time.
+
+use jiff::{SignedDuration, Timestamp};
+use orderwire_types::dataset::DatasetDef;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::catalogue::Entry;
+use super::error::Failure;
+use super::record::note_change;
+use super::table::{quoted, table_name};
+use super::traces::part;
+use super::writer::Transaction;
+
+pub(super) fn sweep(
+    transaction: &mut Transaction<'_>,
+    now: Timestamp,
+    traces_before: Timestamp,
+    limit: usize,
+) -> Result<u64, Failure> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut dropped = 0;
+    for entry in transaction.memory.catalogue.all() {
+        let Some(retention) = entry.dataset.def.retention else { continue };
+        let Ok(before) = now.checked_sub(SignedDuration::from(retention)) else { continue };
+        let gone = rows(transaction.connection, &entry, before, limit - dropped)?;
+        if gone > 0 {
+            dropped += gone;
+            note_change(transaction, entry)?;
+        }
+    }
+    dropped += traces(transaction.connection, traces_before, limit)?;
+    Ok(dropped.unsigned_abs())
+}
+
+/// Drops at most `limit` rows from before `before`.
+fn rows(
+    connection: &Connection,
+    entry: &Entry,
+    before: Timestamp,
+    limit: i64,
+) -> Result<i64, rusqlite::Error> {
+    if limit <= 0 {
+        return Ok(0);
+    }
+    let DatasetDef { time, .. } = &entry.dataset.def;
+    let table = table_name(&entry.dataset.name);
+    let before = before.as_microsecond();
+    let Some(time) = time else {
+        // `_recorded_at` grows with `_seq`, so the oldest rows are the first.
+        let sql = format!(
+            "DELETE FROM {table} WHERE _seq IN (SELECT _seq FROM (SELECT _seq, _recorded_at FROM {table} \
+             ORDER BY _seq LIMIT ?2) WHERE _recorded_at < ?1)"
+        );
+        return Ok(counted(connection.execute(&sql, params![before, limit])?));
+    };
+    let time = quoted(time.as_str());
+    let next_client = format!("SELECT min(_client) FROM {table} WHERE _client > ?1");
+    let by_time = format!(
+        "DELETE FROM {table} WHERE _seq IN (SELECT _seq FROM {table} \
+         WHERE _client = ?1 AND {time} < ?2 ORDER BY {time} LIMIT ?3)"
+    );
+    // A row without a time is as old as its record.
+    let untimed = format!(
+        "DELETE FROM {table} WHERE _seq IN (SELECT _seq FROM (SELECT _seq, _recorded_at FROM {table} \
+         WHERE _client = ?1 AND {time} IS NULL ORDER BY _seq LIMIT ?3) WHERE _recorded_at < ?2)"
+    );
+    let mut dropped = 0;
+    let mut client = String::new();
+    loop {
+        let next: Option<Option<String>> =
+            connection.prepare_cached(&next_client)?.query_row([&client], |row| row.get(0)).optional()?;
+        let Some(Some(next)) = next else { return Ok(dropped) };
+        client = next;
+        for sql in [&by_time, &untimed] {
+            if dropped < limit {
+                let gone =
+                    connection.prepare_cached(sql)?.execute(params![client, before, limit - dropped])?;
+                dropped += counted(gone);
+            }
+        }
+        if dropped >= limit {
+            return Ok(dropped);
+        }
+    }
+}
+
+/// Drops records of windows that ended before `before`, so that one is kept at
+/// most an hour longer; and what was remembered of changes of that time.
+fn traces(connection: &Connection, before: Timestamp, limit: i64) -> Result<i64, rusqlite::Error> {
+    let until = part(before);
+    let records = connection
+        .prepare_cached(
+            "DELETE FROM trace_record WHERE (part, trace, n) IN (SELECT part, trace, n FROM trace_record \
+             WHERE part < ?1 ORDER BY part, trace, n LIMIT ?2)",
+        )?
+        .execute(params![until, limit])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM trace_part WHERE part < ?1 \
+             AND NOT EXISTS (SELECT 1 FROM trace_record r WHERE r.part = trace_part.part)",
+        )?
+        .execute([until])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM client_change WHERE (at, event_id) IN (SELECT at, event_id FROM client_change \
+             WHERE at < ?1 ORDER BY at, event_id LIMIT ?2)",
+        )?
+        .execute(params![before.as_microsecond(), limit])?;
+    Ok(counted(records))
+}
+
+fn counted(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}

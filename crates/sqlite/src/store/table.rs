@@ -1,0 +1,245 @@
+//! The table of one dataset: names, types, and values in and out.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use orderwire_types::dataset::{DatasetDef, FieldType, OnConflict};
+use orderwire_types::row::{Reader, Value};
+use orderwire_types::{DatasetName, Limits};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Row, Statement, ToSql};
+use uuid::Uuid;
+
+use super::error::damaged_value;
+
+/// The type of a column, hidden ones included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Integer,
+    Float,
+    Boolean,
+    Timestamp,
+    Json,
+    Uuid,
+}
+
+impl From<FieldType> for Kind {
+    fn from(field_type: FieldType) -> Self {
+        match field_type {
+            FieldType::Text => Self::Text,
+            FieldType::Integer => Self::Integer,
+            FieldType::Float => Self::Float,
+            FieldType::Boolean => Self::Boolean,
+            FieldType::Timestamp => Self::Timestamp,
+            FieldType::Json => Self::Json,
+        }
+    }
+}
+
+impl Kind {
+    /// The type of the column in SQLite, whose tables are strict.
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Text | Self::Json => "TEXT",
+            Self::Integer | Self::Boolean | Self::Timestamp => "INTEGER",
+            Self::Float => "REAL",
+            Self::Uuid => "BLOB",
+        }
+    }
+}
+
+/// A column that a read may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) kind: Kind,
+    /// Whether it can be null.
+    pub(super) nullable: bool,
+}
+
+/// The column of this name, of the definition or hidden.
+pub(super) fn column(def: &DatasetDef, name: &str) -> Option<Known> {
+    let hidden = |kind| Some(Known { kind, nullable: false });
+    match name {
+        "_seq" => hidden(Kind::Integer),
+        "_client" => hidden(Kind::Text),
+        "_event_id" | "_trace_id" => hidden(Kind::Uuid),
+        "_recorded_at" => hidden(Kind::Timestamp),
+        _ => def.field(name).map(|field| Known { kind: field.field_type.into(), nullable: !field.required }),
+    }
+}
+
+/// A name as an identifier. What is passed here was found in a definition, so
+/// that it holds no quote; doubling keeps that from mattering.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The table of a dataset, as an identifier.
+pub(super) fn table_name(name: &DatasetName) -> String {
+    quoted(&format!("data_{name}"))
+}
+
+/// The statements that make the table of a new dataset.
+///
+/// Columns are not declared NOT NULL, because a definition may stop requiring
+/// one; the row reader checks that. Those of the key stay what they are.
+pub(super) fn create(name: &DatasetName, def: &DatasetDef) -> String {
+    let table = table_name(name);
+    let mut sql = format!(
+        "CREATE TABLE {table} (_seq INTEGER PRIMARY KEY, _client TEXT NOT NULL, _event_id BLOB NOT NULL, \
+         _trace_id BLOB NOT NULL, _recorded_at INTEGER NOT NULL"
+    );
+    for field in &def.fields {
+        let not_null = if def.key.contains(&field.name) { " NOT NULL" } else { "" };
+        push(
+            &mut sql,
+            format_args!(
+                ", {} {}{not_null}",
+                quoted(field.name.as_str()),
+                Kind::from(field.field_type).sql()
+            ),
+        );
+    }
+    sql.push_str(") STRICT;\n");
+    if !def.key.is_empty() {
+        let key = quoted(&format!("key_{name}"));
+        push(&mut sql, format_args!("CREATE UNIQUE INDEX {key} ON {table} ({});\n", key_columns(def)));
+    }
+    sql.push_str(&time_index(name, def));
+    sql
+}
+
+/// The statements that turn the table of `old` into that of `new`.
+pub(super) fn alter(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> String {
+    let table = table_name(name);
+    let mut sql = String::new();
+    for field in new.fields.iter().filter(|field| old.field(field.name.as_str()).is_none()) {
+        let kind = Kind::from(field.field_type).sql();
+        push(
+            &mut sql,
+            format_args!("ALTER TABLE {table} ADD COLUMN {} {kind};\n", quoted(field.name.as_str())),
+        );
+    }
+    if old.time != new.time {
+        push(&mut sql, format_args!("DROP INDEX IF EXISTS {};\n", quoted(&format!("time_{name}"))));
+        sql.push_str(&time_index(name, new));
+    }
+    sql
+}
+
+fn time_index(name: &DatasetName, def: &DatasetDef) -> String {
+    let Some(time) = &def.time else { return String::new() };
+    let index = quoted(&format!("time_{name}"));
+    format!("CREATE INDEX {index} ON {} (_client, {});\n", table_name(name), quoted(time.as_str()))
+}
+
+fn key_columns(def: &DatasetDef) -> String {
+    let mut columns = "_client".to_owned();
+    for name in &def.key {
+        push(&mut columns, format_args!(", {}", quoted(name.as_str())));
+    }
+    columns
+}
+
+/// What the writer needs to fill a table.
+#[derive(Debug)]
+pub(super) struct Filler {
+    /// Reads rows.
+    pub(super) reader: Reader,
+    /// Inserts one: the hidden columns, then the fields.
+    pub(super) insert: String,
+    /// The greatest `_seq` that was given.
+    pub(super) last_seq: i64,
+}
+
+impl Filler {
+    pub(super) fn new(name: &DatasetName, def: &DatasetDef, limits: &Limits, last_seq: i64) -> Self {
+        Self { reader: Reader::new(def, limits), insert: insert(name, def), last_seq }
+    }
+}
+
+/// The statement that inserts one row.
+fn insert(name: &DatasetName, def: &DatasetDef) -> String {
+    // REPLACE deletes the row that has the key and inserts anew, with its own `_seq`.
+    let replace = !def.key.is_empty() && def.on_conflict == OnConflict::Update;
+    let verb = if replace { "REPLACE" } else { "INSERT" };
+    let mut sql =
+        format!("{verb} INTO {} (_seq, _client, _event_id, _trace_id, _recorded_at", table_name(name));
+    for field in &def.fields {
+        push(&mut sql, format_args!(", {}", quoted(field.name.as_str())));
+    }
+    sql.push_str(") VALUES (?");
+    sql.push_str(&", ?".repeat(4 + def.fields.len()));
+    sql.push(')');
+    if !def.key.is_empty() && def.on_conflict == OnConflict::Keep {
+        push(&mut sql, format_args!(" ON CONFLICT ({}) DO NOTHING", key_columns(def)));
+    }
+    sql
+}
+
+/// The hidden values of one row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hidden<'a> {
+    pub(super) seq: i64,
+    pub(super) client: &'a str,
+    pub(super) event_id: Uuid,
+    pub(super) trace: Uuid,
+    pub(super) recorded_at: Timestamp,
+}
+
+/// Runs the statement of [`Filler::insert`]; whether it wrote the row.
+pub(super) fn write_row(
+    statement: &mut Statement<'_>,
+    hidden: &Hidden<'_>,
+    values: &[Value<'_>],
+) -> rusqlite::Result<bool> {
+    statement.raw_bind_parameter(1, hidden.seq)?;
+    statement.raw_bind_parameter(2, hidden.client)?;
+    statement.raw_bind_parameter(3, &hidden.event_id.as_bytes()[..])?;
+    statement.raw_bind_parameter(4, &hidden.trace.as_bytes()[..])?;
+    statement.raw_bind_parameter(5, hidden.recorded_at.as_microsecond())?;
+    for (i, value) in values.iter().enumerate() {
+        statement.raw_bind_parameter(6 + i, Bound(value))?;
+    }
+    Ok(statement.raw_execute()? > 0)
+}
+
+struct Bound<'v, 'a>(&'v Value<'a>);
+
+impl ToSql for Bound<'_, '_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => ValueRef::Null,
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Json(text) => ValueRef::Text(text.as_bytes()),
+            Value::Integer(integer) => ValueRef::Integer(*integer),
+            Value::Float(float) => ValueRef::Real(*float),
+            Value::Boolean(boolean) => ValueRef::Integer(i64::from(*boolean)),
+            Value::Timestamp(at) => ValueRef::Integer(at.as_microsecond()),
+        }))
+    }
+}
+
+/// The moment in a column that holds microseconds.
+pub(super) fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    Timestamp::from_microsecond(row.get(column)?).map_err(|_| damaged_value(column, "moment"))
+}
+
+/// The same in a column that may be null.
+pub(super) fn moment_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => moment(row, column).map(Some),
+    }
+}
+
+/// The id in a column that holds 16 bytes.
+pub(super) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    Uuid::from_slice(row.get_ref(column)?.as_blob()?).map_err(|_| damaged_value(column, "id"))
+}
+
+/// Appends to a statement.
+pub(super) fn push(sql: &mut String, arguments: std::fmt::Arguments<'_>) {
+    sql.write_fmt(arguments).expect("writing to a string cannot fail");
+}

@@ -1,0 +1,233 @@
+//! The thread that writes: group commit.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use orderwire_store::{Error, ErrorKind};
+use orderwire_types::{DatasetName, Limits};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::catalogue::{Catalogue, Entry};
+use super::error::{Failure, from_sqlite};
+use super::table::Filler;
+use crate::db::Work;
+
+/// One caller's write.
+pub(super) struct Job {
+    /// Names the operation in errors.
+    what: &'static str,
+    /// Whether it has a transaction of its own, because those behind it must
+    /// find its effect in memory.
+    alone: bool,
+    write: Box<dyn Write>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Job").field(&self.what).finish()
+    }
+}
+
+impl Job {
+    /// A write and the channel on which its caller waits.
+    pub(super) fn new<T, F>(what: &'static str, write: F) -> (Self, oneshot::Receiver<Result<T, Error>>)
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Transaction<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let write = Box::new(Call { write: Some(write), done: None, reply });
+        (Self { what, alone: false, write }, answer)
+    }
+
+    /// The same in a transaction of its own.
+    pub(super) fn alone(self) -> Self {
+        Self { alone: true, ..self }
+    }
+}
+
+/// What a write works on.
+pub(super) struct Transaction<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) memory: &'a mut Memory,
+}
+
+/// What the writer keeps beside the file.
+pub(super) struct Memory {
+    pub(super) limits: Limits,
+    pub(super) catalogue: Arc<Catalogue>,
+    /// The greatest generation that was ever given, also to failed writes.
+    pub(super) last_generation: u64,
+    /// By dataset; filled at first use, dropped when the definition changes.
+    /// `last_seq` may be ahead of the file after a failed write: it only grows.
+    pub(super) fillers: HashMap<DatasetName, Filler>,
+    /// What happens in memory after the commit.
+    pub(super) effects: Vec<Effect>,
+}
+
+/// A change in memory.
+pub(super) enum Effect {
+    /// The rows of this dataset changed.
+    Rows(Arc<Entry>, u64),
+    /// A dataset is there or has another definition.
+    Defined(Entry),
+    /// A dataset is gone.
+    Removed(DatasetName),
+}
+
+impl Memory {
+    /// A generation that no dataset ever had.
+    pub(super) fn next_generation(&mut self) -> u64 {
+        self.last_generation += 1;
+        self.last_generation
+    }
+}
+
+/// The connection that writes and its memory.
+pub(super) struct Core {
+    file: PathBuf,
+    connection: Connection,
+    memory: Memory,
+    /// Set once, when SQLite reports damage: nothing is written any more.
+    damage: Option<Error>,
+}
+
+impl Core {
+    pub(super) fn new(file: PathBuf, connection: Connection, memory: Memory) -> Self {
+        Self { file, connection, memory, damage: None }
+    }
+
+    /// Does these jobs in one transaction and answers them.
+    fn commit(&mut self, mut jobs: Vec<Job>) {
+        if let Some(damage) = &self.damage {
+            jobs.into_iter().for_each(|job| job.write.fail(damage.clone()));
+            return;
+        }
+        // Whose callers have gone meanwhile is done nevertheless: nobody can
+        // tell them apart from one that goes a moment later.
+        match self.apply(&mut jobs) {
+            Ok(()) => {
+                self.settle();
+                jobs.into_iter().for_each(|job| job.write.answer());
+            }
+            Err((what, error)) => {
+                let error = from_sqlite(&self.file, what, &error);
+                self.memory.effects.clear();
+                self.memory.fillers.clear();
+                if !self.connection.is_autocommit()
+                    && let Err(rollback) = self.connection.execute_batch("ROLLBACK")
+                {
+                    tracing::error!(error = %rollback, "a transaction of the store could not be taken back");
+                }
+                if error.kind() == ErrorKind::Damaged {
+                    tracing::error!(%error, "the store is damaged: nothing more is written");
+                    self.damage = Some(error.clone());
+                }
+                jobs.into_iter().for_each(|job| job.write.fail(error.clone()));
+            }
+        }
+    }
+
+    fn apply(&mut self, jobs: &mut [Job]) -> Result<(), (&'static str, rusqlite::Error)> {
+        let run = |sql| self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+        run("BEGIN IMMEDIATE").map_err(|error| ("beginning to write", error))?;
+        for job in jobs {
+            let failed = |error| (job.what, error);
+            run("SAVEPOINT job").map_err(failed)?;
+            let effects = self.memory.effects.len();
+            let mut transaction = Transaction { connection: &self.connection, memory: &mut self.memory };
+            let refused = job.write.run(&mut transaction).map_err(failed)?;
+            if refused {
+                run("ROLLBACK TO job").map_err(failed)?;
+                self.memory.effects.truncate(effects);
+            }
+            run("RELEASE job").map_err(failed)?;
+        }
+        run("COMMIT").map_err(|error| ("committing", error))?;
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        use std::sync::atomic::Ordering;
+        for effect in self.memory.effects.drain(..) {
+            match effect {
+                Effect::Rows(entry, generation) => entry.generation.store(generation, Ordering::Release),
+                Effect::Defined(entry) => {
+                    self.memory.fillers.remove(&entry.dataset.name);
+                    self.memory.catalogue.put(entry);
+                }
+                Effect::Removed(name) => {
+                    self.memory.fillers.remove(&name);
+                    self.memory.catalogue.remove(&name);
+                }
+            }
+        }
+    }
+}
+
+impl Work for Core {
+    type Job = Job;
+
+    fn run(&mut self, jobs: Vec<Job>) {
+        let mut group = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if job.alone {
+                if !group.is_empty() {
+                    self.commit(std::mem::take(&mut group));
+                }
+                self.commit(vec![job]);
+            } else {
+                group.push(job);
+            }
+        }
+        if !group.is_empty() {
+            self.commit(group);
+        }
+    }
+}
+
+/// A write, whatever it answers.
+trait Write: Send {
+    /// Does it; true when it was refused.
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<bool>;
+    /// Answers what it did or why it was refused.
+    fn answer(self: Box<Self>);
+    /// Answers that nothing was done.
+    fn fail(self: Box<Self>, error: Error);
+}
+
+struct Call<T, F> {
+    write: Option<F>,
+    done: Option<Result<T, Error>>,
+    reply: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T, F> Write for Call<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Transaction<'_>) -> Result<T, Failure> + Send,
+{
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<bool> {
+        let write = self.write.take().expect("a write runs once");
+        let done = match write(transaction) {
+            Ok(value) => Ok(value),
+            Err(Failure::Refused(error)) => Err(error),
+            Err(Failure::Engine(error)) => return Err(error),
+        };
+        let refused = done.is_err();
+        self.done = Some(done);
+        Ok(refused)
+    }
+
+    fn answer(self: Box<Self>) {
+        let done = self.done.expect("answered after it ran");
+        // The caller may have gone.
+        drop(self.reply.send(done));
+    }
+
+    fn fail(self: Box<Self>, error: Error) {
+        drop(self.reply.send(Err(error)));
+    }
+}
