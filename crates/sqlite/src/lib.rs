@@ -20,3 +20,4 @@ pub mod store;
 
 pub use error::{Error, ErrorKind};
 pub use lock::DataDir;
+pub use queue::{Options, SqliteQueue};

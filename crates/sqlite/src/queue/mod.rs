@@ -1,1 +1,231 @@
-//! The queue (`queue.db`).
+//! The queue on SQLite: the file `queue.db`.
+//!
+//! [`SqliteQueue`] is the async edge. Commits go to one writer thread
+//! ([`writer`]), which puts those that wait into one transaction; reads go to
+//! the read-only connections ([`read`]). What a table holds is said in
+//! `migrations/queue/`.
+//!
+//! Invariants:
+//! - the writer's memory ([`state`]) equals the committed file whenever no
+//!   transaction is open: a failed one makes it load everything again;
+//! - a lane has a row exactly while it has deliveries, a client a turn exactly
+//!   while it has a ready lane, an event its payload exactly while it has
+//!   unsettled deliveries;
+//! - an operation checks before it writes, so that one that is refused needs
+//!   no undoing inside the shared transaction.
+
+mod append;
+mod claim;
+mod dead;
+mod lane;
+mod read;
+mod remembered;
+mod settle;
+mod state;
+mod steps;
+mod stream;
+mod sweep;
+mod writer;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use orderwire_queue::ErrorKind as Kind;
+use orderwire_queue::engine::{Capabilities, Committed, Durability, Engine, Op, Origin};
+use orderwire_queue::model::{DeadFilter, DeadPage, Entry, Position, QueueState, TraceView};
+use orderwire_types::QueueName;
+use orderwire_types::queue::QueueDef;
+use orderwire_types::scope::Clients;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::db::{Readers, Setup, Writer, open_writer};
+use crate::error::{Error, ErrorKind};
+use crate::lock::DataDir;
+use crate::migrate::Schema;
+use writer::{Job, QueueWork};
+
+/// The name of the file within the data folder.
+const FILE: &str = "queue.db";
+
+static SCHEMA: Schema = Schema {
+    application_id: i32::from_be_bytes(*b"OWqu"),
+    migrations: &[include_str!("../../migrations/queue/0001_queue.sql")],
+};
+
+/// How a queue file is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Page cache of the writer, in KiB.
+    pub cache_kib: u32,
+    /// Read-only connections.
+    pub readers: usize,
+    /// How long one read may take.
+    pub read_timeout: Duration,
+    /// Commits that may share one transaction; as many may wait.
+    pub group: usize,
+    /// The file's limit in pages of 4 KiB; `None` is the disk.
+    pub page_count_max: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_kib: 16 << 10,
+            readers: 3,
+            read_timeout: Duration::from_secs(5),
+            group: 1024,
+            page_count_max: None,
+        }
+    }
+}
+
+impl Options {
+    /// Small limits, so that tests reach them.
+    pub fn for_testing() -> Self {
+        Self { cache_kib: 1 << 10, readers: 2, group: 16, ..Self::default() }
+    }
+}
+
+/// The queue's engine on SQLite.
+#[derive(Debug)]
+pub struct SqliteQueue {
+    // Before the writer: the last connection to close tidies up the log.
+    readers: Readers,
+    writer: Writer<Job>,
+}
+
+impl SqliteQueue {
+    /// Opens `queue.db` in the folder, making or migrating it.
+    ///
+    /// # Errors
+    /// `Later` for a file of a later version, `Damaged` for one that is
+    /// damaged or no queue, `Unavailable` when it cannot be opened now.
+    pub fn open(dir: &DataDir, options: &Options) -> Result<Self, Error> {
+        let setup = Setup {
+            file: dir.path().join(FILE),
+            schema: &SCHEMA,
+            // A commit writes whole pages, most of them changed in one small
+            // row: small pages keep the log small.
+            page_size: 4096,
+            cache_kib: options.cache_kib,
+            page_count_max: options.page_count_max,
+        };
+        let connection = open_writer(&setup)?;
+        let work = QueueWork::open(connection, setup.file.clone(), dir.clone())?;
+        let readers = Readers::open(&setup, options.readers.max(1), options.read_timeout)?;
+        let writer = Writer::spawn("queue-writer", options.group.max(1), work)?;
+        Ok(Self { readers, writer })
+    }
+
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, orderwire_queue::Error>>) -> Job,
+    ) -> Result<T, orderwire_queue::Error> {
+        let ended = || orderwire_queue::Error::new(Kind::Unavailable, "the queue's writer has stopped");
+        let (answer, answered) = oneshot::channel();
+        if !self.writer.send(job(answer)).await {
+            return Err(ended());
+        }
+        answered.await.map_err(|_| ended())?
+    }
+}
+
+#[async_trait]
+impl Engine for SqliteQueue {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { durability: Durability::Power, shared: false }
+    }
+
+    async fn declare(
+        &self,
+        queues: &[(QueueName, QueueDef)],
+        origin: Origin,
+    ) -> Result<(), orderwire_queue::Error> {
+        let queues = queues.to_vec();
+        self.ask(|answer| Job::Declare { queues, origin, answer }).await
+    }
+
+    async fn definitions(&self) -> Result<Vec<(QueueName, QueueDef)>, orderwire_queue::Error> {
+        Ok(self.readers.read("listing queues", read::definitions).await?)
+    }
+
+    async fn commit(&self, ops: Vec<Op>, now: Timestamp) -> Result<Committed, orderwire_queue::Error> {
+        self.ask(|answer| Job::Commit { ops, now, answer }).await
+    }
+
+    async fn state(&self, queue: &QueueName) -> Result<QueueState, orderwire_queue::Error> {
+        let name = queue.clone();
+        let state = self.readers.read("reading a queue's state", move |db| read::state(db, &name)).await?;
+        state.ok_or_else(|| orderwire_queue::Error::no_queue(queue))
+    }
+
+    async fn peek(
+        &self,
+        queue: &QueueName,
+        clients: &Clients,
+        max: usize,
+    ) -> Result<Vec<(u32, Entry)>, orderwire_queue::Error> {
+        let (name, clients) = (queue.clone(), clients.clone());
+        let found = self.readers.read("peeking", move |db| read::peek(db, &name, &clients, max)).await?;
+        found.ok_or_else(|| orderwire_queue::Error::no_queue(queue))
+    }
+
+    async fn read(
+        &self,
+        queue: &QueueName,
+        after: Position,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, orderwire_queue::Error> {
+        let name = queue.clone();
+        let read = move |db: &rusqlite::Connection| read::entries(db, &name, after, max, max_bytes);
+        self.readers
+            .read("reading a stream", read)
+            .await??
+            .ok_or_else(|| orderwire_queue::Error::no_queue(queue))
+    }
+
+    async fn dead(
+        &self,
+        clients: &Clients,
+        filter: &DeadFilter,
+        after: i64,
+        max: usize,
+    ) -> Result<DeadPage, orderwire_queue::Error> {
+        let (clients, filter) = (clients.clone(), filter.clone());
+        let read = move |db: &rusqlite::Connection| dead::page(db, &clients, &filter, after, max);
+        Ok(self.readers.read("listing dead letters", read).await?)
+    }
+
+    async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, orderwire_queue::Error> {
+        let clients = clients.clone();
+        let read = move |db: &rusqlite::Connection| steps::view(db, trace, &clients);
+        Ok(self.readers.read("reading a trace", read).await?)
+    }
+}
+
+impl From<Error> for orderwire_queue::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::Damaged => Kind::Damaged,
+            ErrorKind::Locked | ErrorKind::Later | ErrorKind::Unavailable => Kind::Unavailable,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// The number under which a time is stored.
+fn nanos(time: Timestamp) -> i64 {
+    // Saturates in the year 2262.
+    i64::try_from(time.as_nanosecond()).unwrap_or(if time < Timestamp::UNIX_EPOCH {
+        i64::MIN
+    } else {
+        i64::MAX
+    })
+}
+
+fn timestamp(nanos: i64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(nanos)).expect("jiff's range is wider than i64 nanoseconds")
+}

@@ -1,0 +1,169 @@
+//! Appending events to their queues.
+
+use orderwire_queue::engine::{Append, LaneKey, NewEntry, Outcome, appended_steps};
+use orderwire_queue::{Error, ErrorKind};
+
+use super::lane::{Lane, LaneState, segment};
+use super::nanos;
+use super::remembered::{Memory, Remembered};
+use super::writer::{Stop, Tx};
+
+/// What an event table row needs.
+pub(super) struct NewEvent<'a> {
+    pub(super) event_id: &'a [u8],
+    pub(super) trace: &'a [u8],
+    pub(super) accepted_at: i64,
+    pub(super) client: &'a str,
+    pub(super) event_type: &'a str,
+    pub(super) body: &'a [u8],
+}
+
+impl Tx<'_> {
+    pub(super) fn append(&mut self, append: &Append) -> Result<Outcome, Stop> {
+        let routes =
+            append.entries.iter().map(|entry| self.route(entry)).collect::<Result<Vec<_>, Error>>()?;
+        if let Some(request) = &append.request {
+            match self.recall(Memory::Request, request.id.as_bytes())? {
+                Some(Remembered { fingerprint: Some(known) }) if known == request.fingerprint => {
+                    return Ok(Outcome::Appended(vec![false; append.entries.len()]));
+                }
+                Some(_) => {
+                    let message = "the same `Idempotency-Key` was used with another body";
+                    return Err(Error::new(ErrorKind::IdempotencyConflict, message).into());
+                }
+                None => self.remember(Memory::Request, request.id.as_bytes(), Some(&request.fingerprint))?,
+            }
+        }
+        let mut new = Vec::with_capacity(routes.len());
+        for (entry, route) in append.entries.iter().zip(&routes) {
+            new.push(self.append_entry(entry, route)?);
+        }
+        Ok(Outcome::Appended(new))
+    }
+
+    /// The queues of an entry, each once, with the key of its lane.
+    fn route<'e>(&self, entry: &'e NewEntry) -> Result<Vec<(i64, &'e LaneKey)>, Error> {
+        let mut route: Vec<(i64, &LaneKey)> = Vec::with_capacity(entry.queues.len());
+        for (name, key) in &entry.queues {
+            let id = self.state.id(name)?;
+            if self.state.queue(id).is_stream() != (*key == LaneKey::Stream) {
+                let message = format!("queue {name} is of the other kind than the event's lane");
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+            if route.iter().all(|(other, _)| *other != id) {
+                route.push((id, key));
+            }
+        }
+        if route.is_empty() {
+            let message = format!("no queue takes event {} of type {}", entry.event_id, entry.event_type);
+            return Err(Error::new(ErrorKind::Unroutable, message));
+        }
+        Ok(route)
+    }
+
+    fn append_entry(&mut self, entry: &NewEntry, route: &[(i64, &LaneKey)]) -> Result<bool, Stop> {
+        let id = entry.event_id.0.as_bytes();
+        if entry.named {
+            if self.recall(Memory::Event, id)?.is_some() {
+                return Ok(false);
+            }
+            self.remember(Memory::Event, id, None)?;
+        }
+        let event = NewEvent {
+            event_id: id,
+            trace: entry.trace.as_bytes(),
+            accepted_at: nanos(entry.accepted_at),
+            client: entry.client.as_str(),
+            event_type: entry.event_type.as_str(),
+            body: &entry.body,
+        };
+        let position = self.insert_event(&event, route.len())?;
+        let mut tasks = Vec::new();
+        for (queue, key) in route {
+            match key {
+                LaneKey::Stream => {}
+                LaneKey::Key(_) | LaneKey::Alone => tasks.push(self.state.queue(*queue).name.clone()),
+            }
+            let key = match key {
+                LaneKey::Key(key) => Some(key.as_str()),
+                LaneKey::Stream | LaneKey::Alone => None,
+            };
+            self.deliver(*queue, event.client, key, position)?;
+        }
+        if !tasks.is_empty() {
+            let steps = appended_steps(entry, &tasks, self.time);
+            self.write_steps(entry.trace.as_bytes(), event.client, &steps)?;
+        }
+        Ok(true)
+    }
+
+    /// Stores an event under the next position.
+    pub(super) fn insert_event(&mut self, event: &NewEvent<'_>, refs: usize) -> rusqlite::Result<i64> {
+        let position = self.state.position();
+        self.db
+            .prepare_cached(
+                "INSERT INTO event (position, refs, event_id, trace, accepted_at, client, type, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute((
+                position,
+                i64::try_from(refs).expect("few queues"),
+                event.event_id,
+                event.trace,
+                event.accepted_at,
+                event.client,
+                event.event_type,
+                event.body,
+            ))?;
+        Ok(position)
+    }
+
+    /// Puts a stored event at the end of its lane in a queue.
+    pub(super) fn deliver(
+        &mut self,
+        queue: i64,
+        client: &str,
+        key: Option<&str>,
+        position: i64,
+    ) -> rusqlite::Result<()> {
+        let lane = self.lane_for(queue, client, key, position)?;
+        self.db
+            .prepare_cached(
+                "INSERT INTO delivery (queue, segment, lane, position, attempt) VALUES (?1, ?2, ?3, ?4, 0)",
+            )?
+            .execute([queue, segment(position), lane, position])?;
+        self.state.queue_mut(queue).waiting += 1;
+        self.wake(queue);
+        Ok(())
+    }
+
+    /// The lane that takes the delivery, counted; made where there is none.
+    fn lane_for(
+        &mut self,
+        queue: i64,
+        client: &str,
+        key: Option<&str>,
+        position: i64,
+    ) -> rusqlite::Result<i64> {
+        let db = self.db;
+        if self.state.queue(queue).is_stream() {
+            let queue = self.state.queue_mut(queue);
+            queue.stream.get_or_insert_with(|| Lane::stream(queue.id, position)).count += 1;
+            return Ok(0);
+        }
+        if let Some(key) = key {
+            let mut extend = db.prepare_cached(
+                "UPDATE lane SET count = count + 1, tail = ?4 WHERE queue = ?1 AND client = ?2 AND key = ?3
+                 RETURNING lane",
+            )?;
+            let mut rows = extend.query((queue, client, key, position))?;
+            if let Some(row) = rows.next()? {
+                return row.get(0);
+            }
+        }
+        let lane = Lane { count: 1, state: LaneState::Ready, ..Lane::new(queue, position, client, key) };
+        lane.upsert(db)?;
+        self.enter(queue, client)?;
+        Ok(lane.id)
+    }
+}

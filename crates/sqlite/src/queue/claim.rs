@@ -1,0 +1,155 @@
+//! Handing out deliveries: fair over clients, in order within a lane.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use orderwire_queue::engine::{Claim, Outcome};
+use orderwire_queue::model::{Delivery, DeliveryId, Position};
+use orderwire_queue::{Error, ErrorKind};
+use orderwire_types::scope::Clients;
+use rusqlite::OptionalExtension;
+
+use super::lane::{Lane, LaneState, segment, segment_after};
+use super::nanos;
+use super::writer::{Stop, Tx};
+
+impl Tx<'_> {
+    pub(super) fn claim(&mut self, claim: &Claim) -> Result<Outcome, Stop> {
+        let id = self.state.id(&claim.queue)?;
+        let queue = self.state.queue(id);
+        let mut deliveries = Vec::new();
+        if queue.is_stream() {
+            if claim.clients != Clients::All {
+                let message =
+                    format!("queue {} is a stream and hands out the entries of all clients", claim.queue);
+                return Err(Error::new(ErrorKind::Conflict, message).into());
+            }
+            let ready = queue.stream.clone().filter(|lane| lane.state == LaneState::Ready);
+            if let Some(lane) = ready.filter(|_| !queue.paused) {
+                let (lease, _) = self.state.queue_mut(id).visit();
+                self.lease(lane, claim, claim.max.max(1), lease, &mut deliveries)?;
+            }
+        } else if !queue.paused {
+            self.visit_clients(id, claim, &mut deliveries)?;
+        }
+        Ok(Outcome::Claimed(deliveries))
+    }
+
+    fn visit_clients(
+        &mut self,
+        queue: i64,
+        claim: &Claim,
+        deliveries: &mut Vec<Delivery>,
+    ) -> Result<(), Stop> {
+        let max = claim.max.max(1);
+        let mut round = self.active(queue, &claim.clients, max)?;
+        if round.is_empty() {
+            return Ok(());
+        }
+        // Of more than `max` active clients each gives one delivery.
+        let quota = (max / round.len()).max(1);
+        while deliveries.len() < max
+            && let Some(client) = round.pop_front()
+        {
+            let lane = Lane::oldest_ready(self.db, queue, &client)?
+                .ok_or_else(|| Stop::Damaged(format!("client {client} has a turn but no ready lane")))?;
+            let (lease, turn) = self.state.queue_mut(queue).visit();
+            let more = self.serve(queue, &client, turn)?;
+            let take = quota.min(max - deliveries.len());
+            self.lease(lane, claim, take, lease, deliveries)?;
+            if more {
+                round.push_back(client);
+            }
+        }
+        Ok(())
+    }
+
+    /// Clients with a ready lane, the one served longest ago first, at most `max`.
+    fn active(&self, queue: i64, clients: &Clients, max: usize) -> rusqlite::Result<VecDeque<String>> {
+        match clients {
+            Clients::All => self
+                .db
+                .prepare_cached("SELECT client FROM turn WHERE queue = ?1 ORDER BY turn LIMIT ?2")?
+                .query_map([queue, i64::try_from(max).unwrap_or(i64::MAX)], |row| row.get(0))?
+                .collect(),
+            Clients::Only(clients) => {
+                let mut find =
+                    self.db.prepare_cached("SELECT turn FROM turn WHERE queue = ?1 AND client = ?2")?;
+                let mut found: Vec<(i64, String)> = Vec::new();
+                for client in clients {
+                    let turn = find.query_row((queue, client.as_str()), |row| row.get(0)).optional()?;
+                    found.extend(turn.map(|turn| (turn, client.as_str().to_owned())));
+                }
+                found.sort_unstable();
+                Ok(found.into_iter().take(max).map(|(_, client)| client).collect())
+            }
+        }
+    }
+
+    /// Leases the first deliveries of a ready lane, at most `take`. An attempt
+    /// begins with the lane's row alone: what is held has one more attempt than
+    /// its own row says.
+    fn lease(
+        &mut self,
+        mut lane: Lane,
+        claim: &Claim,
+        take: usize,
+        lease: i64,
+        deliveries: &mut Vec<Delivery>,
+    ) -> Result<(), Stop> {
+        let before = deliveries.len();
+        self.collect(&lane, claim, take, lease, deliveries)?;
+        let taken = &deliveries[before..];
+        let Some(last) = taken.last() else {
+            return Err(Stop::Damaged(format!("lane {} is ready but holds nothing", lane.id)));
+        };
+        let held = i64::try_from(taken.len()).expect("a slice's length");
+        lane.state = LaneState::Leased;
+        lane.held = held;
+        lane.held_to = last.id.position.0;
+        lane.lease = lease;
+        lane.leased_at = self.now;
+        lane.until = nanos(claim.until);
+        lane.not_before = i64::MIN;
+        lane.holder.clone_from(&claim.principal);
+        let queue = self.state.queue_mut(lane.queue);
+        queue.waiting -= held;
+        queue.in_flight += held;
+        Ok(self.save_lane(lane)?)
+    }
+
+    fn collect(
+        &self,
+        lane: &Lane,
+        claim: &Claim,
+        take: usize,
+        lease: i64,
+        deliveries: &mut Vec<Delivery>,
+    ) -> rusqlite::Result<()> {
+        let mut in_segment = self.db.prepare_cached(
+            "SELECT d.position, d.attempt, e.body FROM delivery d CROSS JOIN event e ON e.position = d.position
+             WHERE d.queue = ?1 AND d.segment = ?2 AND d.lane = ?3 AND d.position >= ?4
+             ORDER BY d.position LIMIT ?5",
+        )?;
+        let end = deliveries.len() + take;
+        let mut next = Some(segment(lane.head));
+        while let Some(here) = next.filter(|here| deliveries.len() < end && *here <= segment(lane.tail)) {
+            let room = i64::try_from(end - deliveries.len()).unwrap_or(i64::MAX);
+            let mut rows = in_segment.query([lane.queue, here, lane.id, lane.head, room])?;
+            while let Some(row) = rows.next()? {
+                let attempt: u32 = row.get(1)?;
+                deliveries.push(Delivery {
+                    id: DeliveryId { lane: lane.id, position: Position(row.get(0)?), lease },
+                    attempt: attempt + 1,
+                    leased_until: claim.until,
+                    body: Bytes::copy_from_slice(row.get_ref(2)?.as_blob()?),
+                });
+            }
+            // A lane whose every delivery was taken needs no further look.
+            let all = i64::try_from(deliveries.len() + take - end).unwrap_or(i64::MAX) >= lane.count;
+            next =
+                if all || deliveries.len() >= end { None } else { segment_after(self.db, lane.queue, here)? };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+//! Trace steps: written with what they tell of, read by trace.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orderwire_queue::model::TraceView;
+use orderwire_types::QueueName;
+use orderwire_types::scope::Clients;
+use orderwire_types::step::Step;
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use super::state::damaged;
+use super::stream::arrival_steps;
+use super::writer::Tx;
+
+/// A part of the index holds this many rows of `step`.
+const PART_BITS: u32 = 17;
+
+/// At most this many waiting entries of streams are looked at for a trace.
+const LOOK: i64 = 20_000;
+
+/// The number of the next row.
+pub(super) fn next(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("SELECT coalesce(max(n), 0) + 1 FROM step", [], |row| row.get(0))
+}
+
+/// The index holds the first eight bytes of a trace: enough to find few rows.
+fn prefix(trace: &[u8; 16]) -> i64 {
+    i64::from_be_bytes(*trace.first_chunk().expect("sixteen bytes"))
+}
+
+impl Tx<'_> {
+    /// Stores steps of a trace, in order.
+    pub(super) fn write_steps(
+        &mut self,
+        trace: &[u8; 16],
+        client: &str,
+        steps: &[Step],
+    ) -> rusqlite::Result<()> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let n = self.state.next_step;
+        self.state.next_step += 1;
+        let text = serde_json::to_string(steps).expect("a step is plain data");
+        self.db
+            .prepare_cached("INSERT INTO step (n, at, trace, client, steps) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![n, self.now, trace, client, text])?;
+        self.db.prepare_cached("INSERT INTO step_trace (part, trace, n) VALUES (?1, ?2, ?3)")?.execute([
+            n >> PART_BITS,
+            prefix(trace),
+            n,
+        ])?;
+        Ok(())
+    }
+
+    /// Drops steps from before a time, at most `limit` rows.
+    pub(super) fn drop_steps(&mut self, before: i64, limit: usize) -> rusqlite::Result<usize> {
+        let old: Vec<(i64, i64, [u8; 16])> = {
+            let mut oldest = self.db.prepare_cached("SELECT n, at, trace FROM step ORDER BY n LIMIT ?1")?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = oldest.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let mut old = Vec::new();
+            for row in rows {
+                let row: (i64, i64, _) = row?;
+                if row.1 >= before {
+                    break;
+                }
+                old.push(row);
+            }
+            old
+        };
+        let mut unlist =
+            self.db.prepare_cached("DELETE FROM step_trace WHERE part = ?1 AND trace = ?2 AND n = ?3")?;
+        let mut drop = self.db.prepare_cached("DELETE FROM step WHERE n = ?1")?;
+        for (n, _, trace) in &old {
+            unlist.execute([*n >> PART_BITS, prefix(trace), *n])?;
+            drop.execute([*n])?;
+        }
+        Ok(old.len())
+    }
+}
+
+/// What is known of a trace.
+pub(super) fn view(db: &Connection, trace: Uuid, clients: &Clients) -> rusqlite::Result<TraceView> {
+    let mut view = TraceView::default();
+    stored(db, trace, clients, &mut view)?;
+    view.open = open_deliveries(&view.steps);
+    waiting_in_streams(db, trace, clients, &mut view)?;
+    let mut dead = db.prepare_cached("SELECT client FROM dead WHERE trace = ?1")?;
+    let mut rows = dead.query([trace.as_bytes()])?;
+    while let Some(row) = rows.next()? {
+        if see(&mut view, clients, &row.get::<_, String>(0)?)? {
+            view.dead += 1;
+        }
+    }
+    view.steps.sort_by_key(|step| step.at);
+    Ok(view)
+}
+
+/// Whether something of this client may be shown; notes whose the trace is.
+fn see(view: &mut TraceView, clients: &Clients, client: &str) -> rusqlite::Result<bool> {
+    let client = damaged(client.parse())?;
+    let visible = match clients {
+        Clients::All => true,
+        Clients::Only(clients) => clients.contains(&client),
+    };
+    if visible {
+        view.client.get_or_insert(client);
+    }
+    Ok(visible)
+}
+
+fn stored(db: &Connection, trace: Uuid, clients: &Clients, view: &mut TraceView) -> rusqlite::Result<()> {
+    let bounds: (Option<i64>, Option<i64>) =
+        db.query_row("SELECT (SELECT min(n) FROM step), (SELECT max(n) FROM step)", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let (Some(first), Some(last)) = bounds else { return Ok(()) };
+    let mut find = db.prepare_cached(
+        "SELECT s.client, s.steps FROM step_trace t CROSS JOIN step s ON s.n = t.n
+         WHERE t.part = ?1 AND t.trace = ?2 AND s.trace = ?3 ORDER BY t.n",
+    )?;
+    for part in first >> PART_BITS..=last >> PART_BITS {
+        let mut rows = find.query(params![part, prefix(trace.as_bytes()), trace.as_bytes()])?;
+        while let Some(row) = rows.next()? {
+            if see(view, clients, &row.get::<_, String>(0)?)? {
+                let steps: Vec<Step> = damaged(serde_json::from_str(&row.get::<_, String>(1)?))?;
+                view.steps.extend(steps);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Deliveries to task queues that were queued and did not end. `steps` in the
+/// order in which they were stored.
+fn open_deliveries(steps: &[Step]) -> u64 {
+    let mut open = BTreeSet::new();
+    for step in steps {
+        let (Some(queue), Some(event)) = (&step.queue, step.event_id) else { continue };
+        match (step.step.as_str(), step.outcome.as_str()) {
+            ("queued", "ok") | ("replayed", _) => {
+                open.insert((event, queue.clone()));
+            }
+            ("attempt", "ok") | ("dead-lettered" | "discarded", _) => {
+                open.remove(&(event, queue.clone()));
+            }
+            _ => {}
+        }
+    }
+    u64::try_from(open.len()).expect("a count")
+}
+
+/// Entries that wait in a stream have no stored steps yet: looks at the newest.
+fn waiting_in_streams(
+    db: &Connection,
+    trace: Uuid,
+    clients: &Clients,
+    view: &mut TraceView,
+) -> rusqlite::Result<()> {
+    let mut streams = BTreeMap::new();
+    let mut all = db.prepare_cached("SELECT * FROM queue WHERE waiting + in_flight + delayed > 0")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, def) = super::state::definition(row)?;
+        if def.kind == orderwire_types::queue::Kind::Stream {
+            streams.insert(row.get::<_, i64>("id")?, name);
+        }
+    }
+    let Ok(count) = i64::try_from(streams.len()) else { return Ok(()) };
+    let mut told = BTreeSet::new();
+    for (id, name) in streams {
+        for (position, client) in newest_of(db, id, trace, LOOK / count)? {
+            if !see(view, clients, &client)? {
+                continue;
+            }
+            view.open += 1;
+            let mut steps = entry_steps(db, position, &name)?;
+            if !told.insert(position) {
+                steps.retain(|step| step.step != "accepted");
+            }
+            // What was also for a task queue, or was replayed, is told already.
+            steps.retain(|step| step.step != "accepted" || !accepted(&view.steps, step));
+            view.steps.extend(steps);
+        }
+    }
+    Ok(())
+}
+
+fn accepted(steps: &[Step], same: &Step) -> bool {
+    steps.iter().any(|step| step.step == "accepted" && step.event_id == same.event_id)
+}
+
+fn newest_of(db: &Connection, queue: i64, trace: Uuid, look: i64) -> rusqlite::Result<Vec<(i64, String)>> {
+    db.prepare_cached(
+        "SELECT position, client FROM (
+            SELECT e.position, e.client, e.trace FROM delivery d CROSS JOIN event e ON e.position = d.position
+            WHERE d.queue = ?1 ORDER BY d.segment DESC, d.lane DESC, d.position DESC LIMIT ?3)
+         WHERE trace = ?2",
+    )?
+    .query_map(params![queue, trace.as_bytes(), look], |row| Ok((row.get(0)?, row.get(1)?)))?
+    .collect()
+}
+
+fn entry_steps(db: &Connection, position: i64, queue: &QueueName) -> rusqlite::Result<Vec<Step>> {
+    let body: Option<Vec<u8>> = db
+        .prepare_cached("SELECT body FROM event WHERE position = ?1")?
+        .query_row([position], |row| row.get(0))
+        .optional()?;
+    Ok(body.map(|body| arrival_steps(&body, queue, "waiting")).unwrap_or_default())
+}

@@ -1,0 +1,3 @@
+//! The engines on real files.
+
+mod queue;

@@ -1,0 +1,7 @@
+//! The queue's engine.
+
+mod support;
+
+mod faults;
+mod model;
+mod promises;
