@@ -52,6 +52,13 @@ pub fn content_id(client: &Client, source: &str, sha256: &[u8; 32]) -> EventId {
     EventId(derive("content", &[client.as_str().as_bytes(), source.as_bytes(), sha256]))
 }
 
+/// The identity of a piece of an imported file: of (client, dataset, SHA-256 of
+/// the whole file as lower-case hex, the number of rows before the piece).
+pub fn import_id(client: &Client, dataset: &str, file: &str, first: u64) -> EventId {
+    let parts = [client.as_str().as_bytes(), dataset.as_bytes(), file.as_bytes(), &first.to_be_bytes()];
+    EventId(derive("import", &parts))
+}
+
 /// The id of a row: of its request's event id and its index, 0 for the first.
 pub fn row_id(event: EventId, index: u64) -> Uuid {
     derive("row", &[event.0.as_bytes(), &index.to_be_bytes()])

@@ -27,6 +27,12 @@ pub struct BatchAccepted {
     pub rejected: u64,
     /// The trace of the request.
     pub trace_id: String,
-    /// What was wrong with the refused ones.
+    /// What was wrong with the refused ones, the first thousand.
     pub errors: Vec<ProblemError>,
+    /// The event that carries the rows, where they travel as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// Where the trace is found, unless nothing was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_url: Option<String>,
 }
