@@ -44,9 +44,6 @@ pub struct Event {
     /// Where its rows stand in an imported file, if they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import: Option<ImportedLines>,
-    /// Where its rows stand in an imported file, if they do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub import: Option<ImportedLines>,
     /// What only the incoming form knows, kept for an exact way out.
     #[serde(default)]
     pub origin: Origin,
@@ -56,15 +53,6 @@ pub struct Event {
 }
 
 /// A piece of an imported file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImportedLines {
-    /// The SHA-256 of the whole file, as lower-case hex.
-    pub file: String,
-    /// The number of rows of the file before this piece.
-    pub first: u64,
-}
-
-/// A piece of an imported file, whose rows are the data of one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportedLines {
     /// The SHA-256 of the whole file, as lower-case hex.

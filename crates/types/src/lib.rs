@@ -19,7 +19,7 @@ pub mod row;
 pub mod scope;
 pub mod step;
 
-pub use event::{Data, Event, ImportedLines, Origin};
+pub use event::{Data, Event, Origin};
 pub use ids::{EventId, TraceId};
 pub use json::RawJson;
 pub use limits::Limits;
