@@ -20,6 +20,8 @@ pub mod model;
 mod options;
 mod queues;
 mod service;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod wake;
 
 pub use clock::{Clock, ManualClock};

@@ -1,0 +1,129 @@
+//! A reference engine in memory: the specification of [`crate::engine`] as
+//! plainly as it can be written. Slow where the real ones are fast, and durable
+//! only as long as its [`ModelPlace`].
+
+mod lanes;
+mod ops;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use orderwire_types::QueueName;
+use orderwire_types::queue::QueueDef;
+use orderwire_types::scope::Clients;
+use uuid::Uuid;
+
+use self::state::State;
+use super::Factory;
+use crate::engine::{Capabilities, Committed, Durability, Engine, Op, Origin};
+use crate::error::Error;
+use crate::model::{DeadFilter, DeadPage, Entry, Position, QueueState, TraceView};
+
+/// Where a [`ModelEngine`] keeps its data; engines opened on one place find
+/// what those before them left.
+#[derive(Clone, Default)]
+pub struct ModelPlace {
+    state: Arc<Mutex<State>>,
+}
+
+impl ModelPlace {
+    /// An engine on this place.
+    pub fn engine(&self) -> ModelEngine {
+        ModelEngine { place: self.clone() }
+    }
+
+    /// A place of its own with a copy of all data.
+    pub fn copy(&self) -> Self {
+        Self { state: Arc::new(Mutex::new(self.lock().clone())) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Factory for ModelPlace {
+    async fn open(&self) -> Result<Arc<dyn Engine>, String> {
+        Ok(Arc::new(self.engine()))
+    }
+}
+
+/// The reference engine.
+#[derive(Clone)]
+pub struct ModelEngine {
+    place: ModelPlace,
+}
+
+#[async_trait]
+impl Engine for ModelEngine {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { durability: Durability::Process, shared: false }
+    }
+
+    async fn declare(&self, queues: &[(QueueName, QueueDef)], origin: Origin) -> Result<(), Error> {
+        self.place.lock().declare(queues, origin)
+    }
+
+    async fn definitions(&self) -> Result<Vec<(QueueName, QueueDef)>, Error> {
+        Ok(self.place.lock().definitions())
+    }
+
+    async fn commit(&self, ops: Vec<Op>, now: Timestamp) -> Result<Committed, Error> {
+        Ok(self.place.lock().commit(ops, now))
+    }
+
+    async fn state(&self, queue: &QueueName) -> Result<QueueState, Error> {
+        self.place.lock().queue_state(queue)
+    }
+
+    async fn peek(
+        &self,
+        queue: &QueueName,
+        clients: &Clients,
+        max: usize,
+    ) -> Result<Vec<(u32, Entry)>, Error> {
+        let mut state = self.place.lock();
+        let mut items: Vec<_> =
+            state.queue(queue)?.items().filter(|item| state::covers(clients, &item.client)).collect();
+        items.sort_by_key(|item| item.position);
+        let entry = |item: &&state::Item| (item.attempts, item.entry());
+        Ok(items.iter().take(max).map(entry).collect())
+    }
+
+    async fn read(
+        &self,
+        queue: &QueueName,
+        after: Position,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let mut state = self.place.lock();
+        let mut bytes = 0;
+        let mut entries = Vec::new();
+        for item in state.queue(queue)?.items().filter(|item| item.position > after).take(max) {
+            bytes += item.body.len();
+            if bytes > max_bytes && !entries.is_empty() {
+                break;
+            }
+            entries.push(item.entry());
+        }
+        Ok(entries)
+    }
+
+    async fn dead(
+        &self,
+        clients: &Clients,
+        filter: &DeadFilter,
+        after: i64,
+        max: usize,
+    ) -> Result<DeadPage, Error> {
+        Ok(self.place.lock().dead_page(clients, filter, after, max))
+    }
+
+    async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, Error> {
+        Ok(self.place.lock().trace_view(trace, clients))
+    }
+}
