@@ -1,0 +1,116 @@
+//! What a query may name.
+
+use orderwire_types::dataset::{DatasetDef, FieldType, HIDDEN_COLUMNS};
+
+use super::params::shorten;
+use crate::error::{Error, ErrorKind};
+
+/// The type of a column, hidden ones included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ColumnType {
+    /// A type that a dataset's definition names.
+    Field(FieldType),
+    /// The type of `_event_id` and `_trace_id`.
+    Uuid,
+}
+
+/// A column that can be named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// What callers call it.
+    pub(crate) shown: String,
+    /// What the dataset calls it.
+    pub(crate) name: String,
+    pub(crate) of: ColumnType,
+    /// Whether `*` and messages leave it out.
+    pub(crate) hidden: bool,
+}
+
+/// The columns that a query may name.
+#[derive(Clone, Debug)]
+pub(crate) struct Columns {
+    what: String,
+    named: Vec<Named>,
+}
+
+impl Columns {
+    /// Those of a dataset: its own and the hidden ones.
+    pub(crate) fn of_dataset(name: &str, def: &DatasetDef) -> Self {
+        let own = def.fields.iter().map(|field| Named {
+            shown: field.name.to_string(),
+            name: field.name.to_string(),
+            of: ColumnType::Field(field.field_type),
+            hidden: false,
+        });
+        let hidden = HIDDEN_COLUMNS.iter().map(|name| Named {
+            shown: (*name).to_owned(),
+            name: (*name).to_owned(),
+            of: hidden_type(name),
+            hidden: true,
+        });
+        Self { what: format!("dataset {name}"), named: own.chain(hidden).collect() }
+    }
+
+    /// Only these, under the names that they are shown by.
+    pub(crate) fn of_view(path: &str, named: Vec<Named>) -> Self {
+        Self { what: format!("view {path}"), named }
+    }
+
+    /// The columns of `*`.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &Named> {
+        self.named.iter().filter(|column| !column.hidden)
+    }
+
+    /// The column that a caller names.
+    pub(crate) fn find(&self, shown: &str) -> Result<&Named, Error> {
+        self.named.iter().find(|column| column.shown == shown).ok_or_else(|| {
+            let message = format!("column {:?} does not exist in {}", shorten(shown), self.what);
+            let error = Error::new(ErrorKind::Invalid, "42703", message).details(self.listed());
+            let near = self.named.iter().find(|column| column.shown.eq_ignore_ascii_case(shown));
+            match near {
+                Some(near) => error.hint(format!("did you mean {}?", near.shown)),
+                None => error,
+            }
+        })
+    }
+
+    fn listed(&self) -> String {
+        const SHOWN: usize = 50;
+        let list = |hidden: bool| {
+            let names: Vec<&str> =
+                self.named.iter().filter(|c| c.hidden == hidden).map(|c| c.shown.as_str()).collect();
+            let more = names.len().saturating_sub(SHOWN);
+            let mut text = names[..names.len().min(SHOWN)].join(", ");
+            if more > 0 {
+                text.push_str(&format!(" and {more} more"));
+            }
+            text
+        };
+        let (own, hidden) = (list(false), list(true));
+        if hidden.is_empty() { format!("it has {own}") } else { format!("it has {own}; hidden {hidden}") }
+    }
+}
+
+fn hidden_type(name: &str) -> ColumnType {
+    match name {
+        "_seq" => ColumnType::Field(FieldType::Integer),
+        "_recorded_at" => ColumnType::Field(FieldType::Timestamp),
+        "_client" => ColumnType::Field(FieldType::Text),
+        _ => ColumnType::Uuid,
+    }
+}
+
+impl ColumnType {
+    /// The type in words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Field(FieldType::Text) => "text",
+            Self::Field(FieldType::Integer) => "integer",
+            Self::Field(FieldType::Float) => "float",
+            Self::Field(FieldType::Boolean) => "boolean",
+            Self::Field(FieldType::Timestamp) => "timestamp",
+            Self::Field(FieldType::Json) => "json",
+            Self::Uuid => "uuid",
+        }
+    }
+}

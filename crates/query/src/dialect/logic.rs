@@ -1,0 +1,201 @@
+//! Conditions: `col=op.value`, and trees of `and` and `or`.
+
+use super::params::shorten;
+use super::scan::Scan;
+use super::{Condition, Is, Operator, Test};
+use crate::error::Error;
+
+/// How much of a query is left to be spent.
+pub(super) struct Budget {
+    pub(super) depth: usize,
+    pub(super) conditions: usize,
+    pub(super) values: usize,
+}
+
+impl Budget {
+    pub(super) fn condition(&mut self) -> Result<(), Error> {
+        self.conditions = self.conditions.checked_sub(1).ok_or_else(|| {
+            Error::syntax("the query has too many conditions")
+                .hint("use in.(…) for many values of one column")
+        })?;
+        Ok(())
+    }
+
+    fn value(&mut self) -> Result<(), Error> {
+        self.values = self
+            .values
+            .checked_sub(1)
+            .ok_or_else(|| Error::syntax("the query has too many values in in.(…)"))?;
+        Ok(())
+    }
+}
+
+/// `column=condition`.
+pub(super) fn horizontal(column: &str, text: &str, budget: &mut Budget) -> Result<Condition, Error> {
+    budget.condition()?;
+    let mut scan = Scan::new(text);
+    let condition = test(column_name(column)?, &mut scan, Place::Alone, budget)?;
+    if scan.is_done() { Ok(condition) } else { Err(scan.fault("the end")) }
+}
+
+/// `and=(…)`, `or=(…)`, `not.and=(…)`, `not.or=(…)`.
+pub(super) fn group(negated: bool, all: bool, text: &str, budget: &mut Budget) -> Result<Condition, Error> {
+    let mut scan = Scan::new(text);
+    let group = members(negated, all, &mut scan, budget, 1)?;
+    scan.spaces();
+    if scan.is_done() { Ok(group) } else { Err(scan.fault("the end")) }
+}
+
+fn members(
+    negated: bool,
+    all: bool,
+    scan: &mut Scan<'_>,
+    budget: &mut Budget,
+    depth: usize,
+) -> Result<Condition, Error> {
+    if depth > budget.depth {
+        return Err(Error::syntax(format!("and/or nest deeper than {} levels", budget.depth)));
+    }
+    scan.spaces();
+    if !scan.take("(") {
+        return Err(scan.fault("'('"));
+    }
+    let mut of = Vec::new();
+    loop {
+        of.push(member(scan, budget, depth)?);
+        scan.spaces();
+        if scan.take(")") {
+            return Ok(Condition::Group { negated, all, of });
+        }
+        if !scan.take(",") {
+            return Err(scan.fault("',' or ')'"));
+        }
+    }
+}
+
+fn member(scan: &mut Scan<'_>, budget: &mut Budget, depth: usize) -> Result<Condition, Error> {
+    budget.condition()?;
+    scan.spaces();
+    for (prefix, negated, all) in
+        [("and(", false, true), ("or(", false, false), ("not.and(", true, true), ("not.or(", true, false)]
+    {
+        if scan.rest().starts_with(prefix) {
+            scan.take(&prefix[..prefix.len() - 1]);
+            return members(negated, all, scan, budget, depth + 1);
+        }
+    }
+    let column = match scan.quoted() {
+        Some(name) => name,
+        None => {
+            let name = scan.until(&['.', ',', '(', ')']).trim();
+            refuse_paths(name)?;
+            name.to_owned()
+        }
+    };
+    if column.is_empty() || !scan.take(".") {
+        return Err(scan
+            .fault("a condition such as column.eq.value")
+            .hint("put names with dots in double quotes"));
+    }
+    test(column, scan, Place::Group, budget)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// The value reaches to the end, quotes and commas included.
+    Alone,
+    /// The value ends before `,` or `)`, unless it is quoted.
+    Group,
+}
+
+fn test(column: String, scan: &mut Scan<'_>, place: Place, budget: &mut Budget) -> Result<Condition, Error> {
+    let negated = scan.take("not.");
+    let name = scan.until(&['.', '(', ',', ')']);
+    let supported = || {
+        let names: Vec<&str> = Operator::ALL.iter().map(|(name, _)| *name).collect();
+        format!("operators are {}, in, is, each also with not. before it", names.join(", "))
+    };
+    let known = matches!(name, "in" | "is") || Operator::of(name).is_some();
+    if known && scan.rest().starts_with('(') {
+        let message = format!("operator {name}(…) of column {column:?}: modifiers are not supported");
+        return Err(Error::syntax(message).hint("use in.(…), or or=(…)"));
+    }
+    if !known || !scan.take(".") {
+        let message = if known {
+            format!("operator {name} of column {column:?} has no value; write {name}.value")
+        } else {
+            format!("column {column:?} has no known operator ({:?}); write column=eq.value", shorten(name))
+        };
+        return Err(Error::syntax(message).details(supported()));
+    }
+    let test = match name {
+        "in" => Test::In(list(scan, budget)?),
+        "is" => {
+            let word = value(scan, place);
+            Test::Is(Is::of(&word).ok_or_else(|| {
+                Error::syntax(format!(
+                    "is.{} of column {column:?}: is takes null, not_null, true, false or unknown",
+                    shorten(&word)
+                ))
+            })?)
+        }
+        _ => Test::Binary(Operator::of(name).expect("known, and neither in nor is"), value(scan, place)),
+    };
+    Ok(Condition::Test { column, negated, test })
+}
+
+fn value(scan: &mut Scan<'_>, place: Place) -> String {
+    match place {
+        Place::Alone => scan.everything().to_owned(),
+        Place::Group => scan.quoted_before(&[',', ')']).unwrap_or_else(|| scan.until(&[',', ')']).to_owned()),
+    }
+}
+
+/// `(a,b,"c,d")`; `()` has no value.
+fn list(scan: &mut Scan<'_>, budget: &mut Budget) -> Result<Vec<String>, Error> {
+    scan.spaces();
+    if !scan.take("(") {
+        return Err(scan.fault("a list such as in.(a,b)"));
+    }
+    if scan.take(")") {
+        return Ok(Vec::new());
+    }
+    let mut values = Vec::new();
+    loop {
+        budget.value()?;
+        values.push(match scan.quoted_before(&[',', ')']) {
+            Some(text) => text,
+            None => scan.until(&[',', ')']).to_owned(),
+        });
+        if scan.take(")") {
+            return Ok(values);
+        }
+        if !scan.take(",") {
+            return Err(scan.fault("',' or ')'"));
+        }
+    }
+}
+
+/// The name of a column where it stands alone.
+pub(super) fn column_name(text: &str) -> Result<String, Error> {
+    let mut scan = Scan::new(text);
+    match scan.quoted() {
+        Some(name) if scan.is_done() => Ok(name),
+        _ => {
+            refuse_paths(text)?;
+            Ok(text.to_owned())
+        }
+    }
+}
+
+/// What may stand beside a name in PostgREST and is not served here.
+pub(super) fn refuse_paths(name: &str) -> Result<(), Error> {
+    let what = if name.contains("->") {
+        "paths into json columns"
+    } else if name.contains("::") {
+        "casts"
+    } else {
+        return Ok(());
+    };
+    Err(Error::syntax(format!("{:?}: {what} are not supported", shorten(name))))
+}

@@ -1,0 +1,160 @@
+//! The PostgREST dialect: a query string as a tree, and the tree as a typed
+//! [`Select`](orderwire_store::Select).
+//!
+//! Reading and typing are two steps. [`Query`] knows only the grammar; its
+//! text ([`Query::canonical`]) is the same for queries that mean the same, and
+//! different for others, so it serves as a cache key. [`Columns`] knows what a
+//! dataset has and gives every operand the type of its column.
+
+mod columns;
+mod logic;
+mod params;
+mod query;
+mod resolve;
+mod scan;
+mod select;
+mod show;
+
+pub(crate) use columns::Named;
+pub(crate) use columns::{ColumnType, Columns};
+pub(crate) use query::{Allowed, Query};
+pub(crate) use select::order_of;
+
+/// A condition as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// A test of one column.
+    Test {
+        /// The column, as written.
+        column: String,
+        /// Whether `not.` stands before the operator.
+        negated: bool,
+        /// What is tested.
+        test: Test,
+    },
+    /// Several conditions.
+    Group {
+        /// Whether `not.` stands before it.
+        negated: bool,
+        /// `and` or `or`.
+        all: bool,
+        /// The conditions, one at least.
+        of: Vec<Condition>,
+    },
+}
+
+/// A test of one column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Test {
+    /// An operator with one operand.
+    Binary(Operator, String),
+    /// `in`: one of these.
+    In(Vec<String>),
+    /// `is`.
+    Is(Is),
+}
+
+/// An operator with one operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operator {
+    /// `eq`
+    Eq,
+    /// `neq`
+    Neq,
+    /// `gt`
+    Gt,
+    /// `gte`
+    Gte,
+    /// `lt`
+    Lt,
+    /// `lte`
+    Lte,
+    /// `like`
+    Like,
+    /// `ilike`
+    ILike,
+}
+
+/// What `is` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Is {
+    /// `null`
+    Null,
+    /// `not_null`
+    NotNull,
+    /// `true`
+    True,
+    /// `false`
+    False,
+    /// `unknown`: null, of a boolean column.
+    Unknown,
+}
+
+impl Operator {
+    const ALL: [(&'static str, Self); 8] = [
+        ("eq", Self::Eq),
+        ("neq", Self::Neq),
+        ("gt", Self::Gt),
+        ("gte", Self::Gte),
+        ("lt", Self::Lt),
+        ("lte", Self::Lte),
+        ("like", Self::Like),
+        ("ilike", Self::ILike),
+    ];
+
+    fn of(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, operator)| *operator)
+    }
+
+    /// The name in the dialect.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, operator)| *operator == self).expect("every operator is listed").0
+    }
+}
+
+impl Is {
+    const ALL: [(&'static str, Self); 5] = [
+        ("null", Self::Null),
+        ("not_null", Self::NotNull),
+        ("true", Self::True),
+        ("false", Self::False),
+        ("unknown", Self::Unknown),
+    ];
+
+    fn of(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, is)| *is)
+    }
+
+    /// The name in the dialect.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, is)| *is == self).expect("every value is listed").0
+    }
+}
+
+/// An entry of `select`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// `*`: the dataset's own columns.
+    All,
+    /// One column.
+    Column {
+        /// Its name, as written.
+        name: String,
+        /// Its name in the answer, if another.
+        alias: Option<String>,
+    },
+}
+
+/// An entry of `order`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Term {
+    /// The column, as written.
+    pub(crate) column: String,
+    /// Greatest first?
+    pub(crate) descending: bool,
+    /// Whether nulls come first, if it is said.
+    pub(crate) nulls_first: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests;

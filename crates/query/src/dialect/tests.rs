@@ -1,0 +1,315 @@
+use orderwire_store::{Compare, Filter, Nulls, Operand};
+use orderwire_types::dataset::DatasetDef;
+use proptest::prelude::*;
+
+use super::logic::{Budget, group};
+use super::*;
+use crate::error::{Error, ErrorKind};
+use crate::options::Options;
+
+fn parse(text: &str) -> Result<Query, Error> {
+    Query::parse(text, (&Options::for_testing()).into(), Allowed::Everything)
+}
+
+fn columns() -> Columns {
+    let def: DatasetDef = serde_json::from_str(
+        r#"{"fields":[{"name":"name","type":"text"},{"name":"n","type":"integer"},{"name":"x","type":"float"},
+            {"name":"ok","type":"boolean"},{"name":"at","type":"timestamp"},{"name":"raw","type":"json"},
+            {"name":"a.b","type":"integer"}]}"#,
+    )
+    .unwrap();
+    Columns::of_dataset("air", &def)
+}
+
+fn filter(text: &str) -> Result<Filter, Error> {
+    columns().filter(&parse(text)?.conditions)
+}
+
+fn only(text: &str) -> Filter {
+    match filter(text).unwrap_or_else(|error| panic!("{text}: {error}")) {
+        Filter::And(mut all) if all.len() == 1 => all.remove(0),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn compare(column: &str, compare: Compare) -> Filter {
+    Filter::Compare { column: column.to_owned(), compare }
+}
+
+fn message(text: &str) -> String {
+    let error = filter(text).expect_err(text);
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
+    error.to_string()
+}
+
+#[test]
+fn every_operator_is_read_in_the_type_of_its_column() {
+    let text = |text: &str| Operand::Text(text.to_owned());
+    for (query, expected) in [
+        ("name=eq.a,b\"(c)", compare("name", Compare::Eq(text("a,b\"(c)")))),
+        ("name=eq.", compare("name", Compare::Eq(text("")))),
+        ("name=neq.%C3%A4+b", compare("name", Compare::Neq(text("ä b")))),
+        ("n=gt.-5", compare("n", Compare::Gt(Operand::Integer(-5)))),
+        ("n=gte.9223372036854775807", compare("n", Compare::Gte(Operand::Integer(i64::MAX)))),
+        ("x=lt.1.5", compare("x", Compare::Lt(Operand::Float(1.5)))),
+        ("ok=lte.true", compare("ok", Compare::Lte(Operand::Boolean(true)))),
+        ("a.b=eq.1", compare("a.b", Compare::Eq(Operand::Integer(1)))),
+        ("%22a.b%22=eq.1", compare("a.b", Compare::Eq(Operand::Integer(1)))),
+        ("n=in.(1,2)", compare("n", Compare::In(vec![Operand::Integer(1), Operand::Integer(2)]))),
+        (
+            "name=in.(a,\"b,c\",\"d\\\"e\\\\\",\"f\"g)",
+            compare("name", Compare::In(vec![text("a"), text("b,c"), text("d\"e\\"), text("\"f\"g")])),
+        ),
+        ("name=in.(\"\")", compare("name", Compare::In(vec![text("")]))),
+        ("name=in.()", Filter::Or(vec![])),
+        (
+            "name=like.a*b_%25",
+            compare("name", Compare::Like { pattern: "a%b_%".to_owned(), ignore_case: false }),
+        ),
+        ("name=ilike.*x*", compare("name", Compare::Like { pattern: "%x%".to_owned(), ignore_case: true })),
+        ("n=is.null", compare("n", Compare::IsNull)),
+        ("n=is.not_null", Filter::Not(Box::new(compare("n", Compare::IsNull)))),
+        ("ok=is.TRUE", compare("ok", Compare::Is(true))),
+        ("ok=not.is.false", Filter::Not(Box::new(compare("ok", Compare::Is(false))))),
+        ("ok=is.unknown", compare("ok", Compare::IsNull)),
+        ("raw=eq.{\"a\":1}", compare("raw", Compare::Eq(text("{\"a\":1}")))),
+        ("_client=eq.acme", compare("_client", Compare::Eq(text("acme")))),
+        ("_seq=gt.10", compare("_seq", Compare::Gt(Operand::Integer(10)))),
+    ] {
+        assert_eq!(only(query), expected, "{query}");
+    }
+}
+
+#[test]
+fn moments_are_read_in_the_spellings_that_callers_use() {
+    for text in [
+        "2026-01-31T12:00:00.5Z",
+        "2026-01-31T12:00:00.5%2B00:00",
+        "2026-01-31T14:00:00.5+02:00",
+        "2026-01-31T12:00:00.5",
+        "2026-01-31+12:00:00.5",
+        "2026-01-31T12:00:00.5000009Z",
+    ] {
+        let moment = "2026-01-31T12:00:00.5Z".parse().unwrap();
+        assert_eq!(
+            only(&format!("at=eq.{text}")),
+            compare("at", Compare::Eq(Operand::Timestamp(moment))),
+            "{text}"
+        );
+    }
+    let day = "2026-01-31T00:00:00Z".parse().unwrap();
+    assert_eq!(only("at=gte.2026-01-31"), compare("at", Compare::Gte(Operand::Timestamp(day))));
+}
+
+#[test]
+fn trees_follow_the_quoting_rules() {
+    let one = |n: i64| compare("n", Compare::Eq(Operand::Integer(n)));
+    let name = |text: &str| compare("name", Compare::Eq(Operand::Text(text.to_owned())));
+    for (query, expected) in [
+        ("or=(n.eq.1,n.eq.2)", Filter::Or(vec![one(1), one(2)])),
+        (
+            "not.and=( n.eq.1 , not.or(n.eq.2,name.not.eq.x) )",
+            Filter::Not(Box::new(Filter::And(vec![
+                compare("n", Compare::Eq(Operand::Integer(1))),
+                Filter::Not(Box::new(Filter::Or(vec![one(2), Filter::Not(Box::new(name("x")))]))),
+            ]))),
+        ),
+        ("and=(name.eq.\"a,(b)\\\"\",n.in.(1,2))", {
+            let list = Compare::In(vec![Operand::Integer(1), Operand::Integer(2)]);
+            Filter::And(vec![name("a,(b)\""), compare("n", list)])
+        }),
+        ("or=(\"a.b\".eq.1)", Filter::Or(vec![compare("a.b", Compare::Eq(Operand::Integer(1)))])),
+        ("or=(name.eq.a.b)", Filter::Or(vec![name("a.b")])),
+    ] {
+        assert_eq!(only(query), expected, "{query}");
+    }
+    let both = filter("n=gt.1&n=lt.5").unwrap();
+    let Filter::And(both) = both else { panic!("{both:?}") };
+    assert_eq!(both.len(), 2);
+}
+
+#[test]
+fn what_is_wrong_is_said_clearly() {
+    for (query, part) in [
+        ("nme=eq.1", "column \"nme\" does not exist in dataset air"),
+        ("name=equals.1", "no known operator (\"equals\")"),
+        ("name=5", "no known operator (\"5\")"),
+        ("name=eq", "operator eq of column \"name\" has no value"),
+        ("n=eq.abc", "invalid input syntax for column n of type integer: \"abc\""),
+        ("n=eq.1.0", "of type integer"),
+        ("n=eq.9223372036854775808", "of type integer"),
+        ("x=eq.NaN", "of type float"),
+        ("x=gt.1e999", "of type float"),
+        ("ok=eq.maybe", "of type boolean"),
+        ("at=eq.yesterday", "of type timestamp"),
+        ("at=eq.1.2.3.4.5.6", "of type timestamp"),
+        ("_event_id=eq.7", "of type uuid"),
+        ("n=like.1*", "operator like needs a text column; n is integer"),
+        ("raw=gt.1", "raw is json"),
+        ("n=is.true", "needs a boolean column; n is integer"),
+        ("n=is.5", "is takes null"),
+        ("n=in.1,2", "expected a list such as in.(a,b)"),
+        ("n=in.(1,2", "expected ',' or ')'"),
+        ("n=in.(1,2)x", "expected the end"),
+        ("n=eq(any).{1,2}", "modifiers are not supported"),
+        ("name=fts.cat", "no known operator (\"fts\")"),
+        ("raw->a=eq.1", "paths into json columns are not supported"),
+        ("name::text=eq.1", "casts are not supported"),
+        ("name=like.a\\", "ends with a lone backslash"),
+        ("name=like.%fo", "% is not followed by two hex digits"),
+        ("name=eq.%ff", "is not UTF-8"),
+        ("name=eq.%00", "contains a NUL"),
+        ("name", "has no value"),
+        ("and=(n.eq.1", "expected ',' or ')'"),
+        ("and=()", "expected a condition"),
+        ("and=n.eq.1", "expected '('"),
+        ("and=(n.eq.1))", "expected the end"),
+        ("and=(n.eq.1,)", "expected a condition"),
+        ("limit=-1", "expected a whole number"),
+        ("limit=1&limit=2", "given twice"),
+        ("offset=9223372036854775808", "expected a whole number"),
+        ("select=", "expected the name of a column"),
+        ("select=n::text", "casts are not supported"),
+        ("select=n.sum()", "aggregates are not supported"),
+        ("select=n,other(*)", "embedding of other datasets is not supported"),
+        ("order=n.down(", "cannot be read"),
+        ("order=", "cannot be read"),
+    ] {
+        let message = message(query);
+        assert!(message.contains(part), "{query}: {message}");
+    }
+    let error = filter("Name=eq.1").unwrap_err();
+    assert_eq!(error.code(), "42703");
+}
+
+#[test]
+fn size_is_bounded() {
+    for (query, part) in [
+        (format!("or={}n.eq.1{}", "(or".repeat(5), ")".repeat(5)), "nest deeper than 4 levels"),
+        (format!("or=({}n.eq.1)", "n.eq.1,".repeat(20)), "too many conditions"),
+        (format!("n=in.({}1)", "1,".repeat(60)), "too many values"),
+        (format!("order=n{}", ",n".repeat(20)), "more than 16 columns"),
+        (format!("name=eq.{}", "x".repeat(5_000)), "at most 4096"),
+    ] {
+        let message = message(&query);
+        assert!(message.contains(part), "{query}: {message}");
+    }
+}
+
+#[test]
+fn select_and_order_are_resolved() {
+    let columns = columns();
+    let select = |text: &str| {
+        let select = parse(text)?.select;
+        let picked = columns.select(select.as_deref())?;
+        Ok::<_, Error>(
+            picked.into_iter().map(|c| format!("{}={}", c.alias, c.name)).collect::<Vec<_>>().join(" "),
+        )
+    };
+    let own = "name=name n=n x=x ok=ok at=at raw=raw a.b=a.b";
+    assert_eq!(select("").unwrap(), own);
+    assert_eq!(select("select=*,_client").unwrap(), format!("{own} _client=_client"));
+    assert_eq!(select("select=m:n, \"a.b\",a.b2:a.b").unwrap(), "m=n a.b=a.b a.b2=a.b");
+    assert!(select("select=n,m:n,n").unwrap_err().to_string().contains("twice"));
+    assert!(select("select=nope").unwrap_err().to_string().contains("does not exist"));
+
+    let order = |text: &str| columns.order(&parse(text)?.order);
+    let terms: Vec<_> = order("order=n.desc,x,a.b.asc.nullsfirst,\"a.b\".desc.nullslast")
+        .unwrap()
+        .into_iter()
+        .map(|by| (by.column, by.descending, by.nulls))
+        .collect();
+    assert_eq!(
+        terms,
+        [
+            ("n".to_owned(), true, Nulls::First),
+            ("x".to_owned(), false, Nulls::Last),
+            ("a.b".to_owned(), false, Nulls::First),
+            ("a.b".to_owned(), true, Nulls::Last),
+        ]
+    );
+    assert!(order("order=raw").unwrap_err().to_string().contains("json"));
+}
+
+#[test]
+fn a_view_leaves_only_conditions_and_pages_to_its_callers() {
+    let bounds = (&Options::for_testing()).into();
+    assert!(Query::parse("n=eq.1&limit=5&offset=2", bounds, Allowed::Page).is_ok());
+    assert!(Query::parse("select=n", bounds, Allowed::Page).is_err());
+    assert!(Query::parse("limit=5", bounds, Allowed::Conditions).is_err());
+    assert!(Query::parse("or=(n.eq.1)", bounds, Allowed::Conditions).is_ok());
+}
+
+#[test]
+fn queries_that_mean_the_same_have_one_canonical_text() {
+    let canonical = |text: &str| parse(text).unwrap().canonical();
+    assert_eq!(canonical("n=eq.1&x=gt.2&n=eq.1"), canonical("x=gt.2&n=eq.1"));
+    assert_eq!(canonical("select=*"), canonical(""));
+    assert_eq!(canonical("or=( n.eq.1, x.gt.\"2\") "), canonical("or=(n.eq.1,x.gt.2)"));
+    for (a, b) in [
+        ("n=eq.1", "n=eq.1&x=gt.2"),
+        ("n=eq.1", "n=not.eq.1"),
+        ("name=eq.a", "name=eq.\"a\""),
+        ("name=in.(a,b)", "name=in.(\"a,b\")"),
+        ("limit=1", "offset=1"),
+        ("limit=1", ""),
+        ("select=a,b", "select=b,a"),
+        ("select=a:b", "select=\"a:b\""),
+        ("order=n.desc", "order=n.desc.nullsfirst"),
+        ("and=(n.eq.1)", "or=(n.eq.1)"),
+    ] {
+        assert_ne!(canonical(a), canonical(b), "{a} {b}");
+    }
+}
+
+fn conditions() -> impl Strategy<Value = Condition> {
+    let text = "[ -~äß\"\\\\,()]{0,6}";
+    let operator = prop::sample::select(Operator::ALL.map(|(_, operator)| operator).to_vec());
+    let is = prop::sample::select(Is::ALL.map(|(_, is)| is).to_vec());
+    let test = prop_oneof![
+        (operator, text).prop_map(|(operator, text)| Test::Binary(operator, text)),
+        prop::collection::vec(text, 0..4).prop_map(Test::In),
+        is.prop_map(Test::Is),
+    ];
+    let leaf = ("[a-z\".\\\\]{1,5}", any::<bool>(), test)
+        .prop_map(|(column, negated, test)| Condition::Test { column, negated, test });
+    leaf.prop_recursive(3, 20, 4, |inner| {
+        (any::<bool>(), any::<bool>(), prop::collection::vec(inner, 1..4))
+            .prop_map(|(negated, all, of)| Condition::Group { negated, all, of })
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_query_string_panics(text in "[a-z0-9=&.,()\"\\\\%+*: ><_-]{0,60}") {
+        if let Ok(query) = parse(&text) {
+            let columns = columns();
+            let _ = columns.filter(&query.conditions);
+            let _ = columns.select(query.select.as_deref());
+            let _ = columns.order(&query.order);
+            query.canonical();
+        }
+    }
+
+    #[test]
+    fn no_bytes_panic(text in any::<String>(), column in prop::sample::select(vec!["name", "n", "x", "at", "or", "select", "order"])) {
+        if let Ok(query) = parse(&format!("{column}={text}")) {
+            let _ = columns().filter(&query.conditions);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back(condition in conditions()) {
+        let text = format!("({condition})");
+        let mut budget = Budget { depth: 10, conditions: 1_000, values: 1_000 };
+        let read = group(false, true, &text, &mut budget).unwrap();
+        prop_assert_eq!(read, Condition::Group { negated: false, all: true, of: vec![condition] });
+    }
+
+    #[test]
+    fn values_survive_percent_encoding(text in "[^\u{0}]{0,20}") {
+        let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let expected = compare("name", Compare::Eq(Operand::Text(text)));
+        prop_assert_eq!(only(&format!("name=eq.{encoded}")), expected);
+    }
+}

@@ -1,0 +1,146 @@
+//! An answer as it is kept, and as it is sent.
+//!
+//! What is kept is what a hit sends, so that a hit copies nothing. Where the
+//! answer holds the flag `"cache"`, a miss sends the same bytes up to the flag
+//! and another end.
+
+use axum::body::Body;
+use axum::http::header::{
+    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, VARY, WARNING,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::headers::{self, Media};
+use crate::cached::{Found, Source};
+use crate::error::{Error, ErrorKind};
+use crate::sink::FLAG;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const HIT_END: &[u8] = b"true}";
+const MISS_END: &[u8] = b"false}";
+
+/// What is said of an answer beside its body.
+pub(super) struct Meta {
+    pub(super) status: StatusCode,
+    pub(super) media: Media,
+    /// Whether the body ends with the flag.
+    pub(super) flagged: bool,
+    pub(super) content_range: Option<String>,
+}
+
+impl Meta {
+    /// As it is kept: `status media flag_at`, the tag and the range, line by line.
+    /// The tag is over all that the caller gets but the flag.
+    pub(super) fn encode(&self, body: &[u8]) -> Bytes {
+        let flag_at = if self.flagged { body.len() - HIT_END.len() } else { body.len() };
+        debug_assert!(!self.flagged || body[..flag_at].ends_with(FLAG));
+        let media = match self.media {
+            Media::Json => 'j',
+            Media::Csv => 'c',
+            Media::Single => 's',
+        };
+        let range = self.content_range.as_deref().unwrap_or_default();
+        let mut hash = Sha256::new();
+        hash.update(format!("{} {media} {range}\n", self.status.as_u16()));
+        hash.update(&body[..flag_at]);
+        let mut tag = String::with_capacity(32);
+        for byte in &hash.finalize()[..16] {
+            tag.push_str(&format!("{byte:02x}"));
+        }
+        format!("{} {media} {flag_at}\nW/\"{tag}\"\n{range}", self.status.as_u16()).into()
+    }
+}
+
+/// What a kept meta says, sharing its bytes.
+struct Seen {
+    status: StatusCode,
+    media: Media,
+    flag_at: usize,
+    etag: HeaderValue,
+    content_range: Option<HeaderValue>,
+}
+
+impl Seen {
+    fn decode(meta: &Bytes) -> Option<Self> {
+        let mut lines = meta.split(|byte| *byte == b'\n');
+        let (first, tag, range) = (lines.next()?, lines.next()?, lines.next()?);
+        let mut words = std::str::from_utf8(first).ok()?.split(' ');
+        let status = StatusCode::from_bytes(words.next()?.as_bytes()).ok()?;
+        let media = match words.next()? {
+            "j" => Media::Json,
+            "c" => Media::Csv,
+            "s" => Media::Single,
+            _ => return None,
+        };
+        let flag_at = words.next()?.parse().ok()?;
+        let shared = |slice: &[u8]| HeaderValue::from_maybe_shared(meta.slice_ref(slice)).ok();
+        let content_range = if range.is_empty() { None } else { Some(shared(range)?) };
+        Some(Self { status, media, flag_at, etag: shared(tag)?, content_range })
+    }
+}
+
+/// What is the same for every answer of a route.
+pub(crate) struct Policy {
+    pub(crate) cache_control: HeaderValue,
+    pub(crate) vary: Option<HeaderValue>,
+}
+
+/// The response to this request.
+pub(super) fn respond(found: &Found, policy: &Policy, request: &HeaderMap) -> Result<Response, Error> {
+    let seen = Seen::decode(&found.entry.meta)
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "PGRSTX00", "a cached answer cannot be read"))?;
+    let known = headers::has(request, seen.etag.as_bytes());
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.reserve(10);
+    headers.insert(CACHE_CONTROL, policy.cache_control.clone());
+    if let Some(vary) = &policy.vary {
+        headers.insert(VARY, vary.clone());
+    }
+    if found.source.is_cached() {
+        headers.insert(AGE, found.age.into());
+    }
+    headers.insert(
+        CACHE_STATUS,
+        HeaderValue::from_static(match found.source {
+            Source::Hit => "orderwire; hit",
+            Source::Stale => "orderwire; hit; detail=stale",
+            Source::Miss => "orderwire; fwd=miss",
+            Source::Collapsed => "orderwire; fwd=miss; collapsed",
+            Source::Bypass => "orderwire; fwd=bypass",
+        }),
+    );
+    if found.source == Source::Stale {
+        headers.insert(WARNING, HeaderValue::from_static("110 orderwire \"Response is Stale\""));
+    }
+    headers.insert(ETAG, seen.etag);
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(response);
+    }
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(match seen.media {
+            Media::Json => "application/json; charset=utf-8",
+            Media::Csv => "text/csv; charset=utf-8",
+            Media::Single => "application/vnd.pgrst.object+json; charset=utf-8",
+        }),
+    );
+    if let Some(range) = seen.content_range {
+        headers.insert(CONTENT_RANGE, range);
+    }
+    let body = found.entry.body.clone();
+    if found.source.is_cached() || seen.flag_at >= body.len() {
+        *response.body_mut() = Body::from(body);
+    } else {
+        headers.insert(CONTENT_LENGTH, (seen.flag_at + MISS_END.len()).into());
+        let parts = [body.slice(..seen.flag_at), Bytes::from_static(MISS_END)];
+        let parts = parts.map(Ok::<_, std::convert::Infallible>);
+        *response.body_mut() = Body::from_stream(futures::stream::iter(parts));
+    }
+    *response.status_mut() = seen.status;
+    Ok(response)
+}

@@ -1,0 +1,237 @@
+//! `/rest/{dataset}`: the PostgREST dialect.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use orderwire_api::{Caller, Problem};
+use orderwire_store::{Count, Dataset, Select};
+use orderwire_types::{DatasetName, Right, Scope, scope};
+
+use super::answer::{Meta, Policy, respond};
+use super::headers::{self, Media};
+use super::{Service, finish};
+use crate::cached::{Ask, Freshness, Load, Source};
+use crate::dialect::{Allowed, Columns, Query};
+use crate::error::{Error, ErrorKind};
+use crate::read::{Plan, rows};
+use crate::sink::{CsvRows, Frame, JsonRows};
+
+/// Rows of a dataset.
+///
+/// `column=operator.value` with the operators eq, neq, gt, gte, lt, lte, like,
+/// ilike, in and is, each also with `not.` before it; `and=(…)`, `or=(…)`;
+/// `Range: 0-24` and `Prefer: count=exact`. HEAD answers with the headers only.
+#[utoipa::path(
+    get,
+    path = "/rest/{dataset}",
+    tag = "rest",
+    security(("key" = [])),
+    params(
+        ("dataset" = String, Path, description = "the dataset's name"),
+        ("select" = Option<String>, Query, description = "columns: `a,b,alias:c`; default `*`, the dataset's own"),
+        ("order" = Option<String>, Query, description = "`a.desc.nullslast,b`"),
+        ("limit" = Option<u64>, Query, description = "at most this many rows"),
+        ("offset" = Option<u64>, Query, description = "after this many rows"),
+        ("and" = Option<String>, Query, description = "a tree of conditions: `(a.gt.1,or(b.is.null,c.eq.x))`; also `or`, `not.and`, `not.or`"),
+    ),
+    responses(
+        (status = 200, description = "the rows, as JSON or as CSV (`Accept: text/csv`)", content((Vec<Object> = "application/json"), (String = "text/csv"))),
+        (status = 206, description = "a part of the rows; `Content-Range` says which"),
+        (status = 304, description = "the caller has this answer (`If-None-Match`)"),
+        (status = 400, description = "the query cannot be read, or names what does not exist", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "no key, or one that is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "the key may not", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "no such dataset", body = Problem, content_type = "application/problem+json"),
+        (status = 406, description = "no media type that is served, or not exactly one row", body = Problem, content_type = "application/problem+json"),
+        (status = 416, description = "the range begins after the last row", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "the store cannot answer now", body = Problem, content_type = "application/problem+json"),
+        (status = 504, description = "the read took too long", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn read(
+    State(service): State<Arc<Service>>,
+    dataset: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let began = Instant::now();
+    let (mut parts, _) = request.into_parts();
+    finish("rest", began, answer(&service, dataset, &mut parts).await)
+}
+
+async fn answer(
+    service: &Arc<Service>,
+    dataset: Result<Path<String>, PathRejection>,
+    parts: &mut Parts,
+) -> Result<(Response, Source), Error> {
+    let scope = caller(parts).await?;
+    let Path(name) = dataset.map_err(|rejection| unknown(&rejection.body_text()))?;
+    let dataset = name
+        .parse::<DatasetName>()
+        .ok()
+        .and_then(|name| service.store.dataset(&scope, &name))
+        .ok_or_else(|| unknown(&name))?;
+    // Before everything that depends on the rows.
+    let generation = service.store.generation(&dataset.name);
+    let options = &service.options;
+    let media = Media::accepted(&parts.headers)?;
+    let count = headers::count(&parts.headers);
+    let mut query = Query::parse(parts.uri.query().unwrap_or_default(), options.into(), Allowed::Everything)?;
+    (query.offset, query.limit) =
+        headers::window(query.offset, query.limit, headers::range(&parts.headers)?)?;
+
+    let key = cache_key(&scope, &dataset, &query, media, count, service);
+    let load = || load(service.clone(), scope.clone(), dataset.clone(), query, media, count);
+    let found = if options.cache_rest && !headers::no_store(&parts.headers) {
+        let ask = Ask { key: key.into(), generation, freshness: Freshness::Strict, ttl: options.ttl };
+        service.cached.read(ask, load).await?
+    } else {
+        service.cached.bypass(generation, load()).await?
+    };
+    let mut response = respond(&found, &policy(), &parts.headers)?;
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("range-unit"), HeaderValue::from_static("items"));
+    if count == Count::Exact {
+        let applied = HeaderValue::from_static("count=exact");
+        headers.insert(HeaderName::from_static("preference-applied"), applied);
+    }
+    Ok((response, found.source))
+}
+
+/// The scope of whoever reads.
+pub(super) async fn caller(parts: &mut Parts) -> Result<Arc<Scope>, Error> {
+    let caller = Caller::from_request_parts(parts, &()).await?;
+    caller.require(Right::Read)?;
+    Ok(caller.narrowed(&parts.headers)?)
+}
+
+fn policy() -> Policy {
+    const VARY: &str = "Accept, Authorization, X-API-Key, Orderwire-Client, Prefer, Range, Range-Unit";
+    Policy {
+        cache_control: HeaderValue::from_static("private, no-cache"),
+        vary: Some(HeaderValue::from_static(VARY)),
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    let name: String = name.chars().take(64).collect();
+    Error::new(ErrorKind::NotFound, "42P01", format!("there is no dataset {name:?}"))
+        .hint("GET /v1/datasets lists those that this key can read")
+}
+
+/// Everything that the answer depends on, line by line; what callers write
+/// comes last and is quoted, so that no two reads share a key.
+fn cache_key(
+    scope: &Scope,
+    dataset: &Dataset,
+    query: &Query,
+    media: Media,
+    count: Count,
+    service: &Service,
+) -> String {
+    let mut key = format!("rest\n{}\n", dataset.name);
+    write_clients(&mut key, scope);
+    let Service { options, .. } = service;
+    write!(key, "\n{media:?} {count:?} {} {}\n", options.rows, options.answer_bytes)
+        .expect("a string takes any text");
+    key.push_str(&query.canonical());
+    key
+}
+
+/// Whose rows a scope covers.
+pub(super) fn write_clients(key: &mut String, scope: &Scope) {
+    match &scope.clients {
+        scope::Clients::All => key.push('*'),
+        scope::Clients::Only(clients) => {
+            for client in clients {
+                key.push_str(client.as_str());
+                key.push(',');
+            }
+        }
+    }
+}
+
+fn load(
+    service: Arc<Service>,
+    scope: Arc<Scope>,
+    dataset: Arc<Dataset>,
+    query: Query,
+    media: Media,
+    count: Count,
+) -> Load {
+    Box::pin(async move {
+        let columns = Columns::of_dataset(dataset.name.as_str(), &dataset.def);
+        let select = Select {
+            dataset: dataset.name.clone(),
+            columns: columns.select(query.select.as_deref())?,
+            filter: columns.filter(&query.conditions)?,
+            order: columns.order(&query.order)?,
+            limit: 0,
+            offset: query.offset,
+            count,
+        };
+        let options = &service.options;
+        let rows_max = if media == Media::Single { 1 } else { options.rows };
+        let plan = Plan { select, limit: query.limit, rows_max };
+        let (read, body) = match media {
+            Media::Json => {
+                let shape = JsonRows::new(&plan.select.columns, Frame::Array);
+                rows(&service, &scope, plan, shape).await?
+            }
+            Media::Single => {
+                let shape = JsonRows::new(&plan.select.columns, Frame::Single);
+                rows(&service, &scope, plan, shape).await?
+            }
+            Media::Csv => {
+                let shape = CsvRows::new(&plan.select.columns);
+                rows(&service, &scope, plan, shape).await?
+            }
+        };
+        if media == Media::Single && (read.rows != 1 || read.cut) {
+            let found = if read.cut { "more than one row" } else { "no row" };
+            let message = "exactly one row is asked for, and there is not exactly one";
+            return Err(Error::new(ErrorKind::NotAcceptable, "PGRST116", message)
+                .details(format!("the result has {found}"))
+                .hint("narrow the filter, or accept application/json"));
+        }
+        let total = read.total;
+        if let Some(total) = total.filter(|total| query.offset > *total) {
+            let message = "the range begins after the last row".to_owned();
+            return Err(headers::out_of_range(message)
+                .details(format!("offset {} was asked for, and there are {total} rows", query.offset))
+                .total(Some(total)));
+        }
+        let status = match total {
+            _ if read.cut && media != Media::Single => StatusCode::PARTIAL_CONTENT,
+            Some(total) if read.rows < total => StatusCode::PARTIAL_CONTENT,
+            _ => StatusCode::OK,
+        };
+        let meta = Meta {
+            status,
+            media,
+            flagged: false,
+            content_range: Some(content_range(query.offset, read.rows, total)),
+        };
+        let meta = meta.encode(&body);
+        Ok((body, meta))
+    })
+}
+
+/// `0-24/3573`, with `*` for what is not known or not there.
+pub(super) fn content_range(offset: u64, rows: u64, total: Option<u64>) -> String {
+    let mut text = match rows {
+        0 => "*".to_owned(),
+        _ => format!("{offset}-{}", offset.saturating_add(rows - 1)),
+    };
+    let written = match total {
+        Some(total) => write!(text, "/{total}"),
+        None => write!(text, "/*"),
+    };
+    written.expect("a string takes any text");
+    text
+}

@@ -1,0 +1,92 @@
+//! Rows as bytes: written cell by cell into one buffer, with no tree between.
+
+mod csv;
+mod grouped;
+mod json;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use orderwire_store::{Cell, RowSink};
+
+pub(crate) use csv::CsvRows;
+pub(crate) use grouped::Grouped;
+pub(crate) use json::{Frame, JsonRows};
+
+/// What the answer of a view ends with, before and after its flag: false when
+/// it was read for this answer, true when it comes from the cache.
+pub(crate) const FLAG: &[u8] = b"\"cache\": ";
+
+/// How rows become bytes.
+pub(crate) trait Shape: Send + 'static {
+    /// Before the first row.
+    fn open(&mut self, out: &mut Vec<u8>);
+    /// One row; `first` tells whether another stands before it.
+    fn row(&mut self, out: &mut Vec<u8>, cells: &mut dyn Iterator<Item = Cell<'_>>, first: bool);
+    /// After the last row.
+    fn close(&mut self, out: &mut Vec<u8>, empty: bool);
+}
+
+/// What a sink has written.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) body: Vec<u8>,
+    pub(crate) rows: u64,
+}
+
+/// Where a sink leaves what it has written: the store hands sinks back as
+/// trait objects, which cannot be opened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slot(Arc<Mutex<Written>>);
+
+impl Slot {
+    /// What the sink wrote; to be called when it is dropped.
+    pub(crate) fn take(&self) -> Written {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Writes rows in a shape, up to a number of rows and of bytes.
+pub(crate) struct Sink<S: Shape> {
+    shape: S,
+    written: Written,
+    rows_max: u64,
+    bytes_max: usize,
+    slot: Slot,
+}
+
+impl<S: Shape> Sink<S> {
+    pub(crate) fn new(mut shape: S, rows_max: u64, bytes_max: usize, slot: Slot) -> Self {
+        let mut written = Written::default();
+        shape.open(&mut written.body);
+        Self { shape, written, rows_max, bytes_max, slot }
+    }
+}
+
+impl<S: Shape> RowSink for Sink<S> {
+    fn row(&mut self, cells: &mut dyn Iterator<Item = Cell<'_>>) -> bool {
+        // The first row is always taken, so that whoever reads on page by page
+        // gets on.
+        let Written { body, rows } = &mut self.written;
+        if *rows >= self.rows_max || (*rows > 0 && body.len() >= self.bytes_max) {
+            return false;
+        }
+        self.shape.row(body, cells, *rows == 0);
+        *rows += 1;
+        true
+    }
+}
+
+impl<S: Shape> Drop for Sink<S> {
+    fn drop(&mut self) {
+        self.shape.close(&mut self.written.body, self.written.rows == 0);
+        *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut self.written);
+    }
+}
+
+/// A text as JSON.
+pub(crate) fn json_text(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("a buffer takes any text");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! Views: cached, shaped reads of one dataset under a path of their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use orderwire_cache::Key;
+use orderwire_store::{Column, Count, Filter, Nulls, OrderBy, Select};
+use orderwire_types::dataset::{DatasetDef, FieldType};
+use orderwire_types::{DatasetName, Right, Scope, scope};
+use sha2::{Digest, Sha256};
+
+use crate::cached::Freshness;
+use crate::dialect::{Allowed, ColumnType, Columns, Item, Named, Query, Term, order_of};
+use crate::error::Error;
+use crate::http::{Policy, view_fault};
+use crate::options::Options;
+use crate::read::Plan;
+
+/// The first parts of paths that belong to the server itself.
+pub const RESERVED_PATHS: [&str; 9] =
+    ["v1", "rest", "healthz", "readyz", "metrics", "openapi.json", "asyncapi.json", "docs", "console"];
+
+/// A view as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewDef {
+    /// The path under which it is served, for example `/api/v1/measures/air`.
+    pub path: String,
+    /// The dataset that it reads.
+    pub dataset: DatasetName,
+    /// The columns that it shows; `None` is all but the hidden ones.
+    pub columns: Option<Vec<String>>,
+    /// The rows that it shows, as a PostgREST query string: `no2=gt.0&co=lt.9`.
+    pub filter: Option<String>,
+    /// Their order, as in PostgREST; by default by the dataset's `time`.
+    pub order: Option<String>,
+    /// The form of its answer.
+    pub shape: Shape,
+    /// The most rows of one answer, beside the server's own limit.
+    pub limit: Option<u64>,
+    /// How old an answer may be.
+    pub freshness: Freshness,
+    /// The longest that an answer is kept.
+    pub ttl: Duration,
+    /// Who may read it.
+    pub read: Read,
+}
+
+/// The form of a view's answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"values":[…],"cache": …}`
+    #[default]
+    Rows,
+    /// `{"<key>":{"values":[…]},…,"cache": …}`
+    Grouped {
+        /// The column whose value groups the rows.
+        by: String,
+    },
+}
+
+/// Who may read a view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Read {
+    /// Whoever has a key; its scope decides which rows.
+    #[default]
+    Key,
+    /// Anyone, but only rows of these clients.
+    Public(scope::Clients),
+}
+
+/// Whether a view fits a dataset: its columns exist and its filter can be typed.
+///
+/// # Errors
+/// What does not fit.
+pub fn check_view(view: &ViewDef, dataset: &DatasetDef, options: &Options) -> Result<(), Error> {
+    View::new(view.clone(), options)?.plan(dataset, &Query::default(), options.rows).map(|_| ())
+}
+
+/// A view, read once.
+pub(crate) struct View {
+    pub(crate) def: ViewDef,
+    /// What it is in a scope's objects.
+    pub(crate) object: String,
+    /// The scope of anyone, when it is public.
+    pub(crate) public: Option<Arc<Scope>>,
+    /// The key of its answer without parameters.
+    pub(crate) key: Key,
+    pub(crate) policy: Policy,
+    filter: Query,
+    order: Vec<Term>,
+}
+
+impl View {
+    pub(crate) fn new(def: ViewDef, options: &Options) -> Result<Self, Error> {
+        if let Some(detail) = path_fault(&def.path) {
+            return Err(view_fault(&def.path, &detail));
+        }
+        let named = |error: Error| view_fault(&def.path, &error.to_string());
+        let filter =
+            Query::parse(def.filter.as_deref().unwrap_or_default(), options.into(), Allowed::Conditions)
+                .map_err(named)?;
+        let order = match &def.order {
+            Some(text) => order_of(text, options.conditions).map_err(named)?,
+            None => Vec::new(),
+        };
+        let object = format!("dataset/{}", def.dataset);
+        let public = match &def.read {
+            Read::Key => None,
+            Read::Public(clients) => Some(Arc::new(Scope {
+                principal: "public".into(),
+                clients: clients.clone(),
+                rights: [Right::Read].into(),
+                objects: Some([object.clone()].into()),
+            })),
+        };
+        // Nodes that share a cache may have different definitions of a path for a while.
+        let mark = Sha256::digest(format!("{def:?} {} {}", options.rows, options.answer_bytes));
+        let mark: String = mark[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = format!("view\n{}\n{mark}", def.path).into();
+        let policy = policy(&def);
+        Ok(Self { object, public, key, policy, filter, order, def })
+    }
+
+    /// The read of a caller's query. For a grouped view the first column is the key.
+    pub(crate) fn plan(&self, dataset: &DatasetDef, query: &Query, rows_max: usize) -> Result<Plan, Error> {
+        let all = Columns::of_dataset(self.def.dataset.as_str(), dataset);
+        let items: Option<Vec<Item>> =
+            self.def.columns.as_ref().map(|names| {
+                names.iter().map(|name| Item::Column { name: name.clone(), alias: None }).collect()
+            });
+        let mut columns = all.select(items.as_deref())?;
+        let mut order = self.order(&all, dataset)?;
+        let mut named = Vec::new();
+        for column in &columns {
+            named.push(all.find(&column.name)?.clone());
+        }
+        let mut also = |name: &str| -> Result<(), Error> {
+            if !named.iter().any(|column| column.shown == name) {
+                named.push(Named { hidden: true, ..all.find(name)?.clone() });
+            }
+            Ok(())
+        };
+        if let Shape::Grouped { by } = &self.def.shape {
+            let by = all.find(by)?;
+            if let ColumnType::Field(unfit @ (FieldType::Float | FieldType::Json)) = by.of {
+                let detail = format!("column {} cannot group rows: it is {unfit:?}", by.name);
+                return Err(view_fault(&self.def.path, &detail.to_lowercase()));
+            }
+            also(&by.shown)?;
+            order.retain(|term| term.column != by.name);
+            order.insert(0, OrderBy { column: by.name.clone(), descending: false, nulls: Nulls::Last });
+            columns.insert(0, Column { name: by.name.clone(), alias: by.shown.clone() });
+        }
+        if self.public.is_none() {
+            also("_client")?;
+        }
+        let shown = Columns::of_view(&self.def.path, named);
+        let filter =
+            Filter::And(vec![all.filter(&self.filter.conditions)?, shown.filter(&query.conditions)?]);
+        let limit = match (self.def.limit, query.limit) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let select = Select {
+            dataset: self.def.dataset.clone(),
+            columns,
+            filter,
+            order,
+            limit: 0,
+            offset: query.offset,
+            count: Count::None,
+        };
+        Ok(Plan { select, limit, rows_max })
+    }
+
+    fn order(&self, all: &Columns, dataset: &DatasetDef) -> Result<Vec<OrderBy>, Error> {
+        match &dataset.time {
+            Some(time) if self.def.order.is_none() => {
+                all.order(&[Term { column: time.to_string(), descending: false, nulls_first: None }])
+            }
+            _ => all.order(&self.order),
+        }
+    }
+}
+
+fn policy(def: &ViewDef) -> Policy {
+    let whose = if def.read == Read::Key { "private" } else { "public" };
+    let how = match def.freshness {
+        // To be validated each time; the tag makes that cheap.
+        Freshness::Strict => "no-cache".to_owned(),
+        Freshness::Within(span) => format!("max-age={}", span.min(def.ttl).as_secs()),
+    };
+    Policy {
+        cache_control: HeaderValue::try_from(format!("{whose}, {how}")).expect("letters, digits and commas"),
+        vary: (def.read == Read::Key)
+            .then(|| HeaderValue::from_static("Authorization, X-API-Key, Orderwire-Client")),
+    }
+}
+
+fn path_fault(path: &str) -> Option<String> {
+    let Some(parts) = path.strip_prefix('/') else { return Some("the path must begin with /".to_owned()) };
+    let first = parts.split('/').next().unwrap_or_default();
+    if RESERVED_PATHS.contains(&first.to_ascii_lowercase().as_str()) {
+        return Some(format!("/{first} is reserved"));
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | '-');
+    let fits = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(allowed);
+    (path.len() > 255 || !parts.split('/').all(fits))
+        .then(|| "the path must be parts of A-Z a-z 0-9 . _ ~ - with single / between them".to_owned())
+}
