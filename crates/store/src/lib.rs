@@ -14,6 +14,8 @@ pub mod error;
 pub mod model;
 pub mod select;
 mod steps;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod traits;
 
 pub use error::{Error, ErrorKind};

@@ -226,11 +226,9 @@ mod tests {
 
     #[test]
     fn a_hostile_pattern_costs_no_more_than_its_length() {
-        let text = "a".repeat(20_000);
-        assert!(!like(
-            &text,
-            &"%a".repeat(400).replace("%a%a", "%a_%").chars().chain("b".chars()).collect::<String>()
-        ));
+        // Backtracking over every run would take longer than anyone waits.
+        let pattern = format!("{}b", "%a_".repeat(300));
+        assert!(!like(&"a".repeat(20_000), &pattern));
     }
 
     proptest! {

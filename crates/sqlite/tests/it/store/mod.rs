@@ -1,0 +1,7 @@
+//! The store.
+
+mod support;
+
+mod conformance;
+mod faults;
+mod twins;

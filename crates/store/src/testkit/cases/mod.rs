@@ -1,0 +1,44 @@
+//! The cases, by what they are about.
+
+mod clients;
+mod define;
+mod imports;
+mod keys;
+mod record;
+mod scope;
+mod select;
+mod stop;
+mod sweep;
+mod traces;
+mod values;
+
+use super::Case;
+
+/// Every case.
+pub fn cases() -> Vec<Case> {
+    [
+        define::CASES,
+        record::CASES,
+        values::CASES,
+        imports::CASES,
+        select::CASES,
+        scope::CASES,
+        stop::CASES,
+        keys::CASES,
+        clients::CASES,
+        traces::CASES,
+        sweep::CASES,
+    ]
+    .concat()
+}
+
+/// The named functions as cases.
+macro_rules! case_list {
+    ($($name:ident),* $(,)?) => {
+        pub(super) const CASES: &[$crate::testkit::Case] = &[$($crate::testkit::Case {
+            name: stringify!($name),
+            run: |factory| Box::pin(async move { $name(factory).await.map_err(|failed| failed.0) }),
+        }),*];
+    };
+}
+use case_list;

@@ -1,0 +1,139 @@
+//! What the cases are written with.
+
+use std::fmt::Debug;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use orderwire_types::dataset::DatasetDef;
+use orderwire_types::step::{Step, TraceRecord};
+use orderwire_types::{Client, DatasetName, EventId, RawJson, Right, Scope, scope};
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind};
+use crate::model::{Recording, RowsEvent};
+
+/// Why a case failed.
+#[derive(Debug)]
+pub(super) struct Failed(pub(super) String);
+
+pub(super) type Outcome<T = ()> = Result<T, Failed>;
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self(format!("{:?}: {error}", error.kind()))
+    }
+}
+
+impl From<String> for Failed {
+    fn from(message: String) -> Self {
+        Self(message)
+    }
+}
+
+/// Fails unless the two are equal.
+#[expect(clippy::needless_pass_by_value, reason = "cases compare what they have just made")]
+pub(super) fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Outcome {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Failed(format!("{what}: found {found:?}, expected {expected:?}")))
+}
+
+/// Fails unless it holds.
+pub(super) fn holds(what: &str, condition: bool) -> Outcome {
+    if condition { Ok(()) } else { Err(Failed(format!("does not hold: {what}"))) }
+}
+
+/// Fails unless the call was refused in this way; returns the refusal.
+pub(super) fn refused<T: Debug>(what: &str, result: Result<T, Error>, kind: ErrorKind) -> Outcome<Error> {
+    match result {
+        Err(error) if error.kind() == kind => Ok(error),
+        other => Err(Failed(format!("{what}: found {other:?}, expected {kind:?}"))),
+    }
+}
+
+pub(super) fn parse<T: FromStr<Err: Debug>>(text: &str) -> T {
+    text.parse().expect("names in cases are valid")
+}
+
+pub(super) fn dataset(text: &str) -> DatasetName {
+    parse(text)
+}
+
+pub(super) fn client(text: &str) -> Client {
+    parse(text)
+}
+
+pub(super) fn def(json: &str) -> DatasetDef {
+    serde_json::from_str(json).expect("definitions in cases are valid")
+}
+
+/// A moment, in seconds after a fixed one that is whole hours after 1970.
+pub(super) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_760_000_400 + second).expect("within the range")
+}
+
+pub(super) fn id(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+/// Everything.
+pub(super) fn all() -> Scope {
+    Scope::internal("testkit")
+}
+
+/// These clients, every object.
+pub(super) fn only(clients: &[&str]) -> Scope {
+    Scope {
+        principal: "key:test".into(),
+        clients: scope::Clients::Only(clients.iter().map(|name| client(name)).collect()),
+        rights: [Right::Read, Right::Operate].into(),
+        objects: None,
+    }
+}
+
+/// Every client, these objects.
+pub(super) fn objects(objects: &[&str]) -> Scope {
+    Scope { objects: Some(objects.iter().map(|&object| object.to_owned()).collect()), ..all() }
+}
+
+/// An event with rows for dataset `d`.
+pub(super) fn event(n: u128, owner: &str, rows: &str) -> RowsEvent {
+    RowsEvent {
+        dataset: dataset("d"),
+        client: client(owner),
+        event_id: EventId(id(n)),
+        trace: id(1_000 + n),
+        rows: json(rows),
+        accepted_at: at(1),
+        import: None,
+    }
+}
+
+pub(super) fn json(text: &str) -> RawJson {
+    RawJson::parse(text.to_owned()).expect("JSON in cases is valid")
+}
+
+/// A batch of the stream `data`.
+pub(super) fn batch(from: i64, to: i64, events: Vec<RowsEvent>) -> Recording {
+    Recording { reader: "data".to_owned(), from, to, events, now: at(2) }
+}
+
+/// One step of a trace.
+pub(super) fn step(second: i64, what: &str) -> Step {
+    Step {
+        at: at(second),
+        role: "worker".to_owned(),
+        step: what.to_owned(),
+        outcome: "ok".to_owned(),
+        queue: None,
+        event_id: None,
+        attempt: None,
+        duration_ms: None,
+        detail: None,
+    }
+}
+
+pub(super) fn record(trace: u128, owner: &str, steps: Vec<Step>) -> TraceRecord {
+    TraceRecord { trace: id(trace), client: client(owner), steps }
+}
