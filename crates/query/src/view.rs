@@ -117,7 +117,7 @@ impl View {
         // Nodes that share a cache may have different definitions of a path for a while.
         let mark = Sha256::digest(format!("{def:?} {} {}", options.rows, options.answer_bytes));
         let mark: String = mark[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let key = format!("view\n{}\n{mark}", def.path).into();
+        let key = format!("view1\n{}\n{mark}", def.path).into();
         let policy = policy(&def);
         Ok(Self { object, public, key, policy, filter, order, def })
     }

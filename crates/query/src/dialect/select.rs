@@ -6,11 +6,17 @@ use super::scan::Scan;
 use super::{Item, Term};
 use crate::error::Error;
 
+/// More than the columns of any dataset.
+const ITEMS_MAX: usize = 600;
+
 /// `a,b,alias:col,*`.
 pub(crate) fn columns_of(text: &str) -> Result<Vec<Item>, Error> {
     let mut scan = Scan::new(text);
     let mut items = Vec::new();
     loop {
+        if items.len() == ITEMS_MAX {
+            return Err(Error::syntax(format!("select names more than {ITEMS_MAX} columns")));
+        }
         items.push(item(&mut scan)?);
         scan.spaces();
         if scan.is_done() {

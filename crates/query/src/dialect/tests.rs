@@ -189,6 +189,7 @@ fn size_is_bounded() {
         (format!("or=({}n.eq.1)", "n.eq.1,".repeat(20)), "too many conditions"),
         (format!("n=in.({}1)", "1,".repeat(60)), "too many values"),
         (format!("order=n{}", ",n".repeat(20)), "more than 16 columns"),
+        (format!("select=n{}", ",n".repeat(600)), "more than 600 columns"),
         (format!("name=eq.{}", "x".repeat(5_000)), "at most 4096"),
     ] {
         let message = message(&query);

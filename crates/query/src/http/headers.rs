@@ -130,8 +130,11 @@ pub(super) fn no_store(headers: &HeaderMap) -> bool {
 
 /// Whether the caller has the answer with this tag (weak comparison).
 pub(super) fn has(headers: &HeaderMap, etag: &[u8]) -> bool {
-    let bare = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
     words(headers, &IF_NONE_MATCH).any(|tag| tag == "*" || bare(tag.as_bytes()) == bare(etag))
+}
+
+fn bare(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
 fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {

@@ -125,7 +125,8 @@ fn unknown(name: &str) -> Error {
 }
 
 /// Everything that the answer depends on, line by line; what callers write
-/// comes last and is quoted, so that no two reads share a key.
+/// comes last and is quoted, so that no two reads share a key. The `1` is the
+/// form of what is kept: raised with it, since a cache may outlive a process.
 fn cache_key(
     scope: &Scope,
     dataset: &Dataset,
@@ -134,7 +135,7 @@ fn cache_key(
     count: Count,
     service: &Service,
 ) -> String {
-    let mut key = format!("rest\n{}\n", dataset.name);
+    let mut key = format!("rest1\n{}\n", dataset.name);
     write_clients(&mut key, scope);
     let Service { options, .. } = service;
     write!(key, "\n{media:?} {count:?} {} {}\n", options.rows, options.answer_bytes)

@@ -1,5 +1,7 @@
 //! The query server on a real store.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod bench;
 mod cache;
 mod rest;
