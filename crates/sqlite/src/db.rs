@@ -40,18 +40,23 @@ const CHECKPOINT_BYTES: u32 = 8 << 20;
 const JOURNAL_BYTES: u32 = 32 << 20;
 
 /// A file up to this size is checked whole when it is opened.
-const CHECKED_BYTES: u64 = 32 << 20;
+pub(crate) const CHECKED_BYTES: u64 = 32 << 20;
 
 /// Opens the one connection that writes, after bringing the file to the
-/// present version.
+/// present version and, up to [`CHECKED_BYTES`], checking it.
 pub(crate) fn open_writer(setup: &Setup) -> Result<Connection, Error> {
+    open_writer_checking(setup, CHECKED_BYTES)
+}
+
+/// The same, checking a file of up to `checked_bytes`.
+pub(crate) fn open_writer_checking(setup: &Setup, checked_bytes: u64) -> Result<Connection, Error> {
     let file = setup.file.as_path();
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = connect(setup, flags, setup.cache_kib)?;
     writer_pragmas(&connection, setup).map_err(|error| Error::sqlite(file, "opening", &error))?;
     migrate(&mut connection, file, setup.schema)?;
-    quick_check(&connection, file)?;
+    quick_check(&connection, file, checked_bytes)?;
     Ok(connection)
 }
 
@@ -103,9 +108,9 @@ fn writer_pragmas(connection: &Connection, setup: &Setup) -> rusqlite::Result<()
 }
 
 /// Looks through a small file, so that damage is found before work begins.
-fn quick_check(connection: &Connection, file: &Path) -> Result<(), Error> {
+fn quick_check(connection: &Connection, file: &Path, checked_bytes: u64) -> Result<(), Error> {
     let size = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-    if size > CHECKED_BYTES {
+    if size > checked_bytes {
         return Ok(());
     }
     let found: String = connection

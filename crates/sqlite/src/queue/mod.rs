@@ -40,7 +40,7 @@ use orderwire_types::scope::Clients;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::db::{Readers, Setup, Writer, open_writer};
+use crate::db::{CHECKED_BYTES, Readers, Setup, Writer, open_writer_checking};
 use crate::error::{Error, ErrorKind};
 use crate::lock::DataDir;
 use crate::migrate::Schema;
@@ -67,6 +67,8 @@ pub struct Options {
     pub group: usize,
     /// The file's limit in pages of 4 KiB; `None` is the disk.
     pub page_count_max: Option<u32>,
+    /// A file of up to this size is checked whole when it is opened, in bytes.
+    pub check_bytes_max: u64,
 }
 
 impl Default for Options {
@@ -77,6 +79,7 @@ impl Default for Options {
             read_timeout: Duration::from_secs(5),
             group: 1024,
             page_count_max: None,
+            check_bytes_max: CHECKED_BYTES,
         }
     }
 }
@@ -112,7 +115,7 @@ impl SqliteQueue {
             cache_kib: options.cache_kib,
             page_count_max: options.page_count_max,
         };
-        let connection = open_writer(&setup)?;
+        let connection = open_writer_checking(&setup, options.check_bytes_max)?;
         let work = QueueWork::open(connection, setup.file.clone(), dir.clone())?;
         let readers = Readers::open(&setup, options.readers.max(1), options.read_timeout)?;
         let writer = Writer::spawn("queue-writer", options.group.max(1), work)?;

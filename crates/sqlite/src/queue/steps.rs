@@ -6,11 +6,11 @@ use orderwire_queue::model::TraceView;
 use orderwire_types::QueueName;
 use orderwire_types::scope::Clients;
 use orderwire_types::step::Step;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::state::damaged;
-use super::stream::arrival_steps;
+use super::timestamp;
 use super::writer::Tx;
 
 /// A part of the index holds this many rows of `step`.
@@ -169,44 +169,44 @@ fn waiting_in_streams(
         }
     }
     let Ok(count) = i64::try_from(streams.len()) else { return Ok(()) };
-    let mut told = BTreeSet::new();
     for (id, name) in streams {
-        for (position, client) in newest_of(db, id, trace, LOOK / count)? {
-            if !see(view, clients, &client)? {
-                continue;
+        for (client, step) in newest_of(db, id, &name, trace, LOOK / count)? {
+            if see(view, clients, &client)? {
+                view.open += 1;
+                view.steps.push(step);
             }
-            view.open += 1;
-            let mut steps = entry_steps(db, position, &name)?;
-            if !told.insert(position) {
-                steps.retain(|step| step.step != "accepted");
-            }
-            // What was also for a task queue, or was replayed, is told already.
-            steps.retain(|step| step.step != "accepted" || !accepted(&view.steps, step));
-            view.steps.extend(steps);
         }
     }
     Ok(())
 }
 
-fn accepted(steps: &[Step], same: &Step) -> bool {
-    steps.iter().any(|step| step.step == "accepted" && step.event_id == same.event_id)
-}
-
-fn newest_of(db: &Connection, queue: i64, trace: Uuid, look: i64) -> rusqlite::Result<Vec<(i64, String)>> {
+fn newest_of(
+    db: &Connection,
+    id: i64,
+    queue: &QueueName,
+    trace: Uuid,
+    look: i64,
+) -> rusqlite::Result<Vec<(String, Step)>> {
     db.prepare_cached(
-        "SELECT position, client FROM (
-            SELECT e.position, e.client, e.trace FROM delivery d CROSS JOIN event e ON e.position = d.position
+        "SELECT client, event_id, accepted_at FROM (
+            SELECT e.client, e.event_id, e.accepted_at, e.trace
+            FROM delivery d CROSS JOIN event e ON e.position = d.position
             WHERE d.queue = ?1 ORDER BY d.segment DESC, d.lane DESC, d.position DESC LIMIT ?3)
          WHERE trace = ?2",
     )?
-    .query_map(params![queue, trace.as_bytes(), look], |row| Ok((row.get(0)?, row.get(1)?)))?
+    .query_map(params![id, trace.as_bytes(), look], |row| {
+        let step = Step {
+            at: timestamp(row.get(2)?),
+            role: "queue".to_owned(),
+            step: "queued".to_owned(),
+            outcome: "waiting".to_owned(),
+            queue: Some(queue.clone()),
+            event_id: Some(Uuid::from_bytes(row.get(1)?)),
+            attempt: None,
+            duration_ms: None,
+            detail: None,
+        };
+        Ok((row.get(0)?, step))
+    })?
     .collect()
-}
-
-fn entry_steps(db: &Connection, position: i64, queue: &QueueName) -> rusqlite::Result<Vec<Step>> {
-    let body: Option<Vec<u8>> = db
-        .prepare_cached("SELECT body FROM event WHERE position = ?1")?
-        .query_row([position], |row| row.get(0))
-        .optional()?;
-    Ok(body.map(|body| arrival_steps(&body, queue, "waiting")).unwrap_or_default())
 }

@@ -55,7 +55,7 @@ impl Tx<'_> {
             let message = format!("stream {queue} has no unsettled entry at {position}");
             return Err(Error::new(ErrorKind::NotFound, message).into());
         };
-        self.write_steps(&trace, &client, &arrival_steps(&body, queue, "ok"))?;
+        self.write_steps(&trace, &client, &arrival_steps(&body, queue))?;
         self.bury(&mut lane, position, attempts, cause)?;
         self.settle_stream(lane)
     }
@@ -103,13 +103,13 @@ pub(super) fn not_a_stream(queue: &QueueName) -> Error {
 
 /// How an entry came into a stream, from the stamps that travel with it. A body
 /// that is no event has none.
-pub(super) fn arrival_steps(body: &[u8], queue: &QueueName, outcome: &str) -> Vec<Step> {
+fn arrival_steps(body: &[u8], queue: &QueueName) -> Vec<Step> {
     let Ok(event) = Event::decode(body) else { return Vec::new() };
-    let step = |role: &str, step: &str, outcome: &str| Step {
+    let step = |role: &str, step: &str| Step {
         at: event.accepted_at,
         role: role.to_owned(),
         step: step.to_owned(),
-        outcome: outcome.to_owned(),
+        outcome: "ok".to_owned(),
         queue: None,
         event_id: Some(event.id.0),
         attempt: None,
@@ -119,8 +119,8 @@ pub(super) fn arrival_steps(body: &[u8], queue: &QueueName, outcome: &str) -> Ve
     vec![
         Step {
             detail: Some(format!("{} from {}", event.event_type, event.principal)),
-            ..step("gateway", "accepted", "ok")
+            ..step("gateway", "accepted")
         },
-        Step { queue: Some(queue.clone()), ..step("queue", "queued", outcome) },
+        Step { queue: Some(queue.clone()), ..step("queue", "queued") },
     ]
 }

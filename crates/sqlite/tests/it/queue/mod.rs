@@ -2,6 +2,7 @@
 
 mod support;
 
+mod conformance;
 mod faults;
 mod model;
 mod promises;
