@@ -1,0 +1,84 @@
+//! Clients announce themselves by their first event: the event that registers
+//! them travels in the same commit.
+
+use std::collections::HashSet;
+use std::sync::{PoisonError, RwLock};
+
+use orderwire_types::envelope::Incoming;
+use orderwire_types::scope::Clients;
+use orderwire_types::{Client, Data, Event, EventType, Origin, RawJson, Scope, identity};
+
+use crate::state::State;
+
+/// How many clients are known to be registered; beyond it all are forgotten
+/// and looked up anew.
+const KNOWN_MAX: usize = 100_000;
+/// Who says that a client changed.
+const SOURCE: &str = "/orderwire/gateway";
+
+/// Clients that need no announcement any more.
+#[derive(Default)]
+pub(crate) struct KnownClients(RwLock<HashSet<Client>>);
+
+impl KnownClients {
+    fn has(&self, client: &Client) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(client)
+    }
+
+    /// Notes clients whose announcement is durable.
+    pub(crate) fn add(&self, clients: impl IntoIterator<Item = Client>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for client in clients {
+            if known.len() >= KNOWN_MAX {
+                known.clear();
+            }
+            known.insert(client);
+        }
+    }
+}
+
+/// The announcements that have to travel with these events: one for each client
+/// that this process has not seen and the store does not know.
+pub(crate) async fn announcements(state: &State, events: &[Incoming]) -> Vec<Incoming> {
+    let mut news: Vec<Incoming> = Vec::new();
+    for Incoming { event, .. } in events {
+        let announced = news.iter().any(|new| new.event.client == event.client);
+        if announced || state.known_clients.has(&event.client) {
+            continue;
+        }
+        let scope =
+            Scope { clients: Clients::Only([event.client.clone()].into()), ..Scope::internal("gateway") };
+        match state.store().client(&scope, &event.client).await {
+            Ok(Some(_)) => state.known_clients.add([event.client.clone()]),
+            // A store that is away is no reason to refuse an event, and to
+            // announce a client again changes nothing.
+            Ok(None) | Err(_) => news.push(announcement(event)),
+        }
+    }
+    if !news.is_empty() && state.queues().route(&news[0].event.event_type).is_empty() {
+        return Vec::new();
+    }
+    news
+}
+
+fn announcement(event: &Event) -> Incoming {
+    let event_type: EventType = "orderwire.client.changed".parse().expect("a valid type");
+    let data = RawJson::of(&serde_json::json!({ "client": event.client.as_str() }));
+    let event = Event {
+        id: identity::produced_id(&event.client, SOURCE, "seen"),
+        event_type,
+        source: SOURCE.to_owned(),
+        client: event.client.clone(),
+        key: None,
+        time: None,
+        trace: event.trace.clone(),
+        attempt: None,
+        cause: Some(event.id),
+        accepted_at: event.accepted_at,
+        principal: "gateway".to_owned(),
+        import: None,
+        origin: Origin::Plain,
+        data: Data::Json(data.expect("an object of one text is JSON")),
+    };
+    Incoming { event, named: true }
+}

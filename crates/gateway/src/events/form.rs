@@ -1,0 +1,68 @@
+//! Which form a request has, by its headers.
+
+use axum::http::{HeaderMap, header};
+use orderwire_api::Problem;
+
+use crate::extract::content_type;
+use crate::problems::{invalid, unsupported};
+
+/// The form of a request for events.
+pub(super) enum Form<'h> {
+    /// One JSON document, whose form is detected.
+    Json,
+    /// A CloudEvent whose attributes are headers: these, without their prefix,
+    /// and the content type of its data.
+    Binary(Vec<(&'h str, &'h str)>, Option<&'h str>),
+    /// A JSON array of CloudEvents.
+    Batch,
+    /// NDJSON.
+    Lines,
+}
+
+impl<'h> Form<'h> {
+    /// The form that these headers say.
+    ///
+    /// # Errors
+    /// 415 for a media type that is none of ours, 422 for `ce-` headers that
+    /// are not ASCII.
+    pub(super) fn of(headers: &'h HeaderMap) -> Result<Self, Problem> {
+        let is_binary = headers.keys().any(|name| name.as_str().starts_with("ce-"));
+        let essence = if is_binary {
+            // The data of a binary CloudEvent may be anything.
+            content_type(headers).unwrap_or_default()
+        } else {
+            content_type(headers)?
+        };
+        match essence.as_deref() {
+            Some("application/cloudevents+json") => Ok(Self::Json),
+            Some("application/cloudevents-batch+json") => Ok(Self::Batch),
+            _ if is_binary => binary(headers),
+            None | Some("application/json") => Ok(Self::Json),
+            Some("application/x-ndjson" | "application/ndjson") => Ok(Self::Lines),
+            Some(other) => Err(unsupported(format!(
+                "{} is not taken; send application/json, application/cloudevents+json, \
+                 application/cloudevents-batch+json or application/x-ndjson, or a CloudEvent with ce- headers",
+                crate::problems::shown(other)
+            ))),
+        }
+    }
+}
+
+fn binary(headers: &HeaderMap) -> Result<Form<'_>, Problem> {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(unsupported("send the body without Content-Encoding"));
+    }
+    let mut attributes = Vec::new();
+    for (name, value) in headers {
+        let Some(attribute) = name.as_str().strip_prefix("ce-") else { continue };
+        let value = value
+            .to_str()
+            .map_err(|_| invalid(format!("/{attribute}"), "the header must be ASCII, percent-encoded"))?;
+        attributes.push((attribute, value));
+    }
+    let content_type = match headers.get(header::CONTENT_TYPE) {
+        None => None,
+        Some(value) => Some(value.to_str().map_err(|_| unsupported("the Content-Type is not ASCII"))?),
+    };
+    Ok(Form::Binary(attributes, content_type))
+}

@@ -1,0 +1,188 @@
+//! Events in, in every form.
+
+mod admit;
+mod form;
+mod intake;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use orderwire_api::wire::{Accepted, BatchAccepted};
+use orderwire_api::{Caller, Problem};
+use orderwire_types::{EventType, Right, TraceId};
+use serde::Deserialize;
+
+use crate::events::form::Form;
+use crate::events::intake::{Batch, Intake};
+use crate::extract::{Body, Params, Segments};
+use crate::openapi::WriteProblems;
+use crate::problems::invalid;
+use crate::publish::{named_request, publish, status_url};
+use crate::state::{Shared, State as Gateway};
+
+/// What happens to a batch with faulty entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnError {
+    /// Nothing of it is accepted.
+    #[default]
+    Fail,
+    /// The others are accepted, the faulty ones named.
+    Skip,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventParams {
+    /// `fail` (default): a batch with a faulty entry is refused as a whole;
+    /// `skip`: the other entries are accepted.
+    #[serde(default)]
+    #[param(inline)]
+    on_error: OnError,
+}
+
+/// Accepts events that say their own type.
+///
+/// A CloudEvent (structured, binary with `ce-` headers, or a batch),
+/// message-attributes JSON, or one of these per line as NDJSON. Answered with
+/// 202 only after the events are durable.
+#[utoipa::path(post, path = "/v1/events", tag = "events", params(EventParams,
+    ("idempotency-key" = Option<String>, Header, description = "the same key with the same body is accepted once within 24 hours"),
+    ("orderwire-client" = Option<String>, Header, description = "the client of events that name none"),
+    ("traceparent" = Option<String>, Header, description = "the W3C trace of events that name none")),
+    request_body(description = "one event or many", content(
+        (serde_json::Value = "application/json"), (serde_json::Value = "application/cloudevents+json"),
+        (Vec<serde_json::Value> = "application/cloudevents-batch+json"), (String = "application/x-ndjson"))),
+    responses((status = 202, description = "the event is durable; a batch is answered with `BatchAccepted`", body = Accepted),
+        WriteProblems))]
+pub(crate) async fn post_events(
+    State(state): State<Shared>,
+    caller: Caller,
+    Params(params): Params<EventParams>,
+    query: RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let call = Call { route: "POST /v1/events", event_type: None, query: query.0, on_error: params.on_error };
+    accept(&state, &caller, &headers, &call, &body).await
+}
+
+/// Accepts plain JSON as an event of the type in the path; with NDJSON every
+/// line is one. An event that says its own type must agree with the path.
+#[utoipa::path(post, path = "/v1/events/{type}", tag = "events", params(EventParams,
+    ("type" = String, Path, description = "the type, such as `shop.order.created`"),
+    ("idempotency-key" = Option<String>, Header, description = "the same key with the same body is accepted once within 24 hours"),
+    ("orderwire-client" = Option<String>, Header, description = "the client of events that name none"),
+    ("traceparent" = Option<String>, Header, description = "the W3C trace of events that name none")),
+    request_body(description = "the data of one event, or of many", content(
+        (serde_json::Value = "application/json"), (serde_json::Value = "application/cloudevents+json"),
+        (Vec<serde_json::Value> = "application/cloudevents-batch+json"), (String = "application/x-ndjson"))),
+    responses((status = 202, description = "the event is durable; a batch is answered with `BatchAccepted`", body = Accepted),
+        WriteProblems))]
+pub(crate) async fn post_typed_events(
+    State(state): State<Shared>,
+    caller: Caller,
+    Segments(event_type): Segments<String>,
+    Params(params): Params<EventParams>,
+    query: RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let event_type = event_type.parse().map_err(|err| invalid("", format!("the path: {err}")))?;
+    let call = Call {
+        route: "POST /v1/events/{type}",
+        event_type: Some(event_type),
+        query: query.0,
+        on_error: params.on_error,
+    };
+    accept(&state, &caller, &headers, &call, &body).await
+}
+
+/// One call, whichever of the two routes it came by.
+struct Call {
+    route: &'static str,
+    event_type: Option<EventType>,
+    query: Option<String>,
+    on_error: OnError,
+}
+
+async fn accept(
+    state: &Gateway,
+    caller: &Caller,
+    headers: &HeaderMap,
+    call: &Call,
+    body: &Body,
+) -> Result<Response, Problem> {
+    // An order needs the order right instead; which of the two is known later.
+    if !caller.scope.may(Right::Order) {
+        caller.require(Right::Write)?;
+    }
+    let form = Form::of(headers)?;
+    let client = caller.write_client(headers)?;
+    let event_type = call.event_type.as_ref();
+    let parts: [&[u8]; 4] = [
+        client.as_str().as_bytes(),
+        event_type.map_or("", EventType::as_str).as_bytes(),
+        call.query.as_deref().unwrap_or_default().as_bytes(),
+        &body.0,
+    ];
+    let request = named_request(headers, caller, call.route, &parts)?;
+    let name = request.as_ref().map(|request| request.id);
+    let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    let mut intake = Intake::new(state, &caller.scope, client, event_type, traceparent, name);
+    let batch = match form {
+        Form::Json => {
+            let event = intake.single(&body.0)?;
+            return one(publish(state, caller, vec![event], request).await?);
+        }
+        Form::Binary(attributes, content_type) => {
+            let event = intake.binary(&attributes, content_type, &body.0)?;
+            return one(publish(state, caller, vec![event], request).await?);
+        }
+        Form::Batch => intake.batch(&body.0)?,
+        Form::Lines => intake.lines(&body.0)?,
+    };
+    let Batch { events, faults, entries, trace } = batch;
+    metrics::counter!("orderwire_events_rejected_total").increment(faults.count());
+    if !faults.is_empty() && call.on_error == OnError::Fail {
+        return Err(faults.into_problem(entries, "events"));
+    }
+    let trace = match (events.iter().find(|new| new.event.trace == trace), events.first()) {
+        (None, Some(first)) => first.event.trace.clone(),
+        _ => trace,
+    };
+    let accepted = events.len() as u64;
+    if accepted > 0 {
+        publish(state, caller, events, request).await?;
+    }
+    let answer = batch_answer(accepted, faults, &trace);
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+/// The answer to a batch.
+pub(crate) fn batch_answer(accepted: u64, faults: crate::faults::Faults, trace: &TraceId) -> BatchAccepted {
+    BatchAccepted {
+        accepted,
+        rejected: faults.count(),
+        trace_id: trace.to_string(),
+        errors: faults.into_named(),
+        event_id: None,
+        status_url: (accepted > 0).then(|| status_url(trace)),
+    }
+}
+
+fn one(published: Vec<orderwire_queue::PublishedEvent>) -> Result<Response, Problem> {
+    let event = published
+        .into_iter()
+        .next()
+        .ok_or_else(|| Problem::internal("the queue answered without the event that it took"))?;
+    let answer = Accepted {
+        event_id: event.event_id.to_string(),
+        status_url: status_url(&event.trace),
+        trace_id: event.trace.to_string(),
+        queues: event.queues.iter().map(ToString::to_string).collect(),
+    };
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}

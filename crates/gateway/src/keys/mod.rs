@@ -1,0 +1,16 @@
+//! Keys: made, shown once, looked up, revoked.
+//!
+//! A key is `ow_<id>_<secret>`; only the SHA-256 of the secret is stored. The
+//! secret is random (244 bits), so that a slow hash would add nothing.
+
+mod bootstrap;
+mod error;
+pub(crate) mod http;
+mod ring;
+mod text;
+
+pub use error::{Error, ErrorKind};
+pub use ring::KeyRing;
+
+/// The name of the key that the server makes for itself at first start.
+pub(crate) const BOOTSTRAP_NAME: &str = "admin (made by the server)";

@@ -1,0 +1,94 @@
+//! Errors of the layers below as problems. Every slug is described in
+//! `docs/problems.md`.
+
+use axum::http::StatusCode;
+use orderwire_api::Problem;
+use orderwire_queue as queue;
+use orderwire_store as store;
+use orderwire_types::{Fault, QueueName};
+
+/// A field that is wrong.
+pub(crate) fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Problem {
+    Fault::invalid(pointer, detail).into()
+}
+
+/// A body that cannot be read.
+pub(crate) fn malformed(detail: impl Into<String>) -> Problem {
+    Fault::malformed(detail).into()
+}
+
+/// A body or a part of it over a limit.
+pub(crate) fn too_large(detail: impl Into<String>) -> Problem {
+    Fault::too_large("", detail).into()
+}
+
+/// An event that no queue takes.
+pub(crate) fn unroutable(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unroutable", detail)
+}
+
+/// A body in a form that the route does not take.
+pub(crate) fn unsupported(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+}
+
+/// The name in a path is of no queue.
+pub(crate) fn queue_name(text: &str) -> Result<QueueName, Problem> {
+    text.parse().map_err(|_| Problem::not_found(format!("queue {} does not exist", shown(text))))
+}
+
+/// A text from outside, cut for a message.
+pub(crate) fn shown(text: &str) -> String {
+    format!("{:?}", text.chars().take(64).collect::<String>())
+}
+
+/// What went wrong in the queue.
+pub(crate) fn of_queue(error: &queue::Error) -> Problem {
+    let detail = error.to_string();
+    match error.kind() {
+        queue::ErrorKind::NotFound => Problem::not_found(detail),
+        queue::ErrorKind::Conflict => Problem::conflict(detail),
+        queue::ErrorKind::IdempotencyConflict => {
+            Problem::new(StatusCode::CONFLICT, "idempotency-conflict", detail)
+        }
+        queue::ErrorKind::Unroutable => unroutable(detail),
+        queue::ErrorKind::Full => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "queue-full", detail).retry_after(5)
+        }
+        queue::ErrorKind::LeaseLost => Problem::new(StatusCode::CONFLICT, "lease-lost", detail),
+        queue::ErrorKind::Unavailable => {
+            tracing::warn!(error = %error, "the queue cannot promise durability");
+            Problem::unavailable(detail)
+        }
+        queue::ErrorKind::Damaged => damaged(&detail),
+    }
+}
+
+/// What went wrong in the store.
+pub(crate) fn of_store(error: &store::Error) -> Problem {
+    let detail = error.to_string();
+    match error.kind() {
+        store::ErrorKind::NotFound => Problem::not_found(detail),
+        store::ErrorKind::Conflict => Problem::conflict(detail),
+        store::ErrorKind::Invalid => invalid("", detail),
+        store::ErrorKind::TooCostly => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-costly", detail).retry_after(5)
+        }
+        store::ErrorKind::Unavailable => {
+            tracing::warn!(error = %error, "the store cannot answer");
+            Problem::unavailable(detail)
+        }
+        store::ErrorKind::Damaged => damaged(&detail),
+    }
+}
+
+/// Stored data is damaged: what exactly is for the operator's log.
+pub(crate) fn damaged(detail: &str) -> Problem {
+    tracing::error!(error = detail, "stored data is damaged");
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "damaged",
+        "stored data is damaged, so that nothing more is written; the server's log says what is",
+    )
+    .retry_after(60)
+}

@@ -1,0 +1,66 @@
+//! From checked events to the 202.
+
+use axum::http::HeaderMap;
+use orderwire_api::{Caller, Problem};
+use orderwire_queue::{NamedRequest, Publication, PublishedEvent};
+use orderwire_types::envelope::Incoming;
+use orderwire_types::{Client, TraceId, identity};
+use sha2::{Digest, Sha256};
+
+use crate::announce::announcements;
+use crate::problems::{invalid, of_queue};
+use crate::state::State;
+
+/// Makes events durable, together or not at all, and with them the
+/// announcements of clients that are new. One answer per event.
+pub(crate) async fn publish(
+    state: &State,
+    caller: &Caller,
+    mut events: Vec<Incoming>,
+    request: Option<NamedRequest>,
+) -> Result<Vec<PublishedEvent>, Problem> {
+    let count = events.len();
+    events.extend(announcements(state, &events).await);
+    let new: Vec<Client> = events[count..].iter().map(|new| new.event.client.clone()).collect();
+    let published = state.queues().publish(&caller.scope, Publication { events, request }).await;
+    let mut published = published.map_err(|err| of_queue(&err))?.events;
+    published.truncate(count);
+    if !new.is_empty() {
+        state.known_clients.add(new);
+    }
+    metrics::counter!("orderwire_events_accepted_total").increment(count as u64);
+    Ok(published)
+}
+
+/// Where the trace of an answer is found.
+pub(crate) fn status_url(trace: &TraceId) -> String {
+    format!("/v1/traces/{}", trace.id.hyphenated())
+}
+
+/// The name that the header `Idempotency-Key` gives to a request. `parts` are
+/// all that makes it this request and no other.
+///
+/// # Errors
+/// 422 when the header is not 1 to 255 visible ASCII characters.
+pub(crate) fn named_request(
+    headers: &HeaderMap,
+    caller: &Caller,
+    route: &str,
+    parts: &[&[u8]],
+) -> Result<Option<NamedRequest>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
+    let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()) && visible(key.as_bytes()));
+    let (Some(key), None) = (key, values.next()) else {
+        return Err(invalid("", "header Idempotency-Key: must be 1 to 255 visible ASCII characters, once"));
+    };
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut fingerprint = [0; 16];
+    fingerprint.copy_from_slice(&hash.finalize()[..16]);
+    Ok(Some(NamedRequest { id: identity::request_id(&caller.scope.principal, route, key), fingerprint }))
+}

@@ -1,0 +1,208 @@
+//! Deliveries out, and their settlement.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use orderwire_api::problem::TYPE_PREFIX;
+use orderwire_api::wire::{
+    AckRequest, ExtendRequest, LeaseRequest, Leased, LeasedDelivery, NackRequest, SettleResult,
+};
+use orderwire_api::{Caller, Problem};
+use orderwire_queue::{DeliveryId, Error, ErrorKind};
+use orderwire_types::Right;
+use serde::Serialize;
+
+use crate::extract::{Document, Segments};
+use crate::openapi::WriteProblems;
+use crate::problems::{invalid, of_queue, queue_name};
+use crate::queues::rendered;
+use crate::state::{Shared, State as Gateway};
+
+/// The cause of a delivery that was returned without one.
+const NO_CAUSE: &str = "returned by the consumer";
+/// The longest cause that is kept, in bytes.
+const CAUSE_MAX: usize = 4_096;
+
+/// Takes deliveries under a lease. What is not settled when the lease ends, or
+/// was on its way when the caller went away, comes again.
+#[utoipa::path(post, path = "/v1/queues/{queue}/lease", tag = "queues",
+    params(("queue" = String, Path, description = "the queue")), request_body = LeaseRequest,
+    responses((status = 200, description = "the deliveries; none when none came in time", body = Leased), WriteProblems))]
+pub(crate) async fn post_lease(
+    State(state): State<Shared>,
+    caller: Caller,
+    Segments(name): Segments<String>,
+    headers: HeaderMap,
+    Document(request): Document<LeaseRequest>,
+) -> Result<Json<Leased>, Problem> {
+    caller.require(Right::Consume)?;
+    if request.max == 0 {
+        return Err(invalid("/max", "must be at least 1"));
+    }
+    if request.lease_ms == 0 {
+        return Err(invalid("/lease_ms", "must be at least 1"));
+    }
+    let scope = caller.narrowed(&headers)?;
+    let name = queue_name(&name)?;
+    let format = state.queues().definition(&scope, &name).map_err(|err| of_queue(&err))?.format;
+    let request = orderwire_queue::LeaseRequest {
+        max: usize::try_from(request.max).unwrap_or(usize::MAX),
+        lease: Duration::from_millis(request.lease_ms),
+        wait: Duration::from_millis(request.wait_ms),
+    };
+    let deliveries = state.queues().lease(&scope, &name, request).await.map_err(|err| of_queue(&err))?;
+    let deliveries = deliveries.into_iter().map(|delivery| {
+        Ok(LeasedDelivery {
+            delivery_id: delivery.id.to_string(),
+            attempt: delivery.attempt,
+            leased_until: delivery.leased_until.to_string(),
+            event: rendered(&delivery.body, format)?.0,
+        })
+    });
+    Ok(Json(Leased { deliveries: deliveries.collect::<Result<_, Problem>>()? }))
+}
+
+/// These are done.
+#[utoipa::path(post, path = "/v1/queues/{queue}/ack", tag = "queues",
+    params(("queue" = String, Path, description = "the queue")), request_body = AckRequest,
+    responses((status = 200, description = "all are settled", body = SettleResult),
+        (status = 409, description = "some are not: their lease ran out, or they were settled before",
+            body = SettleResult, content_type = "application/problem+json"), WriteProblems))]
+pub(crate) async fn post_ack(
+    State(state): State<Shared>,
+    caller: Caller,
+    Segments(name): Segments<String>,
+    Document(request): Document<AckRequest>,
+) -> Result<Response, Problem> {
+    caller.require(Right::Consume)?;
+    let ids = ids(&state, &request.delivery_ids)?;
+    let settled = state.queues().ack(&caller.scope, &queue_name(&name)?, &ids).await;
+    answer(&request.delivery_ids, settled)
+}
+
+/// These are to be tried again, after the queue's back-off or `delay_ms`; with
+/// `fail` they are dead-lettered at once.
+#[utoipa::path(post, path = "/v1/queues/{queue}/nack", tag = "queues",
+    params(("queue" = String, Path, description = "the queue")), request_body = NackRequest,
+    responses((status = 200, description = "all are settled", body = SettleResult),
+        (status = 409, description = "some are not: their lease ran out, or they were settled before",
+            body = SettleResult, content_type = "application/problem+json"), WriteProblems))]
+pub(crate) async fn post_nack(
+    State(state): State<Shared>,
+    caller: Caller,
+    Segments(name): Segments<String>,
+    Document(request): Document<NackRequest>,
+) -> Result<Response, Problem> {
+    caller.require(Right::Consume)?;
+    let ids = ids(&state, &request.delivery_ids)?;
+    let cause = request.cause.as_deref().unwrap_or(NO_CAUSE);
+    if cause.len() > CAUSE_MAX {
+        return Err(invalid("/cause", format!("longer than {CAUSE_MAX} bytes")));
+    }
+    let delay = match request.delay_ms {
+        Some(delay) if delay > state.limits().lease_ms_max => {
+            return Err(invalid("/delay_ms", format!("must be at most {}", state.limits().lease_ms_max)));
+        }
+        delay => delay.map(Duration::from_millis),
+    };
+    let name = queue_name(&name)?;
+    let settled = if request.fail {
+        state.queues().fail(&caller.scope, &name, &ids, cause).await
+    } else {
+        state.queues().nack(&caller.scope, &name, &ids, delay, cause).await
+    };
+    answer(&request.delivery_ids, settled)
+}
+
+/// These are still being worked on: their leases last `lease_ms` from now.
+#[utoipa::path(post, path = "/v1/queues/{queue}/extend", tag = "queues",
+    params(("queue" = String, Path, description = "the queue")), request_body = ExtendRequest,
+    responses((status = 200, description = "all are extended", body = SettleResult),
+        (status = 409, description = "some are not: their lease ran out, or they were settled before",
+            body = SettleResult, content_type = "application/problem+json"), WriteProblems))]
+pub(crate) async fn post_extend(
+    State(state): State<Shared>,
+    caller: Caller,
+    Segments(name): Segments<String>,
+    Document(request): Document<ExtendRequest>,
+) -> Result<Response, Problem> {
+    caller.require(Right::Consume)?;
+    let ids = ids(&state, &request.delivery_ids)?;
+    if request.lease_ms == 0 {
+        return Err(invalid("/lease_ms", "must be at least 1; to give deliveries back, nack them"));
+    }
+    let lease = Duration::from_millis(request.lease_ms);
+    let extended = state.queues().extend(&caller.scope, &queue_name(&name)?, &ids, lease).await;
+    answer(&request.delivery_ids, extended)
+}
+
+fn ids(state: &Gateway, texts: &[String]) -> Result<Vec<DeliveryId>, Problem> {
+    if texts.is_empty() {
+        return Err(invalid("/delivery_ids", "name at least one delivery"));
+    }
+    let max = state.limits().batch_entries;
+    if texts.len() > max {
+        return Err(invalid("/delivery_ids", format!("at most {max} at once")));
+    }
+    let parse = |(i, text): (usize, &String)| {
+        text.parse::<DeliveryId>().map_err(|err| invalid(format!("/delivery_ids/{i}"), err.to_string()))
+    };
+    texts.iter().enumerate().map(parse).collect()
+}
+
+/// A problem that is a [`SettleResult`] as well.
+#[derive(Serialize)]
+struct NotSettled<'a> {
+    #[serde(rename = "type")]
+    problem_type: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    settled: usize,
+    errors: Vec<NotSettledOne<'a>>,
+}
+
+#[derive(Serialize)]
+struct NotSettledOne<'a> {
+    delivery_id: &'a str,
+    pointer: String,
+    detail: String,
+}
+
+fn answer<T>(texts: &[String], settled: Result<Vec<Result<T, Error>>, Error>) -> Result<Response, Problem> {
+    let settled = settled.map_err(|err| of_queue(&err))?;
+    let mut errors = Vec::new();
+    for ((i, text), result) in texts.iter().enumerate().zip(&settled) {
+        match result {
+            Ok(_) => {}
+            Err(err) if matches!(err.kind(), ErrorKind::LeaseLost | ErrorKind::NotFound) => {
+                errors.push(NotSettledOne {
+                    delivery_id: text,
+                    pointer: format!("/delivery_ids/{i}"),
+                    detail: err.to_string(),
+                });
+            }
+            Err(err) => return Err(of_queue(err)),
+        }
+    }
+    if errors.is_empty() {
+        return Ok(Json(SettleResult { settled: settled.len() as u64, errors: Vec::new() }).into_response());
+    }
+    let body = NotSettled {
+        problem_type: format!("{TYPE_PREFIX}lease-lost"),
+        title: "lease lost",
+        status: StatusCode::CONFLICT.as_u16(),
+        detail: format!(
+            "{} of {} deliveries were not settled: their lease ran out, or they were settled before",
+            errors.len(),
+            texts.len()
+        ),
+        settled: texts.len() - errors.len(),
+        errors,
+    };
+    let headers = [(header::CONTENT_TYPE, "application/problem+json")];
+    Ok((StatusCode::CONFLICT, headers, serde_json::to_vec(&body).expect("texts are JSON")).into_response())
+}

@@ -1,0 +1,61 @@
+//! What every handler has at hand.
+
+use std::sync::Arc;
+
+use orderwire_queue::{Clock, Queues};
+use orderwire_store::Store;
+use orderwire_types::Limits;
+
+use crate::announce::KnownClients;
+use crate::health::Readiness;
+use crate::keys::KeyRing;
+use crate::rows::Readers;
+
+/// What the gateway works on.
+#[derive(Clone)]
+pub struct Gateway {
+    /// Where events go.
+    pub queues: Queues,
+    /// Datasets, clients, keys and the traces of workers.
+    pub store: Arc<dyn Store>,
+    /// Who may call.
+    pub keys: Arc<KeyRing>,
+    /// Whether the server is ready.
+    pub readiness: Arc<dyn Readiness>,
+    /// The time.
+    pub clock: Clock,
+    /// How much is taken.
+    pub limits: Limits,
+}
+
+/// The gateway and what it remembers.
+pub(crate) struct State {
+    pub(crate) gateway: Gateway,
+    pub(crate) known_clients: KnownClients,
+    pub(crate) readers: Readers,
+}
+
+/// The state as handlers get it.
+pub(crate) type Shared = Arc<State>;
+
+impl State {
+    pub(crate) fn new(gateway: Gateway) -> Shared {
+        Arc::new(Self { gateway, known_clients: KnownClients::default(), readers: Readers::default() })
+    }
+
+    pub(crate) fn queues(&self) -> &Queues {
+        &self.gateway.queues
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.gateway.store.as_ref()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.gateway.limits
+    }
+
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        self.gateway.clock.now()
+    }
+}

@@ -1,0 +1,163 @@
+//! Everything that happened for one trace id: what the queue knows and what
+//! the store knows, as one list.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use orderwire_api::wire::{Trace, TraceStep};
+use orderwire_api::{Caller, Problem};
+use orderwire_types::step::Step;
+use orderwire_types::{Right, TraceId};
+
+use crate::extract::Segments;
+use crate::openapi::ReadProblems;
+use crate::problems::{of_queue, of_store, shown};
+use crate::state::Shared;
+
+/// The steps of a trace, in order. The id may be spelled as the producer did,
+/// as a UUID, or as 32 hex digits.
+#[utoipa::path(get, path = "/v1/traces/{trace_id}", tag = "traces",
+    params(("trace_id" = String, Path, description = "the trace id"),
+        ("orderwire-client" = Option<String>, Header, description = "steps of this client only")),
+    responses((status = 200, description = "the trace", body = Trace), ReadProblems))]
+pub(crate) async fn get_trace(
+    State(state): State<Shared>,
+    caller: Caller,
+    Segments(given): Segments<String>,
+    headers: HeaderMap,
+) -> Result<Json<Trace>, Problem> {
+    caller.require(Right::Read)?;
+    let scope = caller.narrowed(&headers)?;
+    let id = TraceId::from_given(&given).id;
+    // The queue first: what moves from one to the other meanwhile is seen
+    // twice, which merging undoes, and never missed.
+    let queue = state.queues().trace(&scope, id).await.map_err(|err| of_queue(&err))?;
+    let store = state.store().trace(&scope, id).await.map_err(|err| of_store(&err))?;
+    if queue.client.is_none() && store.client.is_none() {
+        return Err(Problem::not_found(format!("trace {} does not exist", shown(&given))));
+    }
+    let client = queue.client.or(store.client).map(|client| client.to_string());
+    let steps = merge(queue.steps, store.steps);
+    let waiting = steps.iter().any(|step| step.outcome == "waiting");
+    let state = match (queue.open > 0 || waiting, queue.dead > 0) {
+        (true, _) => "open",
+        (false, true) => "failed",
+        (false, false) => "done",
+    };
+    Ok(Json(Trace {
+        trace_id: given,
+        client,
+        state: state.to_owned(),
+        steps: steps.into_iter().map(show).collect(),
+    }))
+}
+
+/// One list in order of time, and of cause where the time is the same.
+fn merge(queue: Vec<Step>, store: Vec<Step>) -> Vec<Step> {
+    let mut steps = store;
+    for step in queue {
+        match steps.iter_mut().find(|other| is_same(other, &step)) {
+            // The fuller of the two says more.
+            Some(other) => {
+                if weight(&step) > weight(other) {
+                    *other = step;
+                }
+            }
+            None => steps.push(step),
+        }
+    }
+    let recorded: Vec<Step> = steps.iter().filter(|step| step.step == "recorded").cloned().collect();
+    steps.retain(|step| {
+        step.outcome != "waiting"
+            || !recorded.iter().any(|done| done.queue == step.queue && done.event_id == step.event_id)
+    });
+    steps.sort_by(|a, b| (a.at, rank(a)).cmp(&(b.at, rank(b))));
+    steps
+}
+
+/// Whether two records tell of the same step. One of several events together
+/// names none of them.
+fn is_same(a: &Step, b: &Step) -> bool {
+    a.step == b.step
+        && a.at.as_microsecond() == b.at.as_microsecond()
+        && a.queue == b.queue
+        && a.attempt == b.attempt
+        && a.outcome == b.outcome
+        && a.role == b.role
+        && (a.event_id == b.event_id || a.event_id.is_none() || b.event_id.is_none())
+}
+
+fn weight(step: &Step) -> usize {
+    usize::from(step.event_id.is_some())
+        + usize::from(step.duration_ms.is_some())
+        + usize::from(step.detail.is_some())
+}
+
+fn rank(step: &Step) -> u8 {
+    match step.step.as_str() {
+        "accepted" => 0,
+        "queued" => 1,
+        "leased" => 2,
+        "attempt" => 3,
+        "recorded" => 4,
+        "dead-lettered" => 6,
+        "replayed" => 7,
+        "discarded" => 8,
+        _ => 5,
+    }
+}
+
+fn show(step: Step) -> TraceStep {
+    TraceStep {
+        at: step.at.to_string(),
+        role: step.role,
+        step: step.step,
+        outcome: step.outcome,
+        queue: step.queue.map(|queue| queue.to_string()),
+        event_id: step.event_id.map(|id| id.to_string()),
+        attempt: step.attempt,
+        #[expect(clippy::cast_precision_loss, reason = "a duration below 285 years is exact")]
+        duration_ms: step.duration_ms.map(|millis| millis.0 as f64 / 1_000.0),
+        detail: step.detail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(at: &str, step: &str, event: Option<u128>, detail: Option<&str>) -> Step {
+        Step {
+            at: at.parse().unwrap(),
+            role: "r".into(),
+            step: step.into(),
+            outcome: "ok".into(),
+            queue: None,
+            event_id: event.map(uuid::Uuid::from_u128),
+            attempt: None,
+            duration_ms: None,
+            detail: detail.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_both_know_is_told_once_and_in_order() {
+        let at = "2024-01-01T00:00:00Z";
+        let later = "2024-01-01T00:00:01Z";
+        let queue =
+            vec![step(at, "queued", Some(1), None), step(at, "accepted", Some(1), Some("from key:1"))];
+        let store = vec![step(at, "accepted", None, None), step(later, "recorded", Some(1), None)];
+        let merged = merge(queue, store);
+        let names: Vec<_> = merged.iter().map(|step| step.step.as_str()).collect();
+        assert_eq!(names, ["accepted", "queued", "recorded"]);
+        assert_eq!(merged[0].detail.as_deref(), Some("from key:1"));
+    }
+
+    #[test]
+    fn two_events_are_two_steps() {
+        let at = "2024-01-01T00:00:00Z";
+        let merged =
+            merge(vec![step(at, "accepted", Some(1), None)], vec![step(at, "accepted", Some(2), None)]);
+        assert_eq!(merged.len(), 2);
+    }
+}
