@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::catalogue::Catalogue;
 use super::error::{Failure, from_file};
-use super::writer::{Core, Job, Memory, Transaction};
+use super::writer::{Core, Damage, Job, Memory, Transaction};
 use crate::db::{Readers, Setup, Writer, open_writer};
 use crate::lock::DataDir;
 use crate::migrate::Schema;
@@ -41,6 +41,7 @@ pub struct SqliteStore {
     /// Reads of a few rows, apart from selects so that these cannot delay them.
     pub(super) lookups: Readers,
     pub(super) selects: Readers,
+    damage: Arc<Damage>,
     writer: Writer<Job>,
     _dir: DataDir,
 }
@@ -88,9 +89,10 @@ impl SqliteStore {
             fillers: std::collections::HashMap::new(),
             effects: Vec::new(),
         };
-        let core = Core::new(file.clone(), connection, memory);
+        let damage = Arc::new(Damage::default());
+        let core = Core::new(file.clone(), connection, memory, damage.clone());
         let writer = Writer::spawn("orderwire-store", GROUP, core)?;
-        Ok(Self { file, catalogue, lookups, selects, writer, _dir: dir.clone() })
+        Ok(Self { file, catalogue, lookups, selects, damage, writer, _dir: dir.clone() })
     }
 
     /// Runs a write on the writer's thread; returns after its commit.
@@ -135,6 +137,13 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.lookups.read(what, read).await.map_err(|error| from_file(&error))
+        self.lookups.read(what, read).await.map_err(|error| self.read_failed(&error))
+    }
+
+    /// The error of a read, in the words of the contract.
+    pub(super) fn read_failed(&self, error: &crate::Error) -> Error {
+        let error = from_file(error);
+        self.damage.note(&error);
+        error
     }
 }

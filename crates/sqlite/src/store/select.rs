@@ -11,7 +11,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params_from_iter};
 use uuid::Uuid;
 
-use super::error::{damaged_value, from_file, invalid, not_found};
+use super::error::{damaged_value, invalid, not_found};
 use super::filter::{self, Binding, clients_clause};
 use super::open::SqliteStore;
 use super::table::{Kind, column, push, quoted, table_name};
@@ -39,7 +39,7 @@ pub(super) async fn select(
         }
         // Removed between the look at the catalogue and the read.
         Err(_) if store.catalogue.visible(scope, &name).is_none() => Err(missing()),
-        Err(error) => Err(from_file(&error)),
+        Err(error) => Err(store.read_failed(&error)),
     }
 }
 

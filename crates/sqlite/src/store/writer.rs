@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use orderwire_store::{Error, ErrorKind};
 use orderwire_types::{DatasetName, Limits};
@@ -85,23 +85,39 @@ impl Memory {
     }
 }
 
+/// What SQLite reported first, to a write or to a read: nothing is written
+/// any more.
+#[derive(Debug, Default)]
+pub(super) struct Damage(OnceLock<Error>);
+
+impl Damage {
+    pub(super) fn note(&self, error: &Error) {
+        if error.kind() == ErrorKind::Damaged && self.0.set(error.clone()).is_ok() {
+            tracing::error!(%error, "the store is damaged: nothing more is written");
+        }
+    }
+
+    fn found(&self) -> Option<&Error> {
+        self.0.get()
+    }
+}
+
 /// The connection that writes and its memory.
 pub(super) struct Core {
     file: PathBuf,
     connection: Connection,
     memory: Memory,
-    /// Set once, when SQLite reports damage: nothing is written any more.
-    damage: Option<Error>,
+    damage: Arc<Damage>,
 }
 
 impl Core {
-    pub(super) fn new(file: PathBuf, connection: Connection, memory: Memory) -> Self {
-        Self { file, connection, memory, damage: None }
+    pub(super) fn new(file: PathBuf, connection: Connection, memory: Memory, damage: Arc<Damage>) -> Self {
+        Self { file, connection, memory, damage }
     }
 
     /// Does these jobs in one transaction and answers them.
     fn commit(&mut self, mut jobs: Vec<Job>) {
-        if let Some(damage) = &self.damage {
+        if let Some(damage) = self.damage.found() {
             jobs.into_iter().for_each(|job| job.write.fail(damage.clone()));
             return;
         }
@@ -121,10 +137,7 @@ impl Core {
                 {
                     tracing::error!(error = %rollback, "a transaction of the store could not be taken back");
                 }
-                if error.kind() == ErrorKind::Damaged {
-                    tracing::error!(%error, "the store is damaged: nothing more is written");
-                    self.damage = Some(error.clone());
-                }
+                self.damage.note(&error);
                 jobs.into_iter().for_each(|job| job.write.fail(error.clone()));
             }
         }

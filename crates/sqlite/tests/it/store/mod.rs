@@ -1,6 +1,7 @@
 //! The store.
 
 mod support;
+mod twin;
 
 mod conformance;
 mod faults;

@@ -18,7 +18,7 @@ case_list![a_read_that_takes_too_long_is_too_costly, a_read_ends_when_its_call_i
 async fn a_read_that_takes_too_long_is_too_costly(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
     store.define(&all(), &dataset("d"), &def(r#"{"fields":[{"name":"t","type":"text"}]}"#), at(0)).await?;
-    let row = format!(r#"{{"t":"{}"}}"#, "a".repeat(50_000));
+    let row = format!(r#"{{"t":"{}"}}"#, "a".repeat(20_000));
     for n in 0..20 {
         let rows = format!("[{row},{row}]");
         store.record(batch(n, n + 1, vec![event(n.unsigned_abs().into(), "a", &rows)])).await?;

@@ -1,0 +1,104 @@
+//! A store around a store that breaks one promise.
+
+mod ports;
+mod rewrite;
+mod sink;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+
+use async_trait::async_trait;
+use orderwire_store::Store;
+use orderwire_store::testkit::Factory;
+
+use super::support::Folder;
+
+/// The promise that is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    None,
+    ForgetsOnOpening,
+    ForgetsUnits,
+    MakesChangedDatasetsAnew,
+    HidesConflicts,
+    KeepsRequired,
+    TakesFaultyDefinitions,
+    NeverRemoves,
+    WritesRepeatedBatches,
+    LosesPosition,
+    CommitsHalfBatches,
+    NamesNoEntry,
+    IgnoresOnConflict,
+    StampsLate,
+    CountsAnewWhenEmpty,
+    SkipsFromAnywhere,
+    LosesEveryTenth,
+    StaleGeneration,
+    CutsToMillis,
+    JsonThroughFloat,
+    IntegersThroughFloat,
+    HidesFaultyRows,
+    ForgetsImports,
+    PassesOverWholePieces,
+    PassesOverLatePieces,
+    MixesFiles,
+    TakesLteForLt,
+    NotHoldsForNull,
+    TakesAndForOr,
+    IgnoresOrder,
+    LikeIgnoresCase,
+    LikeWithoutQuotes,
+    TiesBackwards,
+    NullsLast,
+    CountsThePage,
+    IgnoresOffset,
+    GoesOnWithoutTheSink,
+    HidesWrongReads,
+    SelectsForAll,
+    SelectsForMany,
+    IgnoresObjects,
+    IgnoresTimeOut,
+    ReadsOnWhenDropped,
+    NoObjectsAreAll,
+    HidesTakenIds,
+    ForgetsRevocation,
+    NullIsAValue,
+    AppliesChangesAgain,
+    LastArrivalWins,
+    ShowsAllClients,
+    StepsBackwards,
+    RecordsWithoutTrace,
+    SweepsWithoutLimit,
+    NeverSweepsRows,
+    NeverSweepsTraces,
+}
+
+/// A folder whose store is a twin.
+pub(super) struct TwinFolder {
+    folders: [Folder; 2],
+    opened: AtomicBool,
+    fault: Fault,
+}
+
+impl TwinFolder {
+    pub(super) fn new(fault: Fault) -> Self {
+        Self { folders: [Folder::new(), Folder::new()], opened: AtomicBool::new(false), fault }
+    }
+}
+
+#[async_trait]
+impl Factory for TwinFolder {
+    async fn open(&self) -> Result<Arc<dyn Store>, String> {
+        let again = self.opened.swap(true, std::sync::atomic::Ordering::SeqCst);
+        let other = again && self.fault == Fault::ForgetsOnOpening;
+        let inner = Factory::open(&self.folders[usize::from(other)]).await?;
+        Ok(Arc::new(Twin { inner, fault: self.fault, count: AtomicI64::new(0) }))
+    }
+}
+
+struct Twin {
+    inner: Arc<dyn Store>,
+    fault: Fault,
+    /// What a fault counts.
+    count: AtomicI64,
+}

@@ -1,0 +1,81 @@
+//! Faults that turn one request into another.
+
+use orderwire_store::{Compare, Filter, Nulls, OrderBy, Select};
+use orderwire_types::Scope;
+use orderwire_types::dataset::{DatasetDef, OnConflict};
+use orderwire_types::scope::Clients;
+
+use super::Fault;
+
+pub(super) fn definition(fault: Fault, def: &DatasetDef) -> DatasetDef {
+    let mut def = def.clone();
+    match fault {
+        Fault::ForgetsUnits => def.fields.iter_mut().for_each(|field| field.unit = None),
+        Fault::IgnoresOnConflict => {
+            def.on_conflict = match def.on_conflict {
+                OnConflict::Update => OnConflict::Keep,
+                OnConflict::Keep => OnConflict::Update,
+            };
+        }
+        _ => {}
+    }
+    def
+}
+
+pub(super) fn scope(fault: Fault, scope: &Scope) -> Scope {
+    let many = matches!(&scope.clients, Clients::Only(only) if only.len() > 100);
+    match fault {
+        Fault::SelectsForAll | Fault::ShowsAllClients => Scope { clients: Clients::All, ..scope.clone() },
+        Fault::SelectsForMany if many => Scope { clients: Clients::All, ..scope.clone() },
+        Fault::IgnoresObjects => Scope { objects: None, ..scope.clone() },
+        _ => scope.clone(),
+    }
+}
+
+pub(super) fn select(fault: Fault, mut select: Select) -> Select {
+    match fault {
+        Fault::IgnoresOrder => select.order.clear(),
+        Fault::TiesBackwards => {
+            let column = "_seq".to_owned();
+            select.order.push(OrderBy { column, descending: true, nulls: Nulls::Last });
+        }
+        Fault::NullsLast => select.order.iter_mut().for_each(|order| order.nulls = Nulls::Last),
+        Fault::IgnoresOffset => select.offset = 0,
+        _ => select.filter = filter(fault, select.filter),
+    }
+    select
+}
+
+fn filter(fault: Fault, given: Filter) -> Filter {
+    let each = |filters: Vec<Filter>| filters.into_iter().map(|given| filter(fault, given)).collect();
+    match (fault, given) {
+        (Fault::TakesAndForOr, Filter::Or(filters)) => Filter::And(each(filters)),
+        (_, Filter::And(filters)) => Filter::And(each(filters)),
+        (_, Filter::Or(filters)) => Filter::Or(each(filters)),
+        (Fault::NotHoldsForNull, Filter::Not(inner)) => match *inner {
+            Filter::Compare { column, compare } => {
+                let null = Filter::Compare { column: column.clone(), compare: Compare::IsNull };
+                let not = Filter::Not(Box::new(Filter::Compare { column, compare }));
+                Filter::Or(vec![not, null])
+            }
+            other => Filter::Not(Box::new(other)),
+        },
+        (_, Filter::Not(inner)) => Filter::Not(Box::new(filter(fault, *inner))),
+        (_, Filter::Compare { column, compare }) => {
+            Filter::Compare { column, compare: comparison(fault, compare) }
+        }
+    }
+}
+
+fn comparison(fault: Fault, compare: Compare) -> Compare {
+    match (fault, compare) {
+        (Fault::TakesLteForLt, Compare::Lte(value)) => Compare::Lt(value),
+        (Fault::LikeIgnoresCase, Compare::Like { pattern, .. }) => {
+            Compare::Like { pattern, ignore_case: true }
+        }
+        (Fault::LikeWithoutQuotes, Compare::Like { pattern, ignore_case }) => {
+            Compare::Like { pattern: pattern.replace('\\', ""), ignore_case }
+        }
+        (_, compare) => compare,
+    }
+}
