@@ -162,7 +162,7 @@ impl Tx<'_> {
             }
         }
         let lane = Lane { count: 1, state: LaneState::Ready, ..Lane::new(queue, position, client, key) };
-        lane.upsert(db)?;
+        lane.insert(db)?;
         self.enter(queue, client)?;
         Ok(lane.id)
     }

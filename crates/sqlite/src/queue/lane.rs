@@ -1,6 +1,6 @@
 //! Lanes: their rows, their states, and the turns of their clients.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::state::Queue;
 use super::writer::{Stop, Tx};
@@ -119,32 +119,55 @@ impl Lane {
         })
     }
 
-    pub(super) fn upsert(&self, db: &Connection) -> rusqlite::Result<()> {
+    /// A new row.
+    pub(super) fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
         db.prepare_cached(
-            "INSERT INTO lane VALUES (:queue, :lane, :client, :key, :state, :head, :tail, :count, :held,
-                :held_to, :lease, :leased_at, :until, :not_before, :holder)
-             ON CONFLICT (queue, lane) DO UPDATE SET state = :state, head = :head, tail = :tail, count = :count,
-                held = :held, held_to = :held_to, lease = :lease, leased_at = :leased_at, until = :until,
-                not_before = :not_before, holder = :holder",
+            "INSERT INTO lane VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
-        .execute(named_params! {
-            ":queue": self.queue,
-            ":lane": self.id,
-            ":client": self.client,
-            ":key": self.key,
-            ":state": self.state as i64,
-            ":head": self.head,
-            ":tail": self.tail,
-            ":count": self.count,
-            ":held": self.held,
-            ":held_to": self.held_to,
-            ":lease": self.lease,
-            ":leased_at": self.leased_at,
-            ":until": self.until,
-            ":not_before": self.not_before,
-            ":holder": self.holder,
-        })?;
+        .execute(params![
+            self.queue,
+            self.id,
+            self.client,
+            self.key,
+            self.state as i64,
+            self.head,
+            self.tail,
+            self.count,
+            self.held,
+            self.held_to,
+            self.lease,
+            self.leased_at,
+            self.until,
+            self.not_before,
+            self.holder,
+        ])?;
         Ok(())
+    }
+
+    /// What changes in a lane's row; whether it has one. Its tail is the
+    /// append's alone.
+    pub(super) fn update(&self, db: &Connection) -> rusqlite::Result<bool> {
+        let rows = db
+            .prepare_cached(
+                "UPDATE lane SET state = ?3, head = ?4, count = ?5, held = ?6, held_to = ?7, lease = ?8,
+                    leased_at = ?9, until = ?10, not_before = ?11, holder = ?12
+                 WHERE queue = ?1 AND lane = ?2",
+            )?
+            .execute(params![
+                self.queue,
+                self.id,
+                self.state as i64,
+                self.head,
+                self.count,
+                self.held,
+                self.held_to,
+                self.lease,
+                self.leased_at,
+                self.until,
+                self.not_before,
+                self.holder,
+            ])?;
+        Ok(rows > 0)
     }
 
     pub(super) fn delete(db: &Connection, queue: i64, id: i64) -> rusqlite::Result<()> {
@@ -211,7 +234,7 @@ impl Tx<'_> {
             queue.stream = Some(lane);
             Ok(())
         } else {
-            lane.upsert(db)
+            lane.update(db).map(drop)
         }
     }
 
@@ -297,18 +320,18 @@ impl Tx<'_> {
 
     /// A client was served from one of its ready lanes; whether it has more.
     pub(super) fn serve(&mut self, queue: i64, client: &str, turn: i64) -> rusqlite::Result<bool> {
-        let left: i64 = self
+        let gone = self
             .db
-            .prepare_cached(
-                "UPDATE turn SET lanes = lanes - 1, turn = ?3 WHERE queue = ?1 AND client = ?2 RETURNING lanes",
-            )?
-            .query_row((queue, client, turn), |row| row.get(0))?;
-        if left == 0 {
+            .prepare_cached("DELETE FROM turn WHERE queue = ?1 AND client = ?2 AND lanes = 1")?
+            .execute((queue, client))?;
+        if gone == 0 {
             self.db
-                .prepare_cached("DELETE FROM turn WHERE queue = ?1 AND client = ?2")?
-                .execute((queue, client))?;
+                .prepare_cached(
+                    "UPDATE turn SET lanes = lanes - 1, turn = ?3 WHERE queue = ?1 AND client = ?2",
+                )?
+                .execute((queue, client, turn))?;
         }
-        Ok(left > 0)
+        Ok(gone == 0)
     }
 }
 

@@ -37,6 +37,7 @@ use orderwire_queue::model::{DeadFilter, DeadPage, Entry, Position, QueueState, 
 use orderwire_types::QueueName;
 use orderwire_types::queue::QueueDef;
 use orderwire_types::scope::Clients;
+use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -116,6 +117,11 @@ impl SqliteQueue {
             page_count_max: options.page_count_max,
         };
         let connection = open_writer_checking(&setup, options.check_bytes_max)?;
+        // A plan that looked at bound values is made anew at each run with
+        // others, and that costs more than the statement.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+            .map_err(|error| Error::sqlite(&setup.file, "opening", &error))?;
         let work = QueueWork::open(connection, setup.file.clone(), dir.clone())?;
         let readers = Readers::open(&setup, options.readers.max(1), options.read_timeout)?;
         let writer = Writer::spawn("queue-writer", options.group.max(1), work)?;

@@ -8,7 +8,7 @@ use orderwire_queue::engine::Origin;
 use orderwire_queue::{Error, ErrorKind};
 use orderwire_types::QueueName;
 use orderwire_types::queue::{Kind, QueueDef};
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, params};
 
 use super::lane::Lane;
 use super::remembered::Part;
@@ -265,31 +265,32 @@ impl Queue {
     fn update(&self, db: &Connection) -> rusqlite::Result<()> {
         let def = serde_json::to_string(&*self.def).expect("a definition is plain data");
         db.prepare_cached(
-            "UPDATE queue SET def = :def, origin = :origin, gone = :gone, paused = :paused,
-                waiting = :waiting, in_flight = :in_flight, delayed = :delayed, dead = :dead,
-                served = :served, entered = :entered
-             WHERE id = :id",
+            "UPDATE queue SET def = ?2, origin = ?3, gone = ?4, paused = ?5, waiting = ?6, in_flight = ?7,
+                delayed = ?8, dead = ?9, served = ?10, entered = ?11
+             WHERE id = ?1",
         )?
-        .execute(named_params! {
-            ":id": self.id,
-            ":def": def,
-            ":origin": i64::from(self.origin == Origin::Call),
-            ":gone": self.gone,
-            ":paused": self.paused,
-            ":waiting": self.waiting,
-            ":in_flight": self.in_flight,
-            ":delayed": self.delayed,
-            ":dead": self.dead,
-            ":served": self.served,
-            ":entered": self.entered,
-        })?;
+        .execute(params![
+            self.id,
+            def,
+            i64::from(self.origin == Origin::Call),
+            self.gone,
+            self.paused,
+            self.waiting,
+            self.in_flight,
+            self.delayed,
+            self.dead,
+            self.served,
+            self.entered,
+        ])?;
         Ok(())
     }
 
     fn flush_stream(&mut self, db: &Connection) -> rusqlite::Result<()> {
         match self.stream.as_ref().filter(|lane| lane.is_timed()) {
             Some(lane) => {
-                lane.upsert(db)?;
+                if !lane.update(db)? {
+                    lane.insert(db)?;
+                }
                 self.stream_stored = true;
             }
             None if self.stream_stored => {
