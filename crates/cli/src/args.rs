@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// data and prints what to look at. `orderwire up` is the server itself; all
 /// other commands talk to a server over its HTTP API.
 #[derive(Debug, Parser)]
-#[command(name = "orderwire", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "orderwire", version, max_term_width = 100, propagate_version = true, after_help = crate::exit::HELP)]
 pub struct Cli {
     /// How a command finds and asks a server.
     #[command(flatten)]

@@ -1,0 +1,142 @@
+//! `orderwire check`: every fault of a configuration at once; with
+//! `--connect` what it names is tried as well.
+
+use std::fs::{File, TryLockError};
+use std::net::TcpListener;
+use std::path::Path;
+
+use orderwire_config::{Config, Faults, Overrides, Sources, environment};
+use serde::Serialize;
+
+use crate::args::{Check, Global};
+use crate::error::{Error, ErrorKind};
+use crate::out::{Out, plain};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    valid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<&'a Faults>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    connections: Vec<Connection>,
+}
+
+/// One thing that the configuration names, tried.
+#[derive(Debug, Serialize)]
+struct Connection {
+    key: &'static str,
+    value: String,
+    ok: bool,
+    detail: String,
+}
+
+pub(crate) fn run(args: &Check, global: &Global, out: Out) -> Result<(), Error> {
+    let overrides = Overrides { listen: None, data: global.data.clone() };
+    let sources = Sources { file: args.config.clone(), env: environment(), overrides, ..Sources::default() };
+    let config = match Config::load(&sources) {
+        Ok(config) => config,
+        Err(faults) if out.json => {
+            out.json(&Report { valid: false, faults: Some(&faults), connections: Vec::new() })?;
+            return Err(Error::reported(ErrorKind::Invalid));
+        }
+        Err(faults) => {
+            for fault in faults.iter() {
+                eprintln!("{}", plain(&fault.to_string()));
+            }
+            return Err(Error::reported(ErrorKind::Invalid));
+        }
+    };
+    let connections = if args.connect { connect(&config) } else { Vec::new() };
+    let reached = connections.iter().all(|connection| connection.ok);
+    if out.json {
+        out.json(&Report { valid: true, faults: None, connections })?;
+    } else {
+        out.line(&format!(
+            "the configuration is sound: {} queues, {} datasets, {} views",
+            config.queue_definitions().len(),
+            config.datasets.len(),
+            config.views.len()
+        ))?;
+        for Connection { key, value, ok, detail } in &connections {
+            let line = format!("{} {key} {value}: {detail}", if *ok { "ok  " } else { "FAIL" });
+            out.line(&plain(&line))?;
+        }
+    }
+    if reached { Ok(()) } else { Err(Error::reported(ErrorKind::Unavailable)) }
+}
+
+fn connect(config: &Config) -> Vec<Connection> {
+    let mut connections = vec![folder("data", &config.data)];
+    let store = config.store_folder();
+    if store != config.data {
+        connections.push(folder("store.url", &store));
+    }
+    let (ok, detail) = match TcpListener::bind(config.listen) {
+        Ok(_) => (true, "the address is free".to_owned()),
+        Err(error) => (false, format!("{error}; choose another address or stop what listens there")),
+    };
+    connections.push(Connection { key: "listen", value: config.listen.to_string(), ok, detail });
+    connections
+}
+
+/// Whether a server could work in this folder now. Leaves nothing behind.
+fn folder(key: &'static str, path: &Path) -> Connection {
+    let (ok, detail) = match try_folder(path) {
+        Ok(detail) => (true, detail),
+        Err(detail) => (false, detail),
+    };
+    Connection { key, value: path.display().to_string(), ok, detail }
+}
+
+fn try_folder(path: &Path) -> Result<String, String> {
+    let Some(existing) = path.ancestors().find(|folder| folder.as_os_str().is_empty() || folder.exists())
+    else {
+        return Err("no part of this path exists".to_owned());
+    };
+    let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
+    let probe = existing.join(format!(".orderwire-check-{}", std::process::id()));
+    File::create_new(&probe)
+        .and_then(|_| std::fs::remove_file(&probe))
+        .map_err(|error| format!("{} cannot be written: {error}", existing.display()))?;
+    if existing != path && !path.exists() {
+        return Ok("does not exist yet and can be made".to_owned());
+    }
+    match File::open(path.join("lock")).map(|lock| lock.try_lock()) {
+        Ok(Ok(())) => Ok("can be written, in use by nobody".to_owned()),
+        Ok(Err(TryLockError::WouldBlock)) => Err("is in use by a running server".to_owned()),
+        Ok(Err(TryLockError::Error(error))) => Err(format!("cannot be locked: {error}")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok("can be written".to_owned()),
+        Err(error) => Err(format!("its file `lock` cannot be opened: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_tried_and_nothing_is_left_behind() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(try_folder(&root.path().join("a/b")).unwrap(), "does not exist yet and can be made");
+        assert_eq!(try_folder(root.path()).unwrap(), "can be written");
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_in_use_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let lock = File::create(root.path().join("lock")).unwrap();
+        lock.lock().unwrap();
+        assert!(try_folder(root.path()).unwrap_err().contains("in use"));
+        drop(lock);
+        assert!(try_folder(root.path()).unwrap().contains("nobody"));
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_a_fault() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(try_folder(&file.join("data")).is_err());
+    }
+}

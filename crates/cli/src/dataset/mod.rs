@@ -1,0 +1,242 @@
+//! `orderwire dataset …`.
+
+mod chunk;
+mod export;
+mod import;
+mod infer;
+mod page;
+mod progress;
+mod source;
+
+pub(crate) use import::{Import, Summary, import};
+pub(crate) use source::Source;
+
+use std::io::Read as _;
+use std::path::Path;
+
+use orderwire_api::wire::DatasetInfo;
+use orderwire_types::DatasetName;
+use orderwire_types::dataset::{DatasetDef, Field, FieldType, OnConflict, Unknown};
+use reqwest::Method;
+
+use crate::args::{Dataset, FileFormat};
+use crate::error::{Error, ErrorKind};
+use crate::out::{Out, Table, count, or_dash};
+use crate::server::{Server, parse};
+
+/// The most datasets that are listed.
+const LIST_MAX: usize = 100_000;
+/// The largest definition.
+const DEFINITION_MAX: u64 = 4 << 20;
+
+pub(crate) async fn run(command: &Dataset, server: &Server, out: Out) -> Result<(), Error> {
+    match command {
+        Dataset::Create { dataset, fields, key_columns, time, keep, file } => {
+            let def = match file {
+                Some(path) => read_definition(path)?,
+                None => definition(fields, key_columns, time.as_deref(), *keep)?,
+            };
+            let answer = define(server, &name(dataset)?, &def).await?;
+            if out.json { out.line(&answer) } else { out.line(&format!("dataset {dataset} takes rows")) }
+        }
+        Dataset::List => list(server, out).await,
+        Dataset::Import { dataset, file, format, yes } => {
+            let source = Source::file(file, format_of(file, *format)?);
+            let order = Import { dataset: name(dataset)?, source, yes: *yes, visible: true };
+            let summary = Box::pin(import(server, &order)).await?;
+            if out.json { out.json(&summary) } else { out.line(&sentence(&summary)) }
+        }
+        Dataset::Export { dataset, file, format, filters } => {
+            let order = export::Export {
+                dataset: name(dataset)?,
+                file: file.as_deref().filter(|path| *path != Path::new("-")),
+                format: match (format, file) {
+                    (Some(format), _) => *format,
+                    (None, Some(path)) => by_name(path).unwrap_or(FileFormat::Csv),
+                    (None, None) => FileFormat::Csv,
+                },
+                filters: export::filters(filters)?,
+            };
+            Box::pin(export::export(server, &order, out)).await
+        }
+    }
+}
+
+/// Makes the dataset exist with this definition.
+async fn define(server: &Server, dataset: &DatasetName, def: &DatasetDef) -> Result<String, Error> {
+    server.text(server.request(Method::PUT, &["v1", "datasets", dataset.as_str()], &[]).json(def)).await
+}
+
+fn sentence(summary: &Summary) -> String {
+    let Summary { dataset, rows, added, already_there, seconds, trace_id, .. } = summary;
+    let rows = count(*rows);
+    if *added == 0 {
+        return format!("nothing to add: all {rows} rows of this file are in {dataset} already");
+    }
+    let already = match already_there {
+        0 => String::new(),
+        known => format!(", {} were there already", count(*known)),
+    };
+    format!(
+        "{} of {rows} rows added to {dataset}{already}, in {seconds:.1} s; trace {trace_id}",
+        count(*added)
+    )
+}
+
+async fn list(server: &Server, out: Out) -> Result<(), Error> {
+    let datasets = server.list(&["v1", "datasets"], &[], LIST_MAX).await?;
+    if out.json {
+        return out.json(&datasets);
+    }
+    let mut table = Table::new(["name", "columns", "key", "time", "on conflict", "changed"]);
+    for dataset in &datasets.items {
+        let DatasetInfo { name, def, changed_at, .. } = parse(dataset.get())?;
+        let key: Vec<&str> = def.key.iter().map(orderwire_types::ColumnName::as_str).collect();
+        table.row([
+            name,
+            def.fields.len().to_string(),
+            or_dash(Some(key.join(",")).filter(|key| !key.is_empty())),
+            or_dash(def.time),
+            if def.on_conflict == OnConflict::Keep { "keep".into() } else { "update".into() },
+            changed_at,
+        ]);
+    }
+    out.table(&table)
+}
+
+fn name(text: &str) -> Result<DatasetName, Error> {
+    text.parse().map_err(|invalid: orderwire_types::names::InvalidName| Error::usage(invalid.to_string()))
+}
+
+/// The definition that the flags of `create` describe.
+fn definition(
+    fields: &[String],
+    key_columns: &[String],
+    time: Option<&str>,
+    keep: bool,
+) -> Result<DatasetDef, Error> {
+    let column = |text: &str| text.parse().map_err(|invalid| Error::usage(format!("{invalid}")));
+    let key = key_columns.iter().map(|name| column(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut list = Vec::with_capacity(fields.len());
+    for text in fields {
+        let wrong = || {
+            Error::usage(format!(
+                "--field {text:?} is not NAME:TYPE with TYPE text, integer, float, boolean, timestamp or json"
+            ))
+        };
+        let (name, kind) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let (kind, required) = match kind.strip_suffix('!') {
+            Some(kind) => (kind, true),
+            None => (kind, false),
+        };
+        let field_type = match kind {
+            "text" => FieldType::Text,
+            "integer" => FieldType::Integer,
+            "float" => FieldType::Float,
+            "boolean" => FieldType::Boolean,
+            "timestamp" => FieldType::Timestamp,
+            "json" => FieldType::Json,
+            _ => return Err(wrong()),
+        };
+        let name = column(name)?;
+        // A key column is required; there is no other choice to ask for.
+        let required = required || key.contains(&name);
+        list.push(Field { name, field_type, required, unit: None, description: None });
+    }
+    let def = DatasetDef {
+        fields: list,
+        key,
+        on_conflict: if keep { OnConflict::Keep } else { OnConflict::Update },
+        time: time.map(column).transpose()?,
+        unknown: Unknown::Reject,
+        retention: None,
+    };
+    sound(def, ErrorKind::Usage)
+}
+
+/// A definition without faults.
+fn sound(def: DatasetDef, kind: ErrorKind) -> Result<DatasetDef, Error> {
+    let faults: Vec<String> = def.faults().into_iter().map(|fault| fault.detail).collect();
+    if faults.is_empty() { Ok(def) } else { Err(Error::new(kind, faults.join("; "))) }
+}
+
+fn read_definition(path: &Path) -> Result<DatasetDef, Error> {
+    let shown = path.display();
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(DEFINITION_MAX).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(DEFINITION_MAX).read_to_string(&mut text))
+    };
+    read.map_err(|error| source::unreadable(path, &error))?;
+    let def = serde_json::from_str(&text)
+        .map_err(|error| Error::invalid(format!("{shown} is no definition of a dataset: {error}")))?;
+    sound(def, ErrorKind::Invalid)
+}
+
+/// The form of a file, by flag or else by name.
+fn format_of(path: &Path, format: Option<FileFormat>) -> Result<FileFormat, Error> {
+    format.or_else(|| by_name(path)).ok_or_else(|| {
+        Error::usage(format!(
+            "the form of {} is not known by its name: say --format csv or --format ndjson",
+            path.display()
+        ))
+    })
+}
+
+fn by_name(path: &Path) -> Option<FileFormat> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    match extension.as_str() {
+        "csv" | "tsv" => Some(FileFormat::Csv),
+        "ndjson" | "jsonl" => Some(FileFormat::Ndjson),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn flags_describe_a_dataset() {
+        let def = definition(
+            &strings(&["id:text", "at:timestamp!", "no2:float"]),
+            &strings(&["id"]),
+            Some("at"),
+            true,
+        )
+        .unwrap();
+        let shown = serde_json::to_string(&def).unwrap();
+        assert_eq!(
+            shown,
+            r#"{"fields":[{"name":"id","type":"text","required":true},{"name":"at","type":"timestamp","required":true},{"name":"no2","type":"float"}],"key":["id"],"on_conflict":"keep","time":"at","unknown":"reject"}"#
+        );
+    }
+
+    #[test]
+    fn wrong_flags_are_usage_errors() {
+        for (fields, key, time) in [
+            (vec!["a"], vec![], None),
+            (vec!["a:number"], vec![], None),
+            (vec!["_a:text"], vec![], None),
+            (vec!["a:text", "A:text"], vec![], None),
+            (vec!["a:text"], vec!["b"], None),
+            (vec!["a:text"], vec![], Some("a")),
+        ] {
+            let error = definition(&strings(&fields), &strings(&key), time, false).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_files_form_follows_from_its_name() {
+        assert_eq!(format_of(Path::new("a.CSV"), None).unwrap(), FileFormat::Csv);
+        assert_eq!(format_of(Path::new("a.jsonl"), None).unwrap(), FileFormat::Ndjson);
+        assert_eq!(format_of(Path::new("a"), Some(FileFormat::Csv)).unwrap(), FileFormat::Csv);
+        assert_eq!(format_of(Path::new("a.txt"), None).unwrap_err().kind(), ErrorKind::Usage);
+    }
+}

@@ -1,0 +1,188 @@
+//! The tour that `orderwire demo` gives of a server that runs already: sample
+//! data through the queue, read back, cached, traced. Over HTTP only, as
+//! anybody could do it.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use orderwire_api::wire::{Accepted, Trace};
+use reqwest::Method;
+
+use crate::args::FileFormat;
+use crate::dataset::{Import, Source, Summary, import};
+use crate::error::{Error, ErrorKind};
+use crate::out::{count, plain};
+use crate::server::{Server, address};
+use crate::trace::timeline;
+
+/// The configuration of the demo: the dataset `air` and its public view.
+pub const CONFIG: &str = include_str!("../../../examples/air-quality/orderwire.yaml");
+
+/// The sample: ten stations, five days.
+const MEASURES: &str = include_str!("../../../examples/air-quality/measures.csv");
+const DATASET: &str = "air";
+const VIEW: &str = "/api/v1/measures/air";
+const QUESTION: &str = "/rest/air?select=TimeInstant,id_entity,no2&no2=gt.80&order=no2.desc&limit=3";
+/// An event as existing producers send it. `infra` takes its type; without a
+/// product it is no order.
+const EVENT: &str = r#"{"client":"default","environment":"Development","MessageAttributes":{"event_type":{"Type":"String","Value":"mycompany.producer.event.client.published"},"published_on":"2023.01.2.23.02.642883101","trace_id":"9a2ae9de-3f82-4f55-966b-47df50ff51ff","retrace_intent":"0"},"Metadata":{"host":"laptop","origing":"Cloud","publisher":"demo"}}"#;
+/// The most of an answer that is shown.
+const EXCERPT_MAX: usize = 320;
+/// How long a trace may take to be complete.
+const PATIENCE: Duration = Duration::from_secs(20);
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// Gives the tour: `server` is its address, `key` its admin key, `data` its
+/// data folder, for what is printed at the end. Can be given again on the
+/// same folder: the sample is there then and nothing is added.
+///
+/// # Errors
+/// When the server does not do what the demo shows. A reader of `out` that
+/// has gone is no error.
+pub async fn tour(server: &str, key: &str, data: &Path, out: &mut impl Write) -> Result<(), Error> {
+    match Box::pin(stops(server, key, data, out)).await {
+        Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
+        outcome => outcome,
+    }
+}
+
+async fn stops(url: &str, key: &str, data: &Path, out: &mut impl Write) -> Result<(), Error> {
+    let base = address(url)?;
+    let server = Server::with(base.clone(), Some(key), None)?;
+    let anyone = Server::with(base, None, None)?;
+    let url = url.trim_end_matches('/');
+
+    say(out, &format!("Orderwire is up at {url}, with everything it keeps in {}.\n", data.display()))?;
+    let source = Source::text("measures.csv", MEASURES, FileFormat::Csv);
+    let order = Import { dataset: DATASET.parse().expect("a name"), source, yes: true, visible: false };
+    say(out, "1. Rows in: a CSV of ten stations goes through the durable queue into the table `air`.")?;
+    let summary = import(&server, &order).await?;
+    say(out, &imported(&summary))?;
+
+    say(out, &format!("\n2. Read back with a key: GET {QUESTION}"))?;
+    say(out, &excerpt(&server.text(server.at(QUESTION)?).await?))?;
+
+    say(out, &format!("\n3. The view, public, grouped by station: GET {VIEW}, twice"))?;
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let answer = anyone.text(anyone.at(VIEW)?).await?;
+        let took = begun.elapsed().as_secs_f64() * 1_000.0;
+        say(out, &format!("   {}  ({} bytes, {took:.1} ms)", ends(&answer), count(answer.len() as u64)))?;
+    }
+
+    say(
+        out,
+        "\n4. An event as existing producers send it, durable before it is answered, and what became of it:",
+    )?;
+    let request = server.request(Method::POST, &["v1", "events"], &[]);
+    let request = request.header("content-type", "application/json").body(EVENT);
+    let accepted: Accepted = server.json(request).await?;
+    say(out, &format!("   202 event {} in queue {}", accepted.event_id, accepted.queues.join(", ")))?;
+    show_trace(&server, &accepted.trace_id, out).await?;
+    if !summary.trace_id.is_empty() {
+        say(out, "\n5. The trace of the import:")?;
+        show_trace(&server, &summary.trace_id, out).await?;
+    }
+
+    say(out, &farewell(url, data))
+}
+
+fn imported(summary: &Summary) -> String {
+    if summary.added == 0 {
+        let rows = count(summary.rows);
+        return format!("   All {rows} rows are there already: the same file twice adds nothing.");
+    }
+    format!(
+        "   {} rows accepted and recorded, each once, in {:.0} ms.",
+        count(summary.added),
+        summary.seconds * 1_000.0
+    )
+}
+
+fn farewell(url: &str, data: &Path) -> String {
+    let key = data.join("admin.key");
+    let (key, folder) = (key.display(), data.display());
+    format!(
+        "\nWhat to try next, in another terminal:\n   \
+         curl -s {url}{VIEW}\n   \
+         curl -s -H \"Authorization: Bearer $(cat {key})\" '{url}/rest/air?id_entity=eq.air-station-03&limit=5'\n   \
+         curl -s -H \"Authorization: Bearer $(cat {key})\" -d '{{\"hello\":\"world\"}}' \
+         -H 'Content-Type: application/json' {url}/v1/events/my.producer.event.greeting.published\n   \
+         orderwire --server {url} --data {folder} queue list\n   \
+         orderwire --server {url} --data {folder} load event --duration 5\n\
+         Ctrl-C ends."
+    )
+}
+
+/// Shows a trace once nothing of it moves any more, or as it is after a while.
+async fn show_trace(server: &Server, id: &str, out: &mut impl Write) -> Result<(), Error> {
+    let begun = Instant::now();
+    let trace = loop {
+        let answer = server.get::<Trace>(&["v1", "traces", id], &[]).await;
+        match answer {
+            Ok(trace) if trace.state != "open" || begun.elapsed() > PATIENCE => break trace,
+            // A trace may be readable a moment after its event.
+            Err(error) if error.kind() != ErrorKind::NotFound || begun.elapsed() > PATIENCE => {
+                return Err(error);
+            }
+            _ => tokio::time::sleep(ASK_EVERY).await,
+        }
+    };
+    for line in timeline(&trace).lines() {
+        say(out, &format!("   {line}"))?;
+    }
+    Ok(())
+}
+
+/// The beginning of an answer.
+fn excerpt(answer: &str) -> String {
+    let shown: String = answer.chars().take(EXCERPT_MAX).collect();
+    let more = if shown.len() < answer.len() { " …" } else { "" };
+    format!("   {}{more}", plain(&shown))
+}
+
+/// The beginning and the end of an answer, where the view says `"cache"`.
+fn ends(answer: &str) -> String {
+    const SIDE: usize = 72;
+    const TAIL: usize = 24;
+    let chars: Vec<char> = answer.trim_end().chars().collect();
+    if chars.len() <= SIDE + TAIL {
+        return plain(answer.trim_end()).into_owned();
+    }
+    let head: String = chars[..SIDE].iter().collect();
+    let tail: String = chars[chars.len() - TAIL..].iter().collect();
+    format!("{} … {}", plain(&head), plain(&tail))
+}
+
+fn say(out: &mut impl Write, text: &str) -> Result<(), Error> {
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Error::output(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_configuration_defines_what_the_tour_reads() {
+        for wanted in ["  air:\n", VIEW, "read: public", "group_by: id_entity"] {
+            assert!(CONFIG.contains(wanted), "{wanted}");
+        }
+        assert!(MEASURES.lines().count() > 1_000);
+    }
+
+    #[test]
+    fn the_event_is_the_form_of_existing_producers() {
+        let event: serde_json::Value = serde_json::from_str(EVENT).unwrap();
+        assert!(event.get("product").is_none(), "an event with a product is an order");
+        assert!(event["MessageAttributes"]["trace_id"].is_string());
+    }
+
+    #[test]
+    fn long_answers_show_both_ends() {
+        let answer = format!("{{\"a\":\"{}\",\"cache\":false}}", "x".repeat(500));
+        let shown = ends(&answer);
+        assert!(shown.starts_with("{\"a\":\"xxx") && shown.ends_with("\"cache\":false}"), "{shown}");
+        assert_eq!(ends("{}\n"), "{}");
+    }
+}
