@@ -125,6 +125,16 @@ async fn readers_of_one_generation_share_a_load_and_later_ones_do_not() {
 }
 
 #[tokio::test]
+async fn a_reader_that_looked_before_another_landed_does_not_load_again() {
+    let bench = Bench::new();
+    bench.read(strict(1)).await;
+    // As if this reader had missed before the first one's answer was kept.
+    let (flight, source) = bench.cached.board(&strict(1), bench.load());
+    assert_eq!((source, &*flight.await.unwrap().body), (Source::Miss, b"1".as_slice()));
+    assert_eq!(bench.loads.load(SeqCst), 1);
+}
+
+#[tokio::test]
 async fn a_reader_that_goes_away_leaves_the_load_to_the_others() {
     let bench = Bench::new();
     bench.gate.forget_permits(1_000_000);
@@ -186,8 +196,13 @@ impl Cached {
     }
 }
 
+/// Awaits a condition; a test that would wait for ever fails instead.
 async fn until(mut holds: impl FnMut() -> bool) {
-    while !holds() {
+    for _ in 0..100_000 {
+        if holds() {
+            return;
+        }
         tokio::task::yield_now().await;
     }
+    panic!("what is waited for does not happen");
 }
