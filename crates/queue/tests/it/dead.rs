@@ -1,0 +1,71 @@
+use std::time::Duration;
+
+use orderwire_queue::{DeadFilter, ErrorKind, Selected};
+
+use crate::bench::{Bench, all, kind, name, only, shown};
+
+/// Dead-letters events of these labels, of two clients in turn.
+async fn bury(bench: &Bench, count: usize) {
+    let event = |i: usize| bench.event("task.do", ["acme", "bolt"][i % 2], &format!("e{i}"));
+    bench.publish((0..count).map(event).collect()).await.unwrap();
+    let ids: Vec<_> = bench.take(count).await.iter().map(|delivery| delivery.id).collect();
+    assert_eq!(ids.len(), count);
+    let failed = bench.queues.fail(&all(), &name("tasks"), &ids, "no use").await.unwrap();
+    assert!(failed.iter().all(Result::is_ok));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_takes_all_pages_and_a_dry_run_nothing() {
+    let bench = Bench::open().await;
+    bury(&bench, 700).await;
+    let filter = DeadFilter { client: Some("acme".parse().unwrap()), ..DeadFilter::default() };
+    let dry = bench.queues.replay(&all(), &filter, true).await.unwrap();
+    assert_eq!(dry, Selected { matched: 350, done: 0 });
+    assert_eq!(bench.state("tasks").await.dead, 700);
+    let real = bench.queues.replay(&all(), &filter, false).await.unwrap();
+    assert_eq!(real, Selected { matched: 350, done: 350 });
+    let state = bench.state("tasks").await;
+    assert_eq!((state.dead, state.ready), (350, 350));
+    let again = bench.queues.replay(&all(), &filter, false).await.unwrap();
+    assert_eq!(again, Selected::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discard_stays_within_the_scope() {
+    let bench = Bench::open().await;
+    bury(&bench, 10).await;
+    let done = bench.queues.discard(&only("bolt"), &DeadFilter::default(), false, "a test").await.unwrap();
+    assert_eq!(done, Selected { matched: 5, done: 5 });
+    let left = bench.queues.dead(&all(), &DeadFilter::default(), 0, 100).await.unwrap();
+    assert!(left.items.iter().all(|letter| letter.client.as_str() == "acme"));
+    assert_eq!(left.items.len(), 5);
+    assert_eq!(
+        bench.queues.dead(&only("bolt"), &DeadFilter::default(), 0, 100).await.unwrap().items.len(),
+        0
+    );
+
+    let id = left.items[0].id;
+    assert_eq!(bench.queues.dead_letter(&all(), id).await.unwrap().id, id);
+    assert_eq!(kind(bench.queues.dead_letter(&only("bolt"), id).await), Some(ErrorKind::NotFound));
+    let mut elsewhere = all();
+    elsewhere.objects = Some(["queue/status".to_owned()].into());
+    assert_eq!(kind(bench.queues.dead_letter(&elsewhere, id).await), Some(ErrorKind::NotFound));
+    let none = bench.queues.replay(&elsewhere, &DeadFilter::default(), false).await.unwrap();
+    assert_eq!(none, Selected::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_dies_after_the_replay_began_is_not_replayed() {
+    let bench = Bench::open().await;
+    bury(&bench, 1).await;
+    let end = DeadFilter { until: Some(bench.clock.now()), ..DeadFilter::default() };
+    assert_eq!(bench.queues.replay(&all(), &end, false).await.unwrap(), Selected::default());
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(bench.queues.replay(&all(), &end, false).await.unwrap(), Selected::default());
+    let all_of_them = DeadFilter::default();
+    assert_eq!(
+        bench.queues.replay(&all(), &all_of_them, false).await.unwrap(),
+        Selected { matched: 1, done: 1 }
+    );
+    assert_eq!(shown(&bench.take(1).await), [("e0".to_owned(), 1)]);
+}
