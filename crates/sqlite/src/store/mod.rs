@@ -27,6 +27,7 @@ mod imports;
 mod keys;
 mod open;
 mod pattern;
+mod plan;
 mod record;
 mod select;
 mod sweep;

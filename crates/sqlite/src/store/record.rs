@@ -136,8 +136,9 @@ fn record_event(
         }
         None => Known { first: 0, ranges: Vec::new() },
     };
-    let Filler { reader, insert, last_seq } = filler(connection, transaction.memory, entry)?;
-    let mut statement = connection.prepare_cached(insert)?;
+    let Filler { reader, insert, replace, last_seq } = filler(connection, transaction.memory, entry)?;
+    let mut insert = connection.prepare_cached(insert)?;
+    let mut replace = replace.as_deref().map(|sql| connection.prepare_cached(sql)).transpose()?;
     let mut values: Vec<Value<'_>> = Vec::new();
     let mut result = RowsRecorded { rows: 0, written: 0 };
     each_row(event, |json| {
@@ -158,9 +159,11 @@ fn record_event(
             trace: event.trace,
             recorded_at: recording.now,
         };
-        if write_row(&mut statement, &hidden, &values)? {
-            result.written += 1;
+        let mut written = write_row(&mut insert, &hidden, &values)?;
+        if let Some(replace) = replace.as_mut().filter(|_| !written) {
+            written = write_row(replace, &hidden, &values)?;
         }
+        result.written += u64::from(written);
         Ok(())
     })?;
     Ok(result)

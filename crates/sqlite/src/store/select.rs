@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use orderwire_store::{Cell, Count, Error, ErrorKind, Nulls, RowSink, Select, Selected};
+use orderwire_store::{Cell, Error, ErrorKind, RowSink, Select, Selected};
 use orderwire_types::Scope;
-use orderwire_types::dataset::DatasetDef;
-use orderwire_types::scope::Clients;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params_from_iter};
 use uuid::Uuid;
 
-use super::error::{damaged_value, invalid, not_found};
-use super::filter::{self, Binding, clients_clause};
+use super::error::{damaged_value, not_found};
+use super::filter::Binding;
 use super::open::SqliteStore;
-use super::table::{Kind, column, push, quoted, table_name};
+use super::plan::Plan;
+use super::table::Kind;
 
 pub(super) async fn select(
     store: &SqliteStore,
@@ -43,63 +42,7 @@ pub(super) async fn select(
     }
 }
 
-/// A read as statements.
-#[derive(Debug)]
-struct Plan {
-    rows: String,
-    count: Option<String>,
-    /// The values of the condition; those of limit and offset follow.
-    bound: Vec<Binding>,
-    kinds: Vec<Kind>,
-    limit: u64,
-    offset: u64,
-}
-
 impl Plan {
-    fn new(def: &DatasetDef, scope: &Scope, select: &Select) -> Result<Self, Error> {
-        let name = &select.dataset;
-        let known = |column_name: &str| {
-            column(def, column_name)
-                .ok_or_else(|| invalid(format!("reading dataset {name}: no column {column_name:?}")))
-        };
-        let mut kinds = Vec::with_capacity(select.columns.len());
-        let mut columns = String::new();
-        for column in &select.columns {
-            kinds.push(known(&column.name)?.kind);
-            let comma = if columns.is_empty() { "" } else { ", " };
-            push(&mut columns, format_args!("{comma}{}", quoted(&column.name)));
-        }
-        if columns.is_empty() {
-            columns.push('1');
-        }
-        let mut bound = Vec::new();
-        let mut from = format!("FROM {} WHERE ", table_name(name));
-        filter::write(def, &select.filter, &mut from, &mut bound)?;
-        clients_clause(&scope.clients, "_client", &mut from, &mut bound);
-        if matches!(&scope.clients, Clients::Only(only) if only.is_empty()) {
-            from.push_str(" AND 0");
-        }
-        let mut order = String::new();
-        for by in &select.order {
-            let known = known(&by.column)?;
-            let direction = if by.descending { "DESC" } else { "ASC" };
-            push(&mut order, format_args!("{} {direction}", quoted(&by.column)));
-            // Said only where there can be nulls: an index then gives the order.
-            if known.nullable {
-                order.push_str(match by.nulls {
-                    Nulls::First => " NULLS FIRST",
-                    Nulls::Last => " NULLS LAST",
-                });
-            }
-            order.push_str(", ");
-        }
-        order.push_str("_seq");
-        let rows = format!("SELECT {columns} {from} ORDER BY {order} LIMIT ? OFFSET ?");
-        let count = (select.count == Count::Exact).then(|| format!("SELECT count(*) {from}"));
-        let limit = u64::try_from(select.limit).unwrap_or(u64::MAX);
-        Ok(Self { rows, count, bound, kinds, limit, offset: select.offset })
-    }
-
     fn run(&self, connection: &Connection, sink: &mut dyn RowSink) -> rusqlite::Result<Selected> {
         let mut selected = Selected { rows: 0, total: None, cut: false };
         let number = |number: u64| Binding::Integer(i64::try_from(number).unwrap_or(i64::MAX));
