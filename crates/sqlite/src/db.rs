@@ -322,3 +322,56 @@ impl Drop for Lent {
         idle.extend(self.connection.take());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static SCHEMA: Schema = Schema { application_id: 7, migrations: &["CREATE TABLE t (x TEXT) STRICT;"] };
+
+    /// A kill does not show the absence of a synchronisation; this does.
+    #[test]
+    fn connections_have_the_settings_that_durability_rests_on() {
+        let root = tempfile::tempdir().unwrap();
+        let setup = Setup {
+            file: root.path().join("a.db"),
+            schema: &SCHEMA,
+            page_size: 8192,
+            cache_kib: 800,
+            page_count_max: Some(77),
+        };
+        let writer = open_writer(&setup).unwrap();
+        let number = |connection: &Connection, pragma: &str| {
+            connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).unwrap()
+        };
+        let set =
+            ["synchronous", "page_size", "auto_vacuum", "cache_size", "max_page_count", "application_id"];
+        let expected = [2, 8192, 0, -800, 77, 7];
+        assert_eq!(set.map(|pragma| number(&writer, pragma)), expected);
+        let mode: String = writer.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        let reader = open_reader(&setup).unwrap();
+        assert_eq!(number(&reader, "cell_size_check"), 1);
+        assert!(reader.execute("INSERT INTO t VALUES ('x')", []).is_err(), "readers only read");
+    }
+
+    #[tokio::test]
+    async fn a_read_is_bounded_in_time() {
+        let root = tempfile::tempdir().unwrap();
+        let setup = Setup {
+            file: root.path().join("a.db"),
+            schema: &SCHEMA,
+            page_size: 4096,
+            cache_kib: 800,
+            page_count_max: None,
+        };
+        let _writer = open_writer(&setup).unwrap();
+        let readers = Readers::open(&setup, 1, Duration::from_millis(20)).unwrap();
+        let endless = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n";
+        let late = readers.read("counting", |db| db.query_row(endless, [], |row| row.get::<_, i64>(0))).await;
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::Unavailable);
+        let next =
+            readers.read("asking", |db| db.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))).await;
+        assert_eq!(next.unwrap(), 1, "the connection is good again");
+    }
+}

@@ -235,8 +235,8 @@ impl Queue {
     }
 
     fn insert(db: &Connection, name: &QueueName, def: &QueueDef, origin: Origin) -> rusqlite::Result<Self> {
-        // A queue that vanished may have left lanes nowhere, so its id may be
-        // used again.
+        // SQLite may give the id of a queue that disappeared again: that one was
+        // empty, so no row names it any more.
         let id = db.query_row(
             "INSERT INTO queue (name, def, origin, gone, paused, waiting, in_flight, delayed, dead, served, entered)
              VALUES (?1, '', 0, 0, 0, 0, 0, 0, 0, 0, 0) RETURNING id",
