@@ -1,0 +1,85 @@
+#!/bin/sh
+# Measures Orderwire against RabbitMQ on this machine, side by side: ours and
+# theirs in turn, so that both see the same noise.
+#
+#   bench/run.sh                 needs AMQP_URL, for example
+#                                AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f
+#   RUNS=3 SECONDS_EACH=10       how often, how long
+#   OUT=bench/results            where the raw figures go
+#
+# Without AMQP_URL only ours are measured, and it says so.
+set -eu
+cd "$(dirname "$0")/.."
+
+RUNS=${RUNS:-3}
+SECONDS_EACH=${SECONDS_EACH:-10}
+OUT=${OUT:-bench/results}
+AMQP_URL=${AMQP_URL:-}
+
+cargo build --release --bin orderwire
+BIN=$PWD/${CARGO_TARGET_DIR:-target}/release/orderwire
+case ${CARGO_TARGET_DIR:-} in /*) BIN=$CARGO_TARGET_DIR/release/orderwire ;; esac
+if [ -n "$AMQP_URL" ]; then
+    CARGO_TARGET_DIR=$PWD/bench/peer/target cargo build --release --manifest-path bench/peer/Cargo.toml
+    PEER=$PWD/bench/peer/target/release/orderwire-bench-peer
+else
+    echo "AMQP_URL is not set: measuring Orderwire alone, without a ratio" >&2
+fi
+
+mkdir -p "$OUT"
+: >"$OUT/ours.ndjson"
+: >"$OUT/peer.ndjson"
+WORK=$(mktemp -d)
+SERVER=
+stop() {
+    [ -z "$SERVER" ] || { kill "$SERVER" 2>/dev/null || :; wait "$SERVER" 2>/dev/null || :; }
+    SERVER=
+}
+trap 'stop; rm -rf "$WORK"' EXIT
+trap 'exit 1' INT TERM
+
+# Starts a server on an empty folder and a free port; sets URL.
+start() {
+    rm -rf "$WORK/data"
+    "$BIN" up --data "$WORK/data" --listen 127.0.0.1:0 >"$WORK/ready" 2>"$WORK/log" &
+    SERVER=$!
+    tries=0
+    until grep -q '"msg":"ready"' "$WORK/ready"; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 300 ] || ! kill -0 "$SERVER" 2>/dev/null; then
+            cat "$WORK/log" >&2
+            exit 1
+        fi
+        sleep 0.1
+    done
+    URL=http://$(sed -n 's/.*"listen":"\([^"]*\)".*/\1/p' "$WORK/ready")
+}
+
+# One run of ours: a row's name, a scenario and flags of `load`.
+ours() {
+    name=$1
+    shift
+    start
+    "$BIN" --server "$URL" --data "$WORK/data" --output json load "$@" --duration "$SECONDS_EACH" >"$WORK/figures"
+    stop
+    printf '{"row":"%s","figures":%s}\n' "$name" "$(cat "$WORK/figures")" | tee -a "$OUT/ours.ndjson"
+}
+
+# One run of theirs: a row's name and the messages in flight.
+peer() {
+    [ -n "$AMQP_URL" ] || return 0
+    "$PEER" "$AMQP_URL" "$SECONDS_EACH" "$2" >"$WORK/figures"
+    printf '{"row":"%s","figures":%s}\n' "$1" "$(cat "$WORK/figures")" | tee -a "$OUT/peer.ndjson"
+}
+
+run=0
+while [ "$run" -lt "$RUNS" ]; do
+    run=$((run + 1))
+    echo "run $run of $RUNS" >&2
+    ours event event --connections 64 --payload 512
+    peer event 64
+    ours rows rows --connections 8 --batch 500
+    peer rows 512
+done
+
+python3 bench/ratio.py "$OUT/ours.ndjson" "$OUT/peer.ndjson"
