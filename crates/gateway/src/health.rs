@@ -48,7 +48,7 @@ pub(crate) async fn get_healthz() -> Json<Health> {
 }
 
 /// Whether every part works; the parts themselves only with a key.
-#[utoipa::path(get, path = "/readyz", tag = "operation", security((), ("key" = [])),
+#[utoipa::path(get, path = "/readyz", tag = "operation", security((), ("bearer" = []), ("api_key" = [])),
     responses((status = 200, description = "every part works", body = Health),
         (status = 503, description = "a part does not work", body = Health)))]
 pub(crate) async fn get_readyz(

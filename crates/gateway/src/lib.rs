@@ -29,6 +29,7 @@ mod settle;
 mod state;
 mod traces;
 
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -40,7 +41,7 @@ pub use state::Gateway;
 /// The routes of the gateway with their description. Callers are known to
 /// [`Gateway::keys`]; the routes work inside [`guarded`] only, which installs it.
 pub fn router(gateway: Gateway) -> OpenApiRouter {
-    OpenApiRouter::default()
+    OpenApiRouter::with_openapi(openapi::Common::openapi())
         .routes(routes!(events::post_events))
         .routes(routes!(events::post_typed_events))
         .routes(routes!(datasets::list_datasets))

@@ -71,9 +71,7 @@ pub(crate) fn of_store(error: &store::Error) -> Problem {
         store::ErrorKind::NotFound => Problem::not_found(detail),
         store::ErrorKind::Conflict => Problem::conflict(detail),
         store::ErrorKind::Invalid => invalid("", detail),
-        store::ErrorKind::TooCostly => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-costly", detail).retry_after(5)
-        }
+        store::ErrorKind::TooCostly => Problem::new(StatusCode::GATEWAY_TIMEOUT, "too-costly", detail),
         store::ErrorKind::Unavailable => {
             tracing::warn!(error = %error, "the store cannot answer");
             Problem::unavailable(detail)

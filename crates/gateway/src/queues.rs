@@ -29,7 +29,7 @@ pub(crate) async fn list_queues(
 ) -> Result<Json<List<QueueInfo>>, Problem> {
     may_look(&caller)?;
     let states = state.queues().states(&caller.scope).await.map_err(|err| of_queue(&err))?;
-    let items = states.into_iter().map(|queue| info(&state, queue)).collect();
+    let items = states.into_iter().map(|queue| info(&state, &queue)).collect();
     Ok(Json(List { items, next: None }))
 }
 
@@ -146,10 +146,10 @@ async fn set_paused(
 
 async fn show(state: &Gateway, caller: &Caller, name: &QueueName) -> Result<QueueInfo, Problem> {
     let queue = state.queues().state(&caller.scope, name).await.map_err(|err| of_queue(&err))?;
-    Ok(info(state, queue))
+    Ok(info(state, &queue))
 }
 
-fn info(state: &Gateway, queue: QueueState) -> QueueInfo {
+fn info(state: &Gateway, queue: &QueueState) -> QueueInfo {
     let age = queue.oldest.map_or(0, |oldest| state.now().as_millisecond() - oldest.as_millisecond());
     QueueInfo {
         kind: word(&queue.def.kind),

@@ -71,7 +71,7 @@ fn merge(queue: Vec<Step>, store: Vec<Step>) -> Vec<Step> {
         step.outcome != "waiting"
             || !recorded.iter().any(|done| done.queue == step.queue && done.event_id == step.event_id)
     });
-    steps.sort_by(|a, b| (a.at, rank(a)).cmp(&(b.at, rank(b))));
+    steps.sort_by_key(|step| (step.at, rank(step)));
     steps
 }
 

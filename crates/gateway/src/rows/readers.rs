@@ -11,7 +11,10 @@ use crate::state::State;
 
 /// The readers of the datasets that rows came for. As many as datasets.
 #[derive(Default)]
-pub(crate) struct Readers(RwLock<HashMap<DatasetName, (Arc<Dataset>, Arc<Reader>)>>);
+pub(crate) struct Readers(RwLock<HashMap<DatasetName, Known>>);
+
+/// A definition and its reader.
+type Known = (Arc<Dataset>, Arc<Reader>);
 
 impl Readers {
     /// The reader of a dataset within the scope; `None` when there is none.

@@ -1,0 +1,178 @@
+//! Events in, in every form.
+
+use serde_json::json;
+
+use crate::support::{JSON, NDJSON, Server, bearer};
+
+#[tokio::test]
+async fn an_accepted_event_is_in_its_queue_with_its_digits() {
+    let server = Server::start().await;
+    let body = r#"{"a":9007199254740993,"b":5.1229960,"c":null,"d":1.10E+2}"#;
+    let answer = server.call("POST", "/v1/events/shop.a", &[JSON], body).await.ok(202);
+    assert_eq!(answer["queues"], json!(["shop"]));
+    assert_eq!(answer["status_url"], format!("/v1/traces/{}", answer["trace_id"].as_str().unwrap()));
+    assert!(server.first_waiting("shop").await.contains(body));
+    assert_eq!(server.waiting("shop").await[0]["id"], answer["event_id"]);
+    let trace = server.get(answer["status_url"].as_str().unwrap()).await.ok(200);
+    assert_eq!(trace["state"], "open");
+    assert_eq!(trace["client"], "default");
+    assert_eq!(trace["steps"][0]["step"], "accepted");
+    assert_eq!(trace["steps"][0]["event_id"], answer["event_id"]);
+}
+
+#[tokio::test]
+async fn every_form_is_taken() {
+    let server = Server::start().await;
+    let event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "shop.a", "data": 1});
+    let structured = [("content-type", "application/cloudevents+json; charset=UTF-8")];
+    server.call("POST", "/v1/events", &structured, event.to_string()).await.ok(202);
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "2"),
+        ("ce-source", "/s"),
+        ("ce-type", "shop.b"),
+        ("content-type", "image/png"),
+    ];
+    server.call("POST", "/v1/events", &binary, "png").await.ok(202);
+    let attributes = json!({
+        "client": "acme",
+        "MessageAttributes": {
+            "event_type": {"Type": "String", "Value": "shop.c"},
+            "trace_id": "9a2ae9de-3f82-4f55-966b-47df50ff51ff",
+        },
+        "Metadata": {"host": "h", "publisher": "p"},
+    });
+    let answer = server.post("/v1/events", &attributes).await.ok(202);
+    assert_eq!(answer["trace_id"], "9a2ae9de-3f82-4f55-966b-47df50ff51ff");
+    let batch = [("content-type", "application/cloudevents-batch+json")];
+    let other = json!({"specversion": "1.0", "id": "3", "source": "/s", "type": "shop.d"});
+    let answer = server.call("POST", "/v1/events", &batch, json!([event, other]).to_string()).await.ok(202);
+    assert_eq!(answer["accepted"], 2);
+    // The first of the batch came before.
+    let types: Vec<_> = server.waiting("shop").await.into_iter().map(|event| event["type"].clone()).collect();
+    assert_eq!(types, ["shop.a", "shop.b", "shop.c", "shop.d"]);
+}
+
+#[tokio::test]
+async fn a_batch_is_all_or_nothing_unless_faults_are_skipped() {
+    let server = Server::start().await;
+    let lines = "{\"n\":1}\n\nnope\n{\"n\":2}\n{\"client\":\"a b\"}\n";
+    let problem = server.call("POST", "/v1/events/shop.a", &[NDJSON], lines).await.problem(422, "invalid");
+    let errors = problem["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 2);
+    assert_eq!((&errors[0]["line"], &errors[1]["line"]), (&json!(3), &json!(5)));
+    assert_eq!(errors[1]["pointer"], "/client");
+    assert!(server.waiting("shop").await.is_empty());
+
+    let answer = server.call("POST", "/v1/events/shop.a?on_error=skip", &[NDJSON], lines).await.ok(202);
+    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(2), &json!(2)));
+    assert_eq!(answer["errors"].as_array().unwrap().len(), 2);
+    let waiting = server.waiting("shop").await;
+    assert_eq!(waiting.len(), 2);
+    // One request, one trace.
+    assert!(waiting.iter().all(|event| event["trace"]["id"] == answer["trace_id"]));
+}
+
+#[tokio::test]
+async fn a_batch_of_one_kind_of_fault_keeps_its_status() {
+    let server = Server::start().await;
+    server.call("POST", "/v1/events/shop.a", &[NDJSON], "x\ny").await.problem(400, "malformed");
+    let lines = "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"nobody.cares\"}\n";
+    server.call("POST", "/v1/events", &[NDJSON], lines).await.problem(422, "unroutable");
+    let answer = server.call("POST", "/v1/events?on_error=skip", &[NDJSON], lines).await.ok(202);
+    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(0), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_repeated_request_has_the_same_answer_and_another_body_is_409() {
+    let server = Server::start().await;
+    let named = [JSON, ("idempotency-key", "order-1")];
+    let first = server.call("POST", "/v1/events/shop.a", &named, "{\"n\":1}").await.ok(202);
+    let again = server.call("POST", "/v1/events/shop.a", &named, "{\"n\":1}").await.ok(202);
+    assert_eq!(first, again);
+    assert_eq!(server.waiting("shop").await.len(), 1);
+    server.call("POST", "/v1/events/shop.a", &named, "{\"n\":2}").await.problem(409, "idempotency-conflict");
+    server.call("POST", "/v1/events/shop.b", &named, "{\"n\":1}").await.problem(409, "idempotency-conflict");
+    let lines = [NDJSON, ("idempotency-key", "lines-1")];
+    let first = server.call("POST", "/v1/events/shop.a", &lines, "1\n2\n").await.ok(202);
+    assert_eq!(first, server.call("POST", "/v1/events/shop.a", &lines, "1\n2\n").await.ok(202));
+    assert_eq!(server.waiting("shop").await.len(), 3);
+    for bad in ["", "a b", "ä", &"x".repeat(256)] {
+        let headers = [JSON, ("idempotency-key", bad)];
+        server.call("POST", "/v1/events/shop.a", &headers, "{}").await.problem(422, "invalid");
+    }
+}
+
+#[tokio::test]
+async fn the_trace_of_the_caller_is_taken() {
+    let server = Server::start().await;
+    server.knows_default_client().await;
+    let parent = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let answer = server.call("POST", "/v1/events/shop.a", &[JSON, parent], "{}").await.ok(202);
+    assert_eq!(answer["trace_id"], "4bf92f35-77b3-4da6-a3ce-929d0e0e4736");
+    let answer = server.call("POST", "/v1/events/shop.a", &[NDJSON, parent], "1\n2").await.ok(202);
+    assert_eq!(answer["trace_id"], "4bf92f35-77b3-4da6-a3ce-929d0e0e4736");
+    for spelling in ["4bf92f3577b34da6a3ce929d0e0e4736", "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"] {
+        let trace = server.get(&format!("/v1/traces/{spelling}")).await.ok(200);
+        assert_eq!(trace["trace_id"], spelling);
+        assert_eq!(
+            trace["steps"].as_array().unwrap().iter().filter(|step| step["step"] == "accepted").count(),
+            3
+        );
+    }
+    let body = r#"{"trace_id":"my trace/1"}"#;
+    let answer = server.call("POST", "/v1/events/shop.a", &[JSON], body).await.ok(202);
+    assert_eq!(answer["trace_id"], "my trace/1");
+    server.get(answer["status_url"].as_str().unwrap()).await.ok(200);
+    server.get("/v1/traces/my%20trace%2F1").await.ok(200);
+}
+
+#[tokio::test]
+async fn a_trace_of_another_client_does_not_exist() {
+    let server = Server::start().await;
+    let answer =
+        server.call("POST", "/v1/events/shop.a", &[JSON, ("orderwire-client", "acme")], "{}").await.ok(202);
+    let url = answer["status_url"].as_str().unwrap();
+    let other = bearer(&server.key(json!({"clients": ["other"], "roles": ["read"]})).await);
+    server.call("GET", url, &[("authorization", &other)], "").await.problem(404, "not-found");
+    server.call("GET", url, &[("orderwire-client", "other")], "").await.problem(404, "not-found");
+    server.call("GET", url, &[("orderwire-client", "acme")], "").await.ok(200);
+}
+
+#[tokio::test]
+async fn a_new_client_is_announced_once_in_the_same_trace() {
+    let server = Server::start().await;
+    let acme = [JSON, ("orderwire-client", "acme")];
+    let first = server.call("POST", "/v1/events/shop.a", &acme, "{}").await.ok(202);
+    server.call("POST", "/v1/events/shop.a", &acme, "{}").await.ok(202);
+    assert_eq!(first["queues"], json!(["shop"]));
+    let news = server.waiting("clients").await;
+    assert_eq!(news.len(), 1);
+    assert_eq!(news[0]["client"], "acme");
+    assert_eq!(news[0]["cause"], first["event_id"]);
+    assert_eq!(news[0]["trace"]["id"], first["trace_id"]);
+    assert_eq!(news[0]["data"]["json"], json!({"client": "acme"}));
+}
+
+#[tokio::test]
+async fn a_key_of_some_objects_reaches_no_other_queue() {
+    let server = Server::start().await;
+    server.air().await;
+    let key =
+        bearer(&server.key(json!({"roles": ["write"], "objects": ["queue/status", "dataset/other"]})).await);
+    let auth = ("authorization", key.as_str());
+    server.call("POST", "/v1/events/shop.a", &[JSON, auth], "{}").await.problem(403, "forbidden");
+    server.call("POST", "/v1/events/orderwire.rows.air", &[JSON, auth], "{}").await.problem(403, "forbidden");
+    server.call("POST", "/v1/datasets/air/rows", &[JSON, auth], "[]").await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_client_that_the_store_knows_is_not_announced() {
+    let server = Server::start().await;
+    server.knows_default_client().await;
+    server.post("/v1/events/shop.a", &json!({})).await.ok(202);
+    assert!(server.waiting("clients").await.is_empty());
+    let clients = server.get("/v1/clients").await.ok(200);
+    assert_eq!(clients["items"][0]["client"], "default");
+    server.get("/v1/clients/default").await.ok(200);
+}

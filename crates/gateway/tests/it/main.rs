@@ -1,0 +1,14 @@
+//! The gateway over the real router, the real scheduler and the embedded engine.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod dead;
+mod events;
+mod health;
+mod keys;
+mod openapi;
+mod problems;
+mod queues;
+mod rows;
+mod support;
