@@ -233,33 +233,28 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let end = tokio::time::Instant::now() + timeout;
+        let now = tokio::time::Instant::now();
+        // A limit beyond what the clock can tell is a day.
+        let end = now.checked_add(timeout).unwrap_or_else(|| now + Duration::from_secs(86_400));
         let permit = match tokio::time::timeout_at(end, self.permits.clone().acquire_owned()).await {
             Ok(permit) => permit.map_err(|_| self.late(what))?,
             Err(_) => return Ok(None),
         };
         let connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = connection.expect("as many permits as connections");
-        let interrupt = connection.get_interrupt_handle();
-        let idle = self.idle.clone();
+        let leash = Arc::new(Leash { interrupt: connection.get_interrupt_handle(), held: Mutex::new(true) });
+        let lent = Lent {
+            connection: Some(connection),
+            leash: leash.clone(),
+            idle: self.idle.clone(),
+            _permit: permit,
+        };
         let task = tokio::task::spawn_blocking(move || {
-            let lent = Lent { connection: Some(connection), idle, _permit: permit };
             let connection = lent.connection.as_ref().expect("lent until the end");
             let transaction = connection.unchecked_transaction()?;
             read(&transaction)
         });
-        let mut running = Running { task: Some(task), interrupt: Arc::new(interrupt) };
-        let task = running.task.as_mut().expect("taken only below and when dropped");
-        let joined = match tokio::time::timeout_at(end, task).await {
-            Ok(joined) => {
-                running.task = None;
-                joined
-            }
-            Err(_) => {
-                let task = running.task.take().expect("it was there");
-                stop(task, running.interrupt.clone()).await
-            }
-        };
+        let joined = Running { task: Some(task), leash }.join(end).await;
         match joined {
             Ok(Ok(value)) => Ok(Some(value)),
             Ok(Err(error)) => match error.sqlite_error_code() {
@@ -278,32 +273,66 @@ impl Readers {
 
 /// A read on its thread: its caller's end is its end.
 struct Running<T: Send + 'static> {
-    task: Option<JoinHandleOf<T>>,
-    interrupt: Arc<InterruptHandle>,
+    /// There until it was joined.
+    task: Option<Task<T>>,
+    leash: Arc<Leash>,
 }
 
-type JoinHandleOf<T> = tokio::task::JoinHandle<rusqlite::Result<T>>;
+type Task<T> = tokio::task::JoinHandle<rusqlite::Result<T>>;
+
+impl<T: Send + 'static> Running<T> {
+    async fn join(
+        mut self,
+        end: tokio::time::Instant,
+    ) -> Result<rusqlite::Result<T>, tokio::task::JoinError> {
+        let task = self.task.as_mut().expect("not joined yet");
+        let joined = match tokio::time::timeout_at(end, &mut *task).await {
+            Ok(joined) => joined,
+            Err(_) => self.leash.stop(task).await,
+        };
+        self.task = None;
+        joined
+    }
+}
 
 impl<T: Send + 'static> Drop for Running<T> {
     fn drop(&mut self) {
-        let Some(task) = self.task.take() else { return };
-        self.interrupt.interrupt();
+        let Some(mut task) = self.task.take() else { return };
+        self.leash.pull();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(stop(task, self.interrupt.clone()));
+            let leash = self.leash.clone();
+            runtime.spawn(async move { leash.stop(&mut task).await });
         }
     }
 }
 
-/// Interrupts until the read has ended: an interrupt only ends the statement
-/// that runs at this moment.
-async fn stop<T: Send + 'static>(
-    mut task: JoinHandleOf<T>,
-    interrupt: Arc<InterruptHandle>,
-) -> Result<rusqlite::Result<T>, tokio::task::JoinError> {
-    loop {
-        interrupt.interrupt();
-        if let Ok(joined) = tokio::time::timeout(Duration::from_millis(20), &mut task).await {
-            return joined;
+/// Interrupts one read, and never the next one on the same connection.
+struct Leash {
+    interrupt: InterruptHandle,
+    /// Whether the connection is still with the read.
+    held: Mutex<bool>,
+}
+
+impl Leash {
+    fn pull(&self) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if *held {
+            self.interrupt.interrupt();
+        }
+    }
+
+    fn let_go(&self) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
+    /// Interrupts until the read has ended: an interrupt only ends the
+    /// statement that runs at this moment.
+    async fn stop<T>(&self, task: &mut Task<T>) -> Result<rusqlite::Result<T>, tokio::task::JoinError> {
+        loop {
+            self.pull();
+            if let Ok(joined) = tokio::time::timeout(Duration::from_millis(20), &mut *task).await {
+                return joined;
+            }
         }
     }
 }
@@ -312,12 +341,14 @@ async fn stop<T: Send + 'static>(
 /// gone.
 struct Lent {
     connection: Option<Connection>,
+    leash: Arc<Leash>,
     idle: Arc<Mutex<Vec<Connection>>>,
     _permit: tokio::sync::OwnedSemaphorePermit,
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
+        self.leash.let_go();
         let idle = &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.extend(self.connection.take());
     }

@@ -26,7 +26,8 @@ use crate::select::{RowSink, Select, Selected};
 pub trait Datasets: Send + Sync {
     /// Makes the dataset exist with this definition. What is there evolves:
     /// columns may be added (null in the rows that are there, so not as
-    /// required), descriptions, units, retention, `on_conflict`, `unknown` and
+    /// required), a column may stop being required (unless it is of the key),
+    /// their order, descriptions, units, retention, `on_conflict`, `unknown` and
     /// `time` may change.
     ///
     /// # Errors
@@ -58,7 +59,9 @@ pub trait Datasets: Send + Sync {
     /// transaction (the records are made by [`crate::recorded_steps`]). Each row is written exactly once per event, however often
     /// the batch comes; a piece of an imported file whose lines are known is
     /// passed over, and one that overlaps is written from the first unknown line.
-    /// A row whose key is there follows the dataset's `on_conflict`.
+    /// A row whose key is there follows the dataset's `on_conflict`; one that takes
+    /// the place of another has the event, trace, time and `_seq` of its own arrival,
+    /// so that whoever reads on by `_seq` sees it. `_seq` is never given twice.
     /// For the recorder's own use.
     ///
     /// # Errors
@@ -77,7 +80,9 @@ pub trait Datasets: Send + Sync {
     /// `Conflict` when the position is not `from`.
     async fn skip(&self, reader: &str, from: i64, to: i64) -> Result<(), Error>;
 
-    /// How many rows of this file are recorded for the client.
+    /// How many rows of this file are recorded for the client, from the first on
+    /// without a gap: whoever goes on from there leaves nothing out. 0 for
+    /// what is outside the scope.
     async fn imported(
         &self,
         scope: &Scope,
@@ -104,14 +109,17 @@ pub trait Datasets: Send + Sync {
     fn generation(&self, name: &DatasetName) -> u64;
 
     /// Drops rows that are past their dataset's retention and trace records
-    /// from before `traces_before`, at most `limit` of each; returns how many.
+    /// from before `traces_before`, at most `limit` of each; returns how many. Trace
+    /// records go by windows of time, so that some stay up to an hour longer. A row
+    /// whose `time` is null is as old as its record.
     async fn sweep(&self, now: Timestamp, traces_before: Timestamp, limit: usize) -> Result<u64, Error>;
 }
 
 /// Who there is.
 #[async_trait]
 pub trait Clients: Send + Sync {
-    /// Applies changes, all in one durable transaction, each once. For the recorder's own use.
+    /// Applies changes, all in one durable transaction, each once. `Invalid` with
+    /// [`Error::entry`] when the attributes are no object. For the recorder's own use.
     async fn change_clients(&self, changes: &[ClientChange]) -> Result<(), Error>;
 
     /// One client.
