@@ -10,6 +10,7 @@ use orderwire_api::wire::{DatasetInfo, ImportState, List};
 use orderwire_api::{Caller, Problem};
 use orderwire_store::{Dataset, Defined};
 use orderwire_types::dataset::DatasetDef;
+use orderwire_types::scope::Clients;
 use orderwire_types::{DatasetName, Right};
 
 use crate::extract::{Document, Segments};
@@ -58,6 +59,7 @@ pub(crate) async fn put_dataset(
     Document(def): Document<DatasetDef>,
 ) -> Result<(StatusCode, Json<DatasetInfo>), Problem> {
     caller.require(Right::Operate)?;
+    for_all_clients(&caller)?;
     let faults = def.faults();
     if let Some(first) = faults.first() {
         let problem = invalid(first.pointer.clone(), first.detail.clone());
@@ -92,11 +94,7 @@ pub(crate) async fn delete_dataset(
 ) -> Result<StatusCode, Problem> {
     caller.require(Right::Operate)?;
     let dataset = find(&state, &caller, &name)?;
-    if caller.scope.clients != orderwire_types::scope::Clients::All {
-        return Err(Problem::forbidden(
-            "a dataset holds rows of every client; a key of some clients cannot remove it",
-        ));
-    }
+    for_all_clients(&caller)?;
     state.store().remove(&caller.scope, &dataset.name).await.map_err(|err| of_store(&err))?;
     tracing::info!(dataset.name = %dataset.name, principal = %caller.scope.principal, "a dataset was removed");
     Ok(StatusCode::NO_CONTENT)
@@ -124,6 +122,14 @@ pub(crate) async fn get_import(
     let dataset = find(&state, &caller, &name)?;
     let rows = state.store().imported(&caller.scope, &dataset.name, &client, &file).await;
     Ok(Json(ImportState { rows: rows.map_err(|err| of_store(&err))? }))
+}
+
+/// A dataset is one table for all clients, so that who changes it must answer for all.
+fn for_all_clients(caller: &Caller) -> Result<(), Problem> {
+    if caller.scope.clients == Clients::All {
+        return Ok(());
+    }
+    Err(Problem::forbidden("a dataset holds rows of every client; a key of some clients cannot change it"))
 }
 
 /// The dataset of this name within the caller's scope.

@@ -1,5 +1,6 @@
 //! Extractors whose refusals are problems.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::BodyDataStream;
@@ -14,9 +15,10 @@ use orderwire_types::{Fault, Limits};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problems::{invalid, malformed, too_large, unsupported};
-use crate::state::Shared;
+use crate::state::{Shared, State};
 
 /// How long a peer may take to send a body.
 const BODY_TIME: Duration = Duration::from_secs(60);
@@ -25,14 +27,32 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 const DRAIN_BYTES: usize = 64 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
+/// Bodies up to this size are not counted against the budget.
+const SMALL: usize = 16 << 10;
+/// The unit in which the budget is counted.
+const UNIT: usize = 4 << 10;
+/// How many bodies of the largest size are in memory at once.
+const LARGEST_AT_ONCE: usize = 32;
+
+/// The memory that bodies may take together: without it, as many of the
+/// largest as requests are handled at once would.
+pub(crate) fn body_budget(limits: &Limits) -> Arc<Semaphore> {
+    let units = limits.body_bytes.div_ceil(UNIT).saturating_mul(LARGEST_AT_ONCE);
+    Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS)))
+}
+
 /// The body of a request, within the limit.
-pub(crate) struct Body(pub(crate) Bytes);
+pub(crate) struct Body {
+    pub(crate) bytes: Bytes,
+    /// Its part of the budget, returned with the body.
+    _budget: Option<OwnedSemaphorePermit>,
+}
 
 impl FromRequest<Shared> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
-        read(request, state.limits().body_bytes).await.map(Self)
+        read(request, state).await
     }
 }
 
@@ -48,8 +68,8 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Document<T> {
         if form.as_deref().is_some_and(|form| form != "application/json") {
             return Err(unsupported("send the body as application/json"));
         }
-        let body = read(request, state.limits().body_bytes).await?;
-        let body = if body.is_empty() { b"{}" } else { body.as_ref() };
+        let body = read(request, state).await?;
+        let body = if body.bytes.is_empty() { b"{}" } else { body.bytes.as_ref() };
         document(body, state.limits()).map(Self)
     }
 }
@@ -144,53 +164,72 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     pointer
 }
 
-async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
+async fn read(request: Request, state: &State) -> Result<Body, Problem> {
+    let limit = state.limits().body_bytes;
     let over = || too_large(format!("the body has more than {limit} bytes; send it in smaller pieces"));
     let headers = request.headers();
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let asks_first = headers.contains_key(header::EXPECT);
     let mut stream = request.into_body().into_data_stream();
-    if declared.is_some_and(|declared: u64| declared > limit as u64) {
+    if declared.is_some_and(|declared: usize| declared > limit) {
         // A peer that asks first has not begun to send.
         if !asks_first {
             drain(stream).await;
         }
         return Err(over());
     }
-    let all = async {
-        let first = match stream.next().await {
-            None => return Ok::<_, Problem>(Some(Bytes::new())),
-            Some(chunk) => chunk.map_err(|_| broken())?,
-        };
-        let mut whole = None;
-        let mut length = first.len();
-        while length <= limit {
-            let Some(chunk) = stream.next().await else {
-                return Ok(Some(whole.map_or(first, BytesMut::freeze)));
-            };
-            let chunk = chunk.map_err(|_| broken())?;
-            length += chunk.len();
-            whole
-                .get_or_insert_with(|| {
-                    let declared = declared.and_then(|declared| usize::try_from(declared).ok());
-                    let mut whole = BytesMut::with_capacity(declared.unwrap_or(2 * length).min(limit));
-                    whole.extend_from_slice(&first);
-                    whole
-                })
-                .extend_from_slice(&chunk);
-        }
-        Ok(None)
-    };
-    let read = tokio::time::timeout(BODY_TIME, all).await.map_err(|_| {
+    // Without a length a body may be as large as any.
+    let reserved = declared.unwrap_or(limit);
+    let budget = if reserved > SMALL { Some(reserve(state, reserved)?) } else { None };
+    let read = tokio::time::timeout(BODY_TIME, whole(&mut stream, declared, limit)).await.map_err(|_| {
         Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timed-out", "the body did not arrive in time")
     })?;
     match read? {
-        Some(body) => Ok(body),
+        Some(bytes) => Ok(Body { bytes, _budget: budget }),
         None => {
             drain(stream).await;
             Err(over())
         }
     }
+}
+
+fn reserve(state: &State, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+    Arc::clone(&state.bodies).try_acquire_many_owned(units).map_err(|_| {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "too many large bodies are being handled; try again later",
+        )
+        .retry_after(1)
+    })
+}
+
+/// All of a body; `None` when it is larger than the limit.
+async fn whole(
+    stream: &mut BodyDataStream,
+    declared: Option<usize>,
+    limit: usize,
+) -> Result<Option<Bytes>, Problem> {
+    let Some(first) = stream.next().await else { return Ok(Some(Bytes::new())) };
+    let first = first.map_err(|_| broken())?;
+    let mut length = first.len();
+    let mut whole: Option<BytesMut> = None;
+    while length <= limit {
+        let Some(chunk) = stream.next().await else {
+            // A body of one piece is not copied.
+            return Ok(Some(whole.map_or(first, BytesMut::freeze)));
+        };
+        let chunk = chunk.map_err(|_| broken())?;
+        length += chunk.len();
+        let all = whole.get_or_insert_with(|| {
+            let mut all = BytesMut::with_capacity(declared.unwrap_or(2 * length).min(limit));
+            all.extend_from_slice(&first);
+            all
+        });
+        all.extend_from_slice(&chunk);
+    }
+    Ok(None)
 }
 
 fn broken() -> Problem {
@@ -209,4 +248,27 @@ async fn drain(mut stream: BodyDataStream) {
     };
     // Out of time: the peer may miss its answer, which is its own doing.
     let _ = tokio::time::timeout(DRAIN_TIME, all).await;
+}
+
+/// Bodies from this size on are parsed away from the threads that serve others.
+const LONG_WORK: usize = 128 << 10;
+
+/// Does work that takes as long as the body is large.
+///
+/// # Errors
+/// The work's; 503 when the server stops meanwhile.
+pub(crate) async fn work_on<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    if bytes < LONG_WORK {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(err) => match err.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Problem::unavailable("the server is shutting down")),
+        },
+    }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use orderwire_queue::{Clock, Queues};
 use orderwire_store::Store;
 use orderwire_types::Limits;
+use tokio::sync::Semaphore;
 
 use crate::announce::KnownClients;
+use crate::extract::body_budget;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
 use crate::rows::Readers;
@@ -33,6 +35,8 @@ pub(crate) struct State {
     pub(crate) gateway: Gateway,
     pub(crate) known_clients: KnownClients,
     pub(crate) readers: Readers,
+    /// What large bodies may take of the memory.
+    pub(crate) bodies: Arc<Semaphore>,
 }
 
 /// The state as handlers get it.
@@ -40,7 +44,12 @@ pub(crate) type Shared = Arc<State>;
 
 impl State {
     pub(crate) fn new(gateway: Gateway) -> Shared {
-        Arc::new(Self { gateway, known_clients: KnownClients::default(), readers: Readers::default() })
+        Arc::new(Self {
+            bodies: body_budget(&gateway.limits),
+            known_clients: KnownClients::default(),
+            readers: Readers::default(),
+            gateway,
+        })
     }
 
     pub(crate) fn queues(&self) -> &Queues {

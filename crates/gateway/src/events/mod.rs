@@ -4,6 +4,8 @@ mod admit;
 mod form;
 mod intake;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -15,11 +17,11 @@ use serde::Deserialize;
 
 use crate::events::form::Form;
 use crate::events::intake::{Batch, Intake};
-use crate::extract::{Body, Params, Segments};
+use crate::extract::{Body, Params, Segments, work_on};
 use crate::openapi::WriteProblems;
 use crate::problems::invalid;
 use crate::publish::{named_request, publish, status_url};
-use crate::state::{Shared, State as Gateway};
+use crate::state::Shared;
 
 /// What happens to a batch with faulty entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
@@ -109,7 +111,7 @@ struct Call {
 }
 
 async fn accept(
-    state: &Gateway,
+    state: &Shared,
     caller: &Caller,
     headers: &HeaderMap,
     call: &Call,
@@ -126,23 +128,33 @@ async fn accept(
         client.as_str().as_bytes(),
         event_type.map_or("", EventType::as_str).as_bytes(),
         call.query.as_deref().unwrap_or_default().as_bytes(),
-        &body.0,
+        &body.bytes,
     ];
     let request = named_request(headers, caller, call.route, &parts)?;
     let name = request.as_ref().map(|request| request.id);
     let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
-    let mut intake = Intake::new(state, &caller.scope, client, event_type, traceparent, name);
-    let batch = match form {
+    let one_of_one = || Intake::new(state, &caller.scope, client.clone(), event_type, traceparent, name);
+    match &form {
         Form::Json => {
-            let event = intake.single(&body.0)?;
+            let event = one_of_one().single(&body.bytes)?;
             return one(publish(state, caller, vec![event], request).await?);
         }
         Form::Binary(attributes, content_type) => {
-            let event = intake.binary(&attributes, content_type, &body.0)?;
+            let event = one_of_one().binary(attributes, *content_type, &body.bytes)?;
             return one(publish(state, caller, vec![event], request).await?);
         }
-        Form::Batch => intake.batch(&body.0)?,
-        Form::Lines => intake.lines(&body.0)?,
+        Form::Batch | Form::Lines => {}
+    }
+    let is_lines = matches!(form, Form::Lines);
+    let batch = {
+        let (state, scope, bytes) = (Arc::clone(state), Arc::clone(&caller.scope), body.bytes.clone());
+        let (event_type, traceparent) = (event_type.cloned(), traceparent.map(str::to_owned));
+        work_on(bytes.len(), move || {
+            let (event_type, traceparent) = (event_type.as_ref(), traceparent.as_deref());
+            let mut intake = Intake::new(&state, &scope, client, event_type, traceparent, name);
+            if is_lines { intake.lines(&bytes) } else { intake.batch(&bytes) }
+        })
+        .await?
     };
     let Batch { events, faults, entries, trace } = batch;
     metrics::counter!("orderwire_events_rejected_total").increment(faults.count());

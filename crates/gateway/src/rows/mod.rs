@@ -3,6 +3,8 @@
 mod check;
 mod readers;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -17,7 +19,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::events::{OnError, batch_answer};
-use crate::extract::{Body, Params, Segments, content_type};
+use crate::extract::{Body, Params, Segments, content_type, work_on};
 use crate::openapi::WriteProblems;
 use crate::problems::{invalid, shown, unroutable, unsupported};
 use crate::publish::{named_request, publish};
@@ -74,24 +76,27 @@ pub(crate) async fn post_rows(
     Params(params): Params<RowParams>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    Body(body): Body,
+    body: Body,
 ) -> Result<(StatusCode, Json<BatchAccepted>), Problem> {
     caller.require(Right::Write)?;
     let form = form(&headers)?;
     let piece = piece(&params)?;
     let client = caller.write_client(&headers)?;
     let query = query.unwrap_or_default();
-    let parts: [&[u8]; 4] = [client.as_str().as_bytes(), dataset.as_bytes(), query.as_bytes(), &body];
+    let parts: [&[u8]; 4] = [client.as_str().as_bytes(), dataset.as_bytes(), query.as_bytes(), &body.bytes];
     let request = named_request(&headers, &caller, "POST /v1/datasets/{dataset}/rows", &parts)?;
 
     // The body comes before the name also where there is no dataset to check it.
     let known = dataset.parse::<DatasetName>().ok();
     let known = known.and_then(|name| Some((state.readers.of(&state, &caller.scope, &name)?, name)));
     let Some((reader, name)) = known else {
-        check::syntax(form, &body, state.limits())?;
+        check::syntax(form, &body.bytes, state.limits())?;
         return Err(Problem::not_found(format!("dataset {} does not exist", shown(&dataset))));
     };
-    let rows = check::rows(&reader, form, &body, state.limits())?;
+    let rows = {
+        let (state, bytes) = (Arc::clone(&state), body.bytes.clone());
+        work_on(bytes.len(), move || check::rows(&reader, form, &bytes, state.limits())).await?
+    };
     caller.covering(&client)?;
     if !rows.faults.is_empty() && params.on_error == OnError::Fail {
         metrics::counter!("orderwire_rows_rejected_total").increment(rows.faults.count());

@@ -221,3 +221,46 @@ async fn own_types_are_closed_to_the_outside() {
     let other = server.call("POST", "/v1/events/shop.a", &[JSON, ("authorization", &orderer)], "{}").await;
     other.problem(403, "forbidden");
 }
+
+/// Over a real connection, because that is where an answer gets lost behind a
+/// body that nobody reads.
+#[tokio::test]
+async fn who_sends_a_large_body_gets_to_read_its_answer() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Server::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, server.app.clone()).into_future());
+    let mut peer = tokio::net::TcpStream::connect(address).await.unwrap();
+    let length = 20 << 20;
+    let head = format!(
+        "POST /v1/events/shop.a HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {length}\r\n\r\n",
+        server.admin
+    );
+    peer.write_all(head.as_bytes()).await.unwrap();
+    peer.write_all(&vec![b'1'; length]).await.unwrap();
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("problems/too-large"), "{answer}");
+}
+
+#[tokio::test]
+async fn large_bodies_share_a_budget_of_memory() {
+    let server = Server::with(Limits { body_bytes: 64 << 10, ..Limits::default() }).await;
+    // Bodies that never end hold what they may become.
+    let endless =
+        || axum::body::Body::from_stream(futures::stream::pending::<Result<&[u8], std::io::Error>>());
+    let mut held: Vec<_> =
+        (0..32).map(|_| Box::pin(server.call("POST", "/v1/events/shop.a", &[JSON], endless()))).collect();
+    for call in &mut held {
+        assert!(futures::poll!(call).is_pending());
+    }
+    let answer = server.call("POST", "/v1/events/shop.a", &[JSON], endless()).await;
+    answer.problem(503, "overloaded");
+    let length = ("content-length", "2");
+    server.call("POST", "/v1/events/shop.a", &[JSON, length], "{}").await.ok(202);
+    drop(held);
+    server.call("POST", "/v1/events/shop.a", &[JSON], "{}").await.ok(202);
+}

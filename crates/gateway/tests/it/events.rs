@@ -176,3 +176,15 @@ async fn a_client_that_the_store_knows_is_not_announced() {
     assert_eq!(clients["items"][0]["client"], "default");
     server.get("/v1/clients/default").await.ok(200);
 }
+
+#[tokio::test]
+async fn a_large_batch_is_taken_in_order() {
+    let server = Server::start().await;
+    let line = |n: u32| format!("{{\"n\":{n},\"pad\":\"{}\"}}\n", "x".repeat(500));
+    let lines: String = (0..1_000).map(line).collect();
+    let answer = server.call("POST", "/v1/events/shop.a", &[NDJSON], lines).await.ok(202);
+    assert_eq!(answer["accepted"], 1_000);
+    let waiting = server.waiting("shop").await;
+    let numbers: Vec<_> = waiting.iter().map(|event| event["data"]["json"]["n"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..1_000).collect::<Vec<_>>());
+}

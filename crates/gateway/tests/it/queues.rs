@@ -116,3 +116,20 @@ async fn a_body_of_a_lease_is_optional() {
     let problem = server.call("POST", "/v1/queues/shop/lease", &[JSON], r#"{"max":0}"#).await;
     assert_eq!(problem.problem(422, "invalid")["pointer"], "/max");
 }
+
+#[tokio::test]
+async fn a_consumer_that_vanishes_while_it_waits_takes_nothing_along() {
+    let server = Server::start().await;
+    let waits = json!({"wait_ms": 30_000, "lease_ms": 60_000});
+    let mut lease = Box::pin(server.post("/v1/queues/shop/lease", &waits));
+    while futures::poll!(&mut lease).is_pending() {
+        let queue = server.get("/v1/queues/shop").await.ok(200);
+        if queue["ready"] == 1 || queue["in_flight"] == 1 {
+            break;
+        }
+        server.post("/v1/events/shop.a", &json!({})).await.ok(202);
+    }
+    drop(lease);
+    let leased = server.post("/v1/queues/shop/lease", &waits).await.ok(200);
+    assert_eq!(leased["deliveries"][0]["attempt"], 1);
+}
