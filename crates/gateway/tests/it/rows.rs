@@ -146,14 +146,58 @@ async fn the_latest_row_of_a_key_is_shown() {
     server.call("GET", "/v1/datasets/air/latest/s1", &other, "").await.problem(404, "not-found");
 }
 
+#[tokio::test]
+async fn a_changed_definition_holds_for_the_next_row() {
+    let server = Server::start().await;
+    let define = |fields: serde_json::Value| json!({"fields": fields}).to_string();
+    let one = define(json!([{"name": "a", "type": "text"}]));
+    server.call("PUT", "/v1/datasets/d", &[JSON], one).await.ok(201);
+    let row = r#"{"a":"x","b":1}"#;
+    let problem = server.call("POST", "/v1/datasets/d/rows", &[JSON], row).await.problem(422, "invalid");
+    assert_eq!(problem["pointer"], "/b");
+    let two = define(json!([{"name": "a", "type": "text"}, {"name": "b", "type": "integer"}]));
+    server.call("PUT", "/v1/datasets/d", &[JSON], two).await.ok(200);
+    server.call("POST", "/v1/datasets/d/rows", &[JSON], row).await.ok(202);
+    server.call("POST", "/v1/events/orderwire.rows.d", &[NDJSON], format!("{row}\n{row}")).await.ok(202);
+}
+
+#[tokio::test]
+async fn the_trace_of_rows_is_told_from_both_sides() {
+    let server = Server::start().await;
+    server.knows_default_client().await;
+    server.air().await;
+    let answer = server.call("POST", "/v1/datasets/air/rows", &[JSON], ROW).await.ok(202);
+    let url = answer["status_url"].as_str().unwrap();
+    let open = server.get(url).await.ok(200);
+    assert_eq!(open["state"], "open", "{open}");
+
+    let data = "data".parse().unwrap();
+    let entry =
+        server.queues.peek(&orderwire_types::Scope::internal("t"), &data, 1).await.unwrap().remove(0).1;
+    let event = orderwire_types::Event::decode(&entry.body).unwrap();
+    server.time.advance(std::time::Duration::from_millis(5));
+    record_as(&server, &format!("[{ROW}]"), event.id, event.trace.id).await;
+    server.queues.advance(&data, entry.position).await.unwrap();
+    let done = server.get(url).await.ok(200);
+    assert_eq!(done["state"], "done", "{done}");
+    let steps: Vec<_> = done["steps"].as_array().unwrap().iter().map(|step| step["step"].clone()).collect();
+    assert_eq!(steps, ["accepted", "queued", "recorded"], "{done}");
+    assert_eq!(done["steps"][2]["event_id"], answer["event_id"]);
+}
+
 /// Does what the recorder does with the rows of an event.
 async fn record(server: &Server, rows: &str) {
-    use orderwire_types::{Client, EventId, RawJson};
+    let (event, trace) = (uuid::Uuid::from_u128(7), uuid::Uuid::from_u128(8));
+    record_as(server, rows, orderwire_types::EventId(event), trace).await;
+}
+
+async fn record_as(server: &Server, rows: &str, event_id: orderwire_types::EventId, trace: uuid::Uuid) {
+    use orderwire_types::{Client, RawJson};
     let event = orderwire_store::RowsEvent {
         dataset: "air".parse().unwrap(),
         client: Client::default_client(),
-        event_id: EventId(uuid::Uuid::from_u128(7)),
-        trace: uuid::Uuid::from_u128(8),
+        event_id,
+        trace,
         rows: RawJson::parse(rows.to_owned()).unwrap(),
         accepted_at: server.time.now(),
         import: None,
