@@ -14,7 +14,7 @@ const LIST_MAX: usize = 1_000_000;
 pub(crate) async fn run(command: &Client, server: &Server, out: Out) -> Result<(), Error> {
     match command {
         Client::List => {
-            let clients = server.list(&["v1", "clients"], &[], LIST_MAX).await?;
+            let clients = server.pages(&["v1", "clients"], &[], LIST_MAX).await?;
             if out.json {
                 return out.json(&clients);
             }

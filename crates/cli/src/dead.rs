@@ -35,7 +35,7 @@ pub(crate) async fn run(command: &Dead, global: &Global, out: Out) -> Result<(),
 }
 
 async fn list(server: &Server, query: &[(&str, &str)], max: usize, out: Out) -> Result<(), Error> {
-    let letters = server.list(&["v1", "dead"], query, max).await?;
+    let letters = server.pages(&["v1", "dead"], query, max.max(1)).await?;
     if out.json {
         return out.json(&letters);
     }

@@ -6,14 +6,15 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use orderwire_api::wire::{Accepted, Trace};
+use orderwire_api::wire::{Accepted, AckRequest, LeaseRequest, Leased, NewQueue, Trace};
 use reqwest::Method;
+use uuid::Uuid;
 
 use crate::args::FileFormat;
 use crate::dataset::{Import, Source, Summary, import};
 use crate::error::{Error, ErrorKind};
 use crate::out::{count, plain};
-use crate::server::{Server, address};
+use crate::server::{Server, address, parse};
 use crate::trace::timeline;
 
 /// The configuration of the demo: the dataset `air` and its public view.
@@ -24,13 +25,15 @@ const MEASURES: &str = include_str!("../../../examples/air-quality/measures.csv"
 const DATASET: &str = "air";
 const VIEW: &str = "/api/v1/measures/air";
 const QUESTION: &str = "/rest/air?select=TimeInstant,id_entity,no2&no2=gt.80&order=no2.desc&limit=3";
-/// An event as existing producers send it. `infra` takes its type; without a
-/// product it is no order.
-const EVENT: &str = r#"{"client":"default","environment":"Development","MessageAttributes":{"event_type":{"Type":"String","Value":"mycompany.producer.event.client.published"},"published_on":"2023.01.2.23.02.642883101","trace_id":"9a2ae9de-3f82-4f55-966b-47df50ff51ff","retrace_intent":"0"},"Metadata":{"host":"laptop","origing":"Cloud","publisher":"demo"}}"#;
+/// The queue that the demo consumes from, and what it takes.
+const QUEUE: &str = "demo";
+const TYPES: &str = "mycompany.#";
 /// The most of an answer that is shown.
 const EXCERPT_MAX: usize = 320;
 /// How long a trace may take to be complete.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a trace may stay open before it is shown as it is.
+const MOVES: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// Gives the tour: `server` is its address, `key` its admin key, `data` its
@@ -73,15 +76,13 @@ async fn stops(url: &str, key: &str, data: &Path, out: &mut impl Write) -> Resul
 
     say(
         out,
-        "\n4. An event as existing producers send it, durable before it is answered, and what became of it:",
+        "\n4. An event as existing producers send it: durable in every queue that takes it, before the answer.",
     )?;
-    let request = server.request(Method::POST, &["v1", "events"], &[]);
-    let request = request.header("content-type", "application/json").body(EVENT);
-    let accepted: Accepted = server.json(request).await?;
-    say(out, &format!("   202 event {} in queue {}", accepted.event_id, accepted.queues.join(", ")))?;
-    show_trace(&server, &accepted.trace_id, out).await?;
+    let trace_id = event_there_and_back(&server, out).await?;
+    say(out, "\n5. Where did it go?")?;
+    show_trace(&server, &trace_id, out).await?;
     if !summary.trace_id.is_empty() {
-        say(out, "\n5. The trace of the import:")?;
+        say(out, "\n6. And the file of step 1?")?;
         show_trace(&server, &summary.trace_id, out).await?;
     }
 
@@ -100,6 +101,52 @@ fn imported(summary: &Summary) -> String {
     )
 }
 
+/// Publishes an event, takes it as a consumer does, and settles it.
+async fn event_there_and_back(server: &Server, out: &mut impl Write) -> Result<String, Error> {
+    let new = NewQueue {
+        name: QUEUE.to_owned(),
+        kind: None,
+        types: vec![TYPES.to_owned()],
+        key: None,
+        format: None,
+        attempts: None,
+    };
+    match server.post(&["v1", "queues"], &new).await {
+        Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
+        _ => {}
+    }
+    let request = server.request(Method::POST, &["v1", "events"], &[]);
+    let request = request.header("content-type", "application/json").body(event(Uuid::new_v4()));
+    let accepted: Accepted = server.json(request).await?;
+    say(out, &format!("   202: event {} in {}", accepted.event_id, accepted.queues.join(" and ")))?;
+    let begun = Instant::now();
+    loop {
+        let request = LeaseRequest { max: 100, wait_ms: 1_000, lease_ms: 30_000 };
+        let leased: Leased = parse(&server.post(&["v1", "queues", QUEUE, "lease"], &request).await?)?;
+        let ours = leased.deliveries.iter().any(|delivery| delivery.event.get().contains(&accepted.event_id));
+        if !leased.deliveries.is_empty() {
+            let delivery_ids = leased.deliveries.into_iter().map(|delivery| delivery.delivery_id).collect();
+            server.post(&["v1", "queues", QUEUE, "ack"], &AckRequest { delivery_ids }).await?;
+        }
+        if ours {
+            break;
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(Error::failed(format!("queue {QUEUE} did not hand out the event")));
+        }
+    }
+    say(out, &format!("   A consumer leased it from queue {QUEUE} and acked it."))?;
+    Ok(accepted.trace_id)
+}
+
+/// An event in the form of existing producers. `infra` takes its type as
+/// well; without a product it is no order.
+fn event(trace: Uuid) -> String {
+    format!(
+        r#"{{"client":"default","environment":"Development","MessageAttributes":{{"event_type":{{"Type":"String","Value":"mycompany.producer.event.client.published"}},"published_on":"2023.01.2.23.02.642883101","trace_id":"{trace}","retrace_intent":"0"}},"Metadata":{{"host":"laptop","origing":"Cloud","publisher":"demo"}}}}"#
+    )
+}
+
 fn farewell(url: &str, data: &Path) -> String {
     let key = data.join("admin.key");
     let (key, folder) = (key.display(), data.display());
@@ -115,13 +162,14 @@ fn farewell(url: &str, data: &Path) -> String {
     )
 }
 
-/// Shows a trace once nothing of it moves any more, or as it is after a while.
+/// Shows a trace as it is once nothing of it moves any more, or after a
+/// while: what waits in a queue that nobody consumes keeps it open.
 async fn show_trace(server: &Server, id: &str, out: &mut impl Write) -> Result<(), Error> {
     let begun = Instant::now();
     let trace = loop {
         let answer = server.get::<Trace>(&["v1", "traces", id], &[]).await;
         match answer {
-            Ok(trace) if trace.state != "open" || begun.elapsed() > PATIENCE => break trace,
+            Ok(trace) if trace.state != "open" || begun.elapsed() > MOVES => break trace,
             // A trace may be readable a moment after its event.
             Err(error) if error.kind() != ErrorKind::NotFound || begun.elapsed() > PATIENCE => {
                 return Err(error);
@@ -139,13 +187,15 @@ async fn show_trace(server: &Server, id: &str, out: &mut impl Write) -> Result<(
 fn excerpt(answer: &str) -> String {
     let shown: String = answer.chars().take(EXCERPT_MAX).collect();
     let more = if shown.len() < answer.len() { " …" } else { "" };
-    format!("   {}{more}", plain(&shown))
+    let lines: Vec<String> = shown.lines().map(|line| format!("   {}", plain(line))).collect();
+    format!("{}{more}", lines.join("\n"))
 }
 
 /// The beginning and the end of an answer, where the view says `"cache"`.
 fn ends(answer: &str) -> String {
     const SIDE: usize = 72;
     const TAIL: usize = 24;
+    let answer = answer.replace(['\n', '\r'], " ");
     let chars: Vec<char> = answer.trim_end().chars().collect();
     if chars.len() <= SIDE + TAIL {
         return plain(answer.trim_end()).into_owned();
@@ -173,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_event_is_the_form_of_existing_producers() {
-        let event: serde_json::Value = serde_json::from_str(EVENT).unwrap();
+        let event: serde_json::Value = serde_json::from_str(&event(Uuid::nil())).unwrap();
         assert!(event.get("product").is_none(), "an event with a product is an order");
         assert!(event["MessageAttributes"]["trace_id"].is_string());
     }

@@ -103,7 +103,11 @@ impl Error {
 
     /// A problem that the server answered with.
     pub(crate) fn from_problem(problem: Problem) -> Self {
-        let mut message = problem.to_string();
+        let mut message = problem.detail.clone();
+        // Without a pointer, or with that of the whole, there is no place to name.
+        if let Some(pointer) = problem.pointer.as_deref().filter(|pointer| !pointer.is_empty()) {
+            message.push_str(&format!(" (at {pointer})"));
+        }
         if problem.status == 401 {
             message.push_str("; name a valid key with --key or ORDERWIRE_API_KEY");
         }

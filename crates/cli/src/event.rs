@@ -29,7 +29,14 @@ pub(crate) async fn run(command: &Event, server: &Server, out: Out) -> Result<()
             let body = read_body(body)?;
             let mut path = vec!["v1", "events"];
             path.extend(event_type.as_deref());
-            let content_type = if *ndjson { "application/x-ndjson" } else { "application/json" };
+            let content_type = match (*ndjson, event_type) {
+                (true, _) => "application/x-ndjson",
+                // An array under a type is the data of one event.
+                (false, None) if body.trim_ascii_start().starts_with(b"[") => {
+                    "application/cloudevents-batch+json"
+                }
+                (false, _) => "application/json",
+            };
             let mut request =
                 server.request(Method::POST, &path, &[]).header("content-type", content_type).body(body);
             if let Some(key) = idempotency_key {

@@ -8,9 +8,6 @@ use crate::error::Error;
 use crate::out::{Out, Table, or_dash};
 use crate::server::{Server, parse};
 
-/// The most keys that are listed.
-const LIST_MAX: usize = 100_000;
-
 pub(crate) async fn run(command: &Key, server: &Server, out: Out) -> Result<(), Error> {
     match command {
         Key::Create { name, roles, clients, objects, expires_at } => {
@@ -31,7 +28,7 @@ pub(crate) async fn run(command: &Key, server: &Server, out: Out) -> Result<(), 
             out.line(&created.key)
         }
         Key::List => {
-            let keys = server.list(&["v1", "keys"], &[], LIST_MAX).await?;
+            let keys = server.list(&["v1", "keys"]).await?;
             if out.json {
                 return out.json(&keys);
             }

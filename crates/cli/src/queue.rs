@@ -10,9 +10,6 @@ use crate::error::{Error, ErrorKind};
 use crate::out::{ABSENT, Out, Table, age, count, plain};
 use crate::server::{Server, parse};
 
-/// The most queues that are listed.
-const LIST_MAX: usize = 100_000;
-
 pub(crate) async fn run(command: &Queue, server: &Server, out: Out) -> Result<(), Error> {
     match command {
         Queue::List => list(server, out).await,
@@ -95,7 +92,7 @@ pub(crate) async fn peek(server: &Server, queue: &str, max: u32) -> Result<Strin
 }
 
 async fn list(server: &Server, out: Out) -> Result<(), Error> {
-    let queues = server.list(&["v1", "queues"], &[], LIST_MAX).await?;
+    let queues = server.list(&["v1", "queues"]).await?;
     if out.json {
         return out.json(&queues);
     }

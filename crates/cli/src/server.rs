@@ -26,8 +26,8 @@ const TRIES_MAX: u32 = 8;
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How much of an answer that is no problem is shown.
 const EXCERPT_MAX: usize = 200;
-/// The most pages of one list.
-const PAGES_MAX: usize = 10_000;
+/// Items of one page of a list.
+const PAGE_MAX: usize = 1_000;
 
 /// A server and who asks it.
 #[derive(Clone)]
@@ -153,27 +153,35 @@ impl Server {
         self.text(self.request(Method::POST, segments, &[]).json(body)).await
     }
 
-    /// Every page of a list, up to `max` items.
-    pub(crate) async fn list(
+    /// A list that the server gives as a whole.
+    pub(crate) async fn list(&self, segments: &[&str]) -> Result<List<Box<RawValue>>, Error> {
+        self.get(segments, &[]).await
+    }
+
+    /// The pages of a list, up to `max` items.
+    pub(crate) async fn pages(
         &self,
         segments: &[&str],
         query: &[(&str, &str)],
         max: usize,
     ) -> Result<List<Box<RawValue>>, Error> {
-        let mut all = List { items: Vec::new(), next: None };
-        for _ in 0..PAGES_MAX {
+        let mut all: List<Box<RawValue>> = List { items: Vec::new(), next: None };
+        loop {
             let mut query = query.to_vec();
+            let limit = (max - all.items.len()).min(PAGE_MAX).to_string();
+            query.push(("limit", &limit));
             let after = all.next.take();
             query.extend(after.iter().map(|after| ("after", after.as_str())));
             let page: List<Box<RawValue>> = self.get(segments, &query).await?;
+            if page.items.is_empty() {
+                return Ok(all);
+            }
             all.items.extend(page.items);
             all.next = page.next;
             if all.next.is_none() || all.items.len() >= max {
-                break;
+                return Ok(all);
             }
         }
-        all.items.truncate(max);
-        Ok(all)
     }
 
     /// Posts a body that the server takes once however often it comes, and so

@@ -24,8 +24,6 @@ use crate::error::{Error, ErrorKind};
 use crate::out::{Out, Table, count, or_dash};
 use crate::server::{Server, parse};
 
-/// The most datasets that are listed.
-const LIST_MAX: usize = 100_000;
 /// The largest definition.
 const DEFINITION_MAX: u64 = 4 << 20;
 
@@ -84,7 +82,7 @@ fn sentence(summary: &Summary) -> String {
 }
 
 async fn list(server: &Server, out: Out) -> Result<(), Error> {
-    let datasets = server.list(&["v1", "datasets"], &[], LIST_MAX).await?;
+    let datasets = server.list(&["v1", "datasets"]).await?;
     if out.json {
         return out.json(&datasets);
     }

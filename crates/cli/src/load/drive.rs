@@ -139,8 +139,6 @@ impl Pacer {
             self.released.add_permits(usize::try_from(ready).unwrap_or(usize::MAX));
             number += ready;
         }
-        // Whoever waits for another request is done.
-        self.released.close();
     }
 
     /// When the next request was due; `None` at the end.
@@ -148,7 +146,8 @@ impl Pacer {
         if self.times.end <= Instant::now() {
             return None;
         }
-        self.released.acquire().await.ok()?.forget();
+        let released = tokio::time::timeout_at(self.times.end.into(), self.released.acquire()).await;
+        released.ok()?.expect("nobody closes it").forget();
         Some(self.moment(self.taken.fetch_add(1, Ordering::Relaxed)))
     }
 }
@@ -231,6 +230,23 @@ mod tests {
         // The run is over: what is left counts as not sent.
         assert_eq!(pacer.next().await, None);
         assert_eq!(pacer.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn every_request_that_was_due_is_handed_out() {
+        let pacer = Pacer::new(1_000.0, times(100));
+        let pacer = Arc::new(pacer);
+        let thread = std::thread::spawn({
+            let pacer = pacer.clone();
+            move || pacer.run()
+        });
+        let mut taken = 0;
+        while pacer.next().await.is_some() {
+            taken += 1;
+        }
+        thread.join().unwrap();
+        assert!(taken >= 90, "{taken} of 100");
+        assert_eq!(pacer.taken.load(Ordering::Relaxed), taken);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The real binary, from outside: nothing acknowledged is lost, faults are
 //! clear, clients are served in turn.
 
+mod cli;
 mod fair;
 mod faults;
 mod kill;
