@@ -11,15 +11,21 @@ use crate::error::Error;
 /// The page in troff.
 pub(crate) fn page() -> Result<Vec<u8>, Error> {
     let failed = |error: std::io::Error| Error::failed(format!("cannot make the manual page: {error}"));
-    // The sections of the commands stand below; clap would refer to pages of
-    // their own that do not exist.
     let mut command = Cli::command();
     command.build();
-    let root = Cli::command().disable_help_subcommand(true);
+    let man = clap_mangen::Man::new(Cli::command());
     let mut page = Vec::new();
-    clap_mangen::Man::new(root).render(&mut page).map_err(failed)?;
+    // Not `render`: its list of commands refers to a page of each, and all
+    // stand on this one.
+    man.render_title(&mut page).map_err(failed)?;
+    man.render_name_section(&mut page).map_err(failed)?;
+    man.render_synopsis_section(&mut page).map_err(failed)?;
+    man.render_description_section(&mut page).map_err(failed)?;
+    man.render_options_section(&mut page).map_err(failed)?;
     writeln!(page, ".SH COMMANDS").map_err(failed)?;
     section(&mut page, &command).map_err(failed)?;
+    man.render_extra_section(&mut page).map_err(failed)?;
+    man.render_version_section(&mut page).map_err(failed)?;
     Ok(page)
 }
 
@@ -65,6 +71,7 @@ mod tests {
         {
             assert!(page.contains(&wanted.replace('-', "\\-")) || page.contains(wanted), "{wanted}");
         }
+        assert!(!page.contains("(1)\n"), "a page that does not exist is referred to");
     }
 
     #[test]
