@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 async fn server(global: &Global, up: &Up, with_demo: bool) -> u8 {
     let options = Options {
         config: up.config.clone(),
-        config_text: (with_demo && up.config.is_none()).then_some(demo::CONFIG),
+        builtin: (with_demo && up.config.is_none()).then_some(("the sample configuration", demo::CONFIG)),
         data: global.data.clone(),
         listen: up.listen.clone(),
     };
@@ -55,20 +55,8 @@ async fn run(options: Options, with_demo: bool) -> Result<(), Error> {
         running = orderwire_runtime::start(options) => running?,
         () = stop.next() => return Ok(()),
     };
-    if with_demo {
-        let tour = tokio::select! {
-            tour = demo::tour(&running.url(), running.admin_key(), running.data(), &mut std::io::stdout()) => tour,
-            () = stop.next() => Ok(()),
-        };
-        if let Err(error) = tour {
-            running.drain().await?;
-            return Err(Error::failed(format!("the demo did not go through: {error}")));
-        }
-    } else {
-        announce(&running);
-    }
-    let fault = tokio::select! {
-        fault = running.fault() => Some(fault),
+    let served = tokio::select! {
+        served = serve(&mut running, with_demo) => Some(served),
         () = stop.next() => None,
     };
     // A second signal means now.
@@ -76,7 +64,20 @@ async fn run(options: Options, with_demo: bool) -> Result<(), Error> {
         drained = running.drain() => drained?,
         () = stop.next() => return Err(Error::failed("stopped by a second signal before everything was drained".to_owned())),
     }
-    fault.map_or(Ok(()), Err)
+    served.map_or(Ok(()), Err)
+}
+
+/// Ends with a fault only.
+async fn serve(running: &mut Running, with_demo: bool) -> Error {
+    if with_demo {
+        let (url, mut stdout) = (running.url(), std::io::stdout());
+        if let Err(error) = demo::tour(&url, running.admin_key(), running.data(), &mut stdout).await {
+            return Error::failed(format!("the demo did not go through: {error}"));
+        }
+    } else {
+        announce(running);
+    }
+    running.fault().await
 }
 
 /// The one line on stdout that scripts wait for.
@@ -96,7 +97,8 @@ struct Signals {
 impl Signals {
     fn listen() -> Result<Self, Error> {
         use tokio::signal::unix::{SignalKind, signal};
-        let on = |kind| signal(kind).map_err(|error| Error::failed(format!("cannot listen for signals: {error}")));
+        let on =
+            |kind| signal(kind).map_err(|error| Error::failed(format!("cannot listen for signals: {error}")));
         Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
     }
 

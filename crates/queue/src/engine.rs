@@ -20,10 +20,11 @@
 //! longest ago first; of a client it takes the lane whose first delivery is
 //! the oldest. One visit takes successive deliveries of that one lane, at most
 //! `max / (number of clients with a ready lane)` and at least one. A client
-//! that was just served goes behind all others; one that becomes active anew
-//! goes before the client served last and behind those that wait longer. So a
-//! client with one event waits at most one round over the active clients,
-//! whatever the others have queued.
+//! that was just served goes behind all others, and keeps that place while it has
+//! unsettled deliveries, also while none of its lanes is ready; one that had
+//! none goes before the client served last and behind those that wait longer.
+//! So a client with one event waits at most one round over the active clients,
+//! whatever the others have queued; and with one other client, it is next.
 //!
 //! ## Attempts
 //! A claim counts one attempt on every delivery it hands out, durably, before

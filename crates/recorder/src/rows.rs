@@ -43,7 +43,7 @@ impl StreamHandler for Rows {
         let oldest = events.iter().map(|event| event.accepted_at).min().unwrap_or(now);
         let recording =
             Recording { reader: self.reader.clone(), from: from.0, to: last.position.0, events, now };
-        let results = self.datasets.record(recording).await.map_err(fault)?;
+        let results = self.datasets.record(recording).await.map_err(|error| fault(&error))?;
         let rows: u64 = results.iter().map(|result| result.rows).sum();
         counter!("orderwire_recorder_rows_total").increment(rows);
         counter!("orderwire_recorder_events_total").increment(batch.len() as u64);
@@ -79,7 +79,7 @@ fn rows_of(event: &Event) -> Result<RowsEvent, String> {
 /// Whose fault a refused recording is: an entry's, when the store names one;
 /// otherwise the batch may go through later. A position that moved (`Conflict`)
 /// is read again by the runtime.
-fn fault(error: orderwire_store::Error) -> BatchError {
+fn fault(error: &orderwire_store::Error) -> BatchError {
     match (error.kind(), error.entry()) {
         (ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Conflict, Some(entry)) => {
             BatchError::entry(entry, error.to_string())

@@ -1,1 +1,19 @@
-//! Where everything meets: roles to services, start and drain order.
+//! Where everything meets: the configuration becomes engines, services and
+//! routes, started in order and drained in the opposite one.
+//!
+//! Start: configuration → folder (locked) → engines → queues → datasets and
+//! keys → workers → HTTP. Drain: HTTP stops accepting and ends its requests →
+//! workers finish what they hold → the queue's last commit → files closed.
+//!
+//! Invariants: this is the only crate that knows an engine and a service; it
+//! holds no rule of the business.
+
+mod convert;
+mod error;
+mod http;
+mod ready;
+mod server;
+mod start;
+
+pub use error::Error;
+pub use start::{Options, Running, start};

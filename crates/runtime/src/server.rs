@@ -102,6 +102,7 @@ pub(crate) async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), Str
     let listener = TcpListener::bind(address).await.map_err(|error| {
         format!("cannot listen on {address}: {error}; choose another address with --listen HOST:PORT (port 0 takes a free one)")
     })?;
-    let local = listener.local_addr().map_err(|error| format!("cannot read the address of {address}: {error}"))?;
+    let local =
+        listener.local_addr().map_err(|error| format!("cannot read the address of {address}: {error}"))?;
     Ok((listener, local))
 }

@@ -71,15 +71,17 @@ CREATE UNIQUE INDEX lane_key ON lane (queue, client, key);
 CREATE INDEX lane_ready ON lane (queue, client, head) WHERE state = 0;
 CREATE INDEX lane_timer ON lane (until) WHERE state <> 0;
 
--- The clients that have a ready lane; the smallest turn is served first.
+-- The clients that have a lane; of those with a ready one the smallest turn is
+-- served first.
 CREATE TABLE turn (
     queue  INTEGER NOT NULL,
     client TEXT    NOT NULL,
     turn   INTEGER NOT NULL,
-    lanes  INTEGER NOT NULL, -- ready ones
+    lanes  INTEGER NOT NULL,
+    ready  INTEGER NOT NULL, -- of these
     PRIMARY KEY (queue, client)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX turn_order ON turn (queue, turn);
+CREATE INDEX turn_order ON turn (queue, turn) WHERE ready > 0;
 
 CREATE TABLE dead (
     id          INTEGER PRIMARY KEY AUTOINCREMENT, -- never given out again

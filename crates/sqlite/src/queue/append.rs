@@ -163,7 +163,7 @@ impl Tx<'_> {
         }
         let lane = Lane { count: 1, state: LaneState::Ready, ..Lane::new(queue, position, client, key) };
         lane.insert(db)?;
-        self.enter(queue, client)?;
+        self.enter(queue, client, 1)?;
         Ok(lane.id)
     }
 }

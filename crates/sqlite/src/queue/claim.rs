@@ -69,12 +69,15 @@ impl Tx<'_> {
         match clients {
             Clients::All => self
                 .db
-                .prepare_cached("SELECT client FROM turn WHERE queue = ?1 ORDER BY turn LIMIT ?2")?
+                .prepare_cached(
+                    "SELECT client FROM turn WHERE queue = ?1 AND ready > 0 ORDER BY turn LIMIT ?2",
+                )?
                 .query_map([queue, i64::try_from(max).unwrap_or(i64::MAX)], |row| row.get(0))?
                 .collect(),
             Clients::Only(clients) => {
-                let mut find =
-                    self.db.prepare_cached("SELECT turn FROM turn WHERE queue = ?1 AND client = ?2")?;
+                let mut find = self
+                    .db
+                    .prepare_cached("SELECT turn FROM turn WHERE queue = ?1 AND client = ?2 AND ready > 0")?;
                 let mut found: Vec<(i64, String)> = Vec::new();
                 for client in clients {
                     let turn = find.query_row((queue, client.as_str()), |row| row.get(0)).optional()?;

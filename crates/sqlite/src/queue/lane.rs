@@ -269,7 +269,7 @@ impl Tx<'_> {
         lane.until = 0;
         lane.holder.clear();
         self.wake(lane.queue);
-        self.enter(lane.queue, &lane.client)?;
+        self.enter(lane.queue, &lane.client, 0)?;
         self.save_lane(lane)
     }
 
@@ -297,41 +297,50 @@ impl Tx<'_> {
             queue.stream = None;
             return Ok(());
         }
-        Lane::delete(db, lane.queue, lane.id)
+        Lane::delete(db, lane.queue, lane.id)?;
+        let left: i64 = db
+            .prepare_cached(
+                "UPDATE turn SET lanes = lanes - 1 WHERE queue = ?1 AND client = ?2 RETURNING lanes",
+            )?
+            .query_row((lane.queue, &lane.client), |row| row.get(0))?;
+        if left == 0 {
+            db.prepare_cached("DELETE FROM turn WHERE queue = ?1 AND client = ?2")?
+                .execute((lane.queue, &lane.client))?;
+        }
+        Ok(())
     }
 
-    /// One more ready lane of a client.
-    pub(super) fn enter(&mut self, queue: i64, client: &str) -> rusqlite::Result<()> {
+    /// One more ready lane of a client, of which `new` are new lanes.
+    pub(super) fn enter(&mut self, queue: i64, client: &str, new: i64) -> rusqlite::Result<()> {
         let db = self.db;
         let queue = self.state.queue_mut(queue);
         if queue.is_stream() {
             return Ok(());
         }
         let known = db
-            .prepare_cached("UPDATE turn SET lanes = lanes + 1 WHERE queue = ?1 AND client = ?2")?
-            .execute((queue.id, client))?;
+            .prepare_cached(
+                "UPDATE turn SET ready = ready + 1, lanes = lanes + ?3 WHERE queue = ?1 AND client = ?2",
+            )?
+            .execute((queue.id, client, new))?;
         if known == 0 {
             let turn = queue.turn_entering();
-            db.prepare_cached("INSERT INTO turn (queue, client, turn, lanes) VALUES (?1, ?2, ?3, 1)")?
-                .execute((queue.id, client, turn))?;
+            db.prepare_cached(
+                "INSERT INTO turn (queue, client, turn, lanes, ready) VALUES (?1, ?2, ?3, 1, 1)",
+            )?
+            .execute((queue.id, client, turn))?;
         }
         Ok(())
     }
 
     /// A client was served from one of its ready lanes; whether it has more.
     pub(super) fn serve(&mut self, queue: i64, client: &str, turn: i64) -> rusqlite::Result<bool> {
-        let gone = self
+        let left: i64 = self
             .db
-            .prepare_cached("DELETE FROM turn WHERE queue = ?1 AND client = ?2 AND lanes = 1")?
-            .execute((queue, client))?;
-        if gone == 0 {
-            self.db
-                .prepare_cached(
-                    "UPDATE turn SET lanes = lanes - 1, turn = ?3 WHERE queue = ?1 AND client = ?2",
-                )?
-                .execute((queue, client, turn))?;
-        }
-        Ok(gone == 0)
+            .prepare_cached(
+                "UPDATE turn SET ready = ready - 1, turn = ?3 WHERE queue = ?1 AND client = ?2 RETURNING ready",
+            )?
+            .query_row((queue, client, turn), |row| row.get(0))?;
+        Ok(left > 0)
     }
 }
 

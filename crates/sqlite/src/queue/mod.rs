@@ -9,7 +9,7 @@
 //! - the writer's memory ([`state`]) equals the committed file whenever no
 //!   transaction is open: a failed one makes it load everything again;
 //! - a lane has a row exactly while it has deliveries, a client a turn exactly
-//!   while it has a ready lane, an event its payload exactly while it has
+//!   while it has a lane, an event its payload exactly while it has
 //!   unsettled deliveries;
 //! - an operation checks before it writes, so that one that is refused needs
 //!   no undoing inside the shared transaction.

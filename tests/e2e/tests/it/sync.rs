@@ -25,17 +25,17 @@ async fn data_is_synchronised_before_each_acknowledgement() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let trace = folder.path().join("trace.txt");
     let calls = "trace=fsync,fdatasync,sync_file_range,write,writev,pwrite64,sendto,sendmsg";
-    let under = ["strace", "-f", "-ttt", "-y", "-s", "40", "-e", calls, "-o"].map(str::to_owned);
+    let under = ["strace", "-D", "-f", "-ttt", "-y", "-s", "9000", "-e", calls, "-o"].map(str::to_owned);
     let mut under = under.to_vec();
     under.push(trace.to_string_lossy().into_owned());
     let server = Server::start(&folder.path().join("data"), &Start { under, ..Start::default() })?;
-    let dataset = json!({"fields": [{"name": "n", "type": "integer"}]});
+    let dataset = json!({"fields": [{"name": "mark", "type": "text"}]});
     server.send(Method::PUT, "/v1/datasets/sync", &dataset).await?;
     server.post("/v1/queues", &json!({"name": "sync", "types": ["sync.#"]})).await?;
     // One after the other, so that each has a synchronisation of its own.
     for n in 0..POSTS {
         let path = if n % 2 == 0 { "/v1/events/sync.a" } else { "/v1/datasets/sync/rows" };
-        let (status, answer) = server.post(path, &json!({"n": n})).await?;
+        let (status, answer) = server.post(path, &json!({"mark": mark(n)})).await?;
         ensure!(status == 202, "{status}: {answer}");
     }
     server.signal("TERM").ok();
@@ -44,47 +44,86 @@ async fn data_is_synchronised_before_each_acknowledgement() -> Result<()> {
     check(&std::fs::read_to_string(&trace)?)
 }
 
-/// Between one 202 on a socket and the next, `queue.db-wal` is written and
-/// then synchronised.
+/// What the trace shows of one line.
+#[derive(Debug, PartialEq)]
+enum Call<'a> {
+    /// Bytes written to the queue's log.
+    Write(&'a str),
+    /// The queue's log is on the device.
+    Synchronised,
+    /// A 202 on a socket.
+    Acknowledged,
+}
+
+/// Every payload was written to the queue's log, then that was synchronised,
+/// and only then its 202 sent.
 fn check(trace: &str) -> Result<()> {
-    let mut written = false;
-    let mut synchronised = false;
-    let mut acknowledged = 0;
+    let calls = calls(trace);
+    let acknowledged: Vec<usize> = (0..calls.len()).filter(|at| calls[*at] == Call::Acknowledged).collect();
+    ensure!(acknowledged.len() == POSTS, "{} acknowledgements instead of {POSTS}", acknowledged.len());
+    for (n, acknowledged) in acknowledged.into_iter().enumerate() {
+        let holds = |call: &Call<'_>| matches!(call, Call::Write(bytes) if bytes.contains(&mark(n)));
+        let written =
+            calls.iter().position(holds).with_context(|| format!("payload {n} was never written"))?;
+        ensure!(written < acknowledged, "payload {n} was written after its 202");
+        let synchronised = calls[written..acknowledged].contains(&Call::Synchronised);
+        ensure!(synchronised, "payload {n} was written and acknowledged without a synchronisation between");
+    }
+    Ok(())
+}
+
+fn calls(trace: &str) -> Vec<Call<'_>> {
+    let mut calls = Vec::new();
+    // Threads whose synchronisation of the queue's log is under way.
+    let mut synchronising: Vec<&str> = Vec::new();
     for line in trace.lines() {
-        let call = line.splitn(3, ' ').nth(2).unwrap_or_default();
-        let call = call.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == ' ');
-        if call.starts_with("pwrite64(") && call.contains("queue.db-wal") {
-            written = true;
-            synchronised = false;
-        } else if (call.starts_with("fdatasync(") || call.starts_with("fsync("))
-            && call.contains("queue.db-wal")
-        {
-            // An unfinished call ends on a later line; the answer is written
-            // by a thread that waits for it, so its begin is no proof, but a
-            // missing one is a fault.
-            synchronised = written;
+        let (thread, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let call = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == ' ');
+        let synchronises = call.starts_with("fsync(") || call.starts_with("fdatasync(");
+        if call.starts_with("pwrite64(") && call.contains("/queue.db-wal>") {
+            calls.push(Call::Write(call));
+        } else if synchronises && call.contains("/queue.db-wal>") {
+            if call.contains("<unfinished") {
+                synchronising.push(thread);
+            } else if call.ends_with("= 0") {
+                calls.push(Call::Synchronised);
+            }
+        } else if call.starts_with("<... fsync resumed") || call.starts_with("<... fdatasync resumed") {
+            if synchronising.contains(&thread) && call.ends_with("= 0") {
+                calls.push(Call::Synchronised);
+            }
+            synchronising.retain(|other| *other != thread);
         } else if call.contains("HTTP/1.1 202") {
-            ensure!(written && synchronised, "202 without a synchronisation before it: {line}");
-            acknowledged += 1;
-            written = false;
-            synchronised = false;
+            calls.push(Call::Acknowledged);
         }
     }
-    ensure!(acknowledged == POSTS, "{acknowledged} acknowledgements in the trace instead of {POSTS}");
-    Ok(())
+    calls
+}
+
+/// What the payload of post `n` alone contains.
+fn mark(n: usize) -> String {
+    format!("mark-{n}-end")
 }
 
 #[test]
 fn a_trace_without_synchronisation_is_caught() {
-    let good = "7 1.0 pwrite64(9</d/queue.db-wal>, \"x\", 1, 0) = 1\n7 1.1 fdatasync(9</d/queue.db-wal>) = 0\n\
-                8 1.2 sendto(5<socket>, \"HTTP/1.1 202 Accepted\", 21, 0, NULL, 0) = 21\n";
-    let repeated = good.repeat(POSTS);
-    assert!(check(&repeated).is_ok());
-    let late = "7 1.0 pwrite64(9</d/queue.db-wal>, \"x\", 1, 0) = 1\n\
-                8 1.2 sendto(5<socket>, \"HTTP/1.1 202 Accepted\", 21, 0, NULL, 0) = 21\n\
-                7 1.3 fdatasync(9</d/queue.db-wal>) = 0\n";
-    assert!(check(&format!("{late}{repeated}")).is_err());
-    assert!(check(&repeated.replace("fdatasync", "fdatawait")).is_err());
-    let missing = check(good).context("one of many");
-    assert!(missing.is_err());
+    let post = |n: usize, first: &str, second: &str| {
+        let write = format!("7 1.0 pwrite64(9</d/queue.db-wal>, \"{}\", 1, 0) = 1\n", mark(n));
+        let sync = "7 1.1 fsync(9</d/queue.db-wal> <unfinished ...>\n7 1.2 <... fsync resumed>) = 0\n";
+        let ack = "8 1.3 sendto(5<socket>, \"HTTP/1.1 202 Accepted\", 21, 0, NULL, 0) = 21\n";
+        let line = |name: &str| match name {
+            "sync" => sync.to_owned(),
+            "ack" => ack.to_owned(),
+            other => panic!("{other}"),
+        };
+        format!("{write}{}{}", line(first), line(second))
+    };
+    let good: String = (0..POSTS).map(|n| post(n, "sync", "ack")).collect();
+    assert!(check(&good).is_ok());
+    let late: String =
+        (0..POSTS).map(|n| if n == 3 { post(n, "ack", "sync") } else { post(n, "sync", "ack") }).collect();
+    assert!(check(&late).is_err());
+    assert!(check(&good.replace("fsync", "nosync")).is_err());
+    assert!(check(&good.replace("fsync resumed>) = 0", "fsync resumed>) = -1 EIO")).is_err());
+    assert!(check(&post(0, "sync", "ack")).is_err());
 }

@@ -12,6 +12,22 @@ pub(super) async fn a_new_client_is_next(b: &mut Bench) -> Checked {
     Ok(())
 }
 
+pub(super) async fn a_client_keeps_its_place_while_its_only_lane_is_leased(b: &mut Bench) -> Checked {
+    for label in ["big0", "big1", "big2"] {
+        b.put(&[(label, "big", "k")]).await?;
+    }
+    let first = b.claim(1).await?;
+    ensure_eq!(labels(&first), ["big0"], "the first delivery");
+    b.ack(&first[0]).await?;
+    b.put(&[("small", "small", "k")]).await?;
+    ensure_eq!(
+        labels(&b.claim(1).await?),
+        ["small"],
+        "the next delivery after the served client was ready again"
+    );
+    Ok(())
+}
+
 pub(super) async fn clients_take_turns(b: &mut Bench) -> Checked {
     for i in 0..9 {
         for client in ["a", "b", "c"] {

@@ -63,6 +63,7 @@ suite! { $
         a_delayed_delivery_holds_back_its_lane_only;
     fairness:
         a_new_client_is_next
+        a_client_keeps_its_place_while_its_only_lane_is_leased
         clients_take_turns
         one_claim_is_shared_by_the_clients
         a_visit_takes_successive_deliveries_of_one_lane

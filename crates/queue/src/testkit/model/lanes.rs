@@ -24,8 +24,9 @@ pub(super) struct Queue {
     ready: BTreeMap<Client, BTreeSet<(Position, i64)>>,
     /// When leases run out and pauses end.
     timers: BTreeSet<(Timestamp, i64)>,
-    /// Whose turn it is: the smallest first.
+    /// Whose turn it is: the smallest first. A client has one while it has lanes.
     turns: HashMap<Client, (u64, u64)>,
+    lanes_of: HashMap<Client, usize>,
     served: u64,
     arrived: u64,
 }
@@ -60,6 +61,7 @@ impl Queue {
             ready: BTreeMap::new(),
             timers: BTreeSet::new(),
             turns: HashMap::new(),
+            lanes_of: HashMap::new(),
             served: 0,
             arrived: 0,
         }
@@ -98,6 +100,7 @@ impl Queue {
     /// Takes a lane out, to change it and put it back.
     pub(super) fn take(&mut self, id: i64) -> Option<Lane> {
         let lane = self.lanes.remove(&id)?;
+        *self.lanes_of.entry(lane.client.clone()).or_default() -= 1;
         if let Some(at) = lane.timer() {
             self.timers.remove(&(at, id));
         } else if let Some(first) = lane.items.front() {
@@ -131,14 +134,16 @@ impl Queue {
             }
         }
         self.lanes.insert(id, lane);
+        *self.lanes_of.entry(client.clone()).or_default() += 1;
         self.settle_turn(&client);
         timer.is_none()
     }
 
-    /// A client without a ready lane has no turn; one that becomes active goes
+    /// A client without a lane has no turn; one that becomes active goes
     /// before the one served last and behind those that wait longer.
     fn settle_turn(&mut self, client: &Client) {
-        if !self.ready.contains_key(client) {
+        if self.lanes_of.get(client).is_none_or(|lanes| *lanes == 0) {
+            self.lanes_of.remove(client);
             self.turns.remove(client);
         } else if !self.turns.contains_key(client) {
             self.arrived += 1;
@@ -157,7 +162,7 @@ impl Queue {
     /// A client was served: it goes behind all others.
     pub(super) fn serve(&mut self, client: &Client) {
         self.served += 1;
-        if self.ready.contains_key(client) {
+        if self.turns.contains_key(client) {
             self.turns.insert(client.clone(), (2 * self.served, 0));
         }
     }

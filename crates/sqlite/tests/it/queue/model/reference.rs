@@ -109,6 +109,9 @@ impl TaskQueue {
         let mut claimed = Vec::new();
         let mut round: Vec<u8> =
             self.order.iter().copied().filter(|client| only.is_none_or(|only| only == *client)).collect();
+        round.retain(|client| {
+            self.lanes.iter().any(|lane| lane.client == *client && lane.state == State::Ready)
+        });
         if round.is_empty() {
             return claimed;
         }
@@ -125,10 +128,9 @@ impl TaskQueue {
                 claimed.push((item.0, item.1));
             }
             self.order.retain(|other| *other != client);
-            self.served_last = None;
+            self.order.push(client);
+            self.served_last = Some(client);
             if self.lanes.iter().any(|lane| lane.client == client && lane.state == State::Ready) {
-                self.order.push(client);
-                self.served_last = Some(client);
                 round.push(client);
             }
         }
@@ -233,7 +235,8 @@ impl TaskQueue {
         }
         emptied.sort_unstable();
         for index in emptied.into_iter().rev() {
-            self.lanes.remove(index);
+            let client = self.lanes.remove(index).client;
+            self.leave(client);
         }
     }
 
@@ -264,13 +267,22 @@ impl TaskQueue {
             return;
         }
         if lane.items.is_empty() {
-            self.lanes.remove(index);
+            let client = self.lanes.remove(index).client;
+            self.leave(client);
         } else if lane.not_before > now {
             lane.state = State::Delayed(lane.not_before);
         } else {
             lane.state = State::Ready;
             let client = lane.client;
             self.enter(client);
+        }
+    }
+
+    /// A client without a lane has no place.
+    fn leave(&mut self, client: u8) {
+        if self.lanes.iter().all(|lane| lane.client != client) {
+            self.order.retain(|other| *other != client);
+            self.served_last = self.served_last.filter(|last| *last != client);
         }
     }
 

@@ -1,0 +1,62 @@
+//! Plain values of the configuration into the options of each service.
+
+use std::collections::HashMap;
+
+use orderwire_config::{Clients, Config, Freshness, Shape, View};
+use orderwire_query::ViewDef;
+use orderwire_types::{Limits, QueueName, scope};
+
+/// The workers of this process: which role consumes which queue.
+pub(crate) fn workers() -> HashMap<QueueName, String> {
+    ["data", "clients"].map(|queue| (queue.parse().expect("a queue name"), "recorder".to_owned())).into()
+}
+
+pub(crate) fn queue_options(config: &Config, limits: &Limits) -> orderwire_queue::Options {
+    orderwire_queue::Options {
+        remembered_for: config.retention.idempotency.0,
+        traces_for: config.retention.traces.0,
+        dead_for: config.retention.dead_letters.0,
+        ..orderwire_queue::Options::from(limits)
+    }
+}
+
+pub(crate) fn query_options(limits: &Limits) -> orderwire_query::Options {
+    orderwire_query::Options {
+        rows: limits.rows,
+        answer_bytes: limits.answer_bytes,
+        ..orderwire_query::Options::default()
+    }
+}
+
+pub(crate) fn views(config: &Config, limits: &Limits) -> Vec<ViewDef> {
+    config.views.values().map(|view| view_def(view, limits)).collect()
+}
+
+fn view_def(view: &View, limits: &Limits) -> ViewDef {
+    let shape = match (view.shape, &view.group_by) {
+        (Shape::Grouped, Some(by)) => orderwire_query::Shape::Grouped { by: by.clone() },
+        _ => orderwire_query::Shape::Rows,
+    };
+    let read = match view.public_clients() {
+        None => orderwire_query::Read::Key,
+        Some(Clients::All) => orderwire_query::Read::Public(scope::Clients::All),
+        Some(Clients::Named(names)) => {
+            orderwire_query::Read::Public(scope::Clients::Only(names.into_iter().collect()))
+        }
+    };
+    ViewDef {
+        path: view.path.clone(),
+        dataset: view.dataset.clone(),
+        columns: view.columns.clone(),
+        filter: view.filter.clone(),
+        order: view.order.clone(),
+        shape,
+        limit: Some(view.limit.unwrap_or(limits.rows as u64)),
+        freshness: match view.freshness {
+            Freshness::Strict => orderwire_query::Freshness::Strict,
+            Freshness::Within(span) => orderwire_query::Freshness::Within(span.0),
+        },
+        ttl: view.ttl.0,
+        read,
+    }
+}

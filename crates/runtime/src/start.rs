@@ -1,0 +1,290 @@
+//! Start and drain.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use orderwire_cache::MemoryCache;
+use orderwire_config::{Config, Overrides, Sources};
+use orderwire_gateway::KeyRing;
+use orderwire_queue::{Clock, Engine, Queues};
+use orderwire_sqlite::store::SqliteStore;
+use orderwire_sqlite::{DataDir, SqliteQueue};
+use orderwire_store::Store;
+use orderwire_types::{Limits, Scope};
+use orderwire_worker::{StreamOptions, StreamWorker, TaskOptions, TaskWorker};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, While as _};
+use crate::{convert, http, server};
+
+/// The file in the data folder that holds the first admin key.
+const ADMIN_KEY_FILE: &str = "admin.key";
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// A configuration that comes with the program, in place of a file: its name and text.
+    pub builtin: Option<(&'static str, &'static str)>,
+    /// The data folder, over the configuration.
+    pub data: Option<PathBuf>,
+    /// The address, over the configuration.
+    pub listen: Option<String>,
+}
+
+/// A running server.
+pub struct Running {
+    address: SocketAddr,
+    data: PathBuf,
+    admin_key: String,
+    /// HTTP first, then workers, then the queue.
+    stages: [Stage; 3],
+}
+
+/// Tasks that stop together.
+struct Stage {
+    name: &'static str,
+    stop: CancellationToken,
+    tasks: JoinSet<&'static str>,
+    /// How long they may take to stop.
+    patience: Duration,
+}
+
+impl Stage {
+    fn new(name: &'static str, patience: Duration) -> Self {
+        Self { name, stop: CancellationToken::new(), tasks: JoinSet::new(), patience }
+    }
+
+    fn spawn<T: Send>(&mut self, name: &'static str, task: impl Future<Output = T> + Send + 'static) {
+        self.tasks.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    /// Ends when one of the tasks does, which none may while the server runs.
+    async fn fault(&mut self) -> Error {
+        match self.tasks.join_next().await {
+            Some(Ok(name)) => Error::failed(format!("{name} ended without being asked to; see the log")),
+            Some(Err(error)) => Error::failed(format!("a task of {} failed: {error}", self.name)),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn drain(mut self) -> Result<(), Error> {
+        self.stop.cancel();
+        let all = async {
+            let mut failed = None;
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Err(error) = ended {
+                    failed = Some(Error::failed(format!("a task of {} failed: {error}", self.name)));
+                }
+            }
+            failed
+        };
+        match tokio::time::timeout(self.patience, all).await {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(error),
+            Err(_) => Err(Error::failed(format!(
+                "{} did not stop within {:?}; nothing acknowledged is lost, it goes on at the next start",
+                self.name, self.patience
+            ))),
+        }
+    }
+}
+
+/// Starts every role in this process; returns when all are ready.
+///
+/// # Errors
+/// Every fault of the configuration, or what else is in the way, with what to do.
+pub async fn start(options: Options) -> Result<Running, Error> {
+    let config = load(&options)?;
+    orderwire_telemetry::start_logs(&config.telemetry.log).while_("starting")?;
+    let metrics = orderwire_telemetry::start_metrics().while_("starting")?;
+    let limits = Limits::from(&config.limits);
+    let clock = Clock::system();
+
+    // The port first: a taken one is found before a file is touched.
+    let (listener, address) = server::bind(&config.listen.to_string()).await.map_err(Error::failed)?;
+    let (queue_engine, store) = open_engines(&config, &limits).await?;
+
+    let definitions = config.queue_definitions();
+    let queue_options = convert::queue_options(&config, &limits);
+    let (queues, queue_service) =
+        Queues::open(queue_engine, definitions, convert::workers(), queue_options, clock.clone())
+            .await
+            .while_("opening the queues")?;
+    let mut queue_stage = Stage::new("the queue", Duration::from_secs(20));
+    let stopped = queue_stage.stop.clone().cancelled_owned();
+    queue_stage.spawn("the queue", queue_service.run(stopped));
+
+    let internal = Scope::internal("configuration");
+    for (name, def) in &config.datasets {
+        store
+            .define(&internal, name, def, clock.now())
+            .await
+            .while_(&format!("making dataset {name} of the configuration"))?;
+    }
+    let keys = Arc::new(KeyRing::new(store.clone(), clock.clone()));
+    let key_file = config.data.join(ADMIN_KEY_FILE);
+    if keys.ensure_admin(&key_file).await.while_("making the admin key")? {
+        tracing::info!(file = %key_file.display(), "a new admin key was made");
+    }
+    let admin_key = std::fs::read_to_string(&key_file).while_(&format!("reading {}", key_file.display()))?;
+
+    let mut worker_stage = Stage::new("the workers", Duration::from_secs(30));
+    start_workers(&mut worker_stage, &queues, &store, &clock);
+    let traces_for = config.retention.traces;
+    worker_stage.spawn(
+        "the sweeper of the store",
+        sweep(store.clone(), traces_for.into(), clock.clone(), worker_stage.stop.clone()),
+    );
+
+    let cache = Arc::new(MemoryCache::new(config.cache.bytes.0));
+    let router =
+        http::router(http::Parts { config: &config, limits, queues, store, cache, keys, metrics, clock })?;
+    let mut http_stage = Stage::new("the HTTP server", Duration::from_secs(15));
+    let stopped = http_stage.stop.clone();
+    http_stage.spawn("the HTTP server", async move {
+        let cut = server::serve(listener, router, server::Options::default(), stopped).await;
+        if cut > 0 {
+            tracing::warn!(connections = cut, "requests were cut at the end of the drain");
+        }
+    });
+    tracing::info!(listen = %address, data = %config.data.display(), "ready");
+    Ok(Running {
+        address,
+        data: config.data.clone(),
+        admin_key: admin_key.trim().to_owned(),
+        stages: [http_stage, worker_stage, queue_stage],
+    })
+}
+
+fn load(options: &Options) -> Result<Config, Error> {
+    let sources = Sources {
+        file: options.config.clone(),
+        builtin: options.builtin,
+        env: orderwire_config::environment(),
+        overrides: Overrides { listen: options.listen.clone(), data: options.data.clone() },
+    };
+    Ok(Config::load(&sources)?)
+}
+
+/// Opens the folder and both files; on a thread of its own, because the first
+/// start after a crash replays a log.
+async fn open_engines(config: &Config, limits: &Limits) -> Result<(Arc<dyn Engine>, Arc<dyn Store>), Error> {
+    let folder = config.store_folder();
+    let limits = limits.clone();
+    tokio::task::spawn_blocking(move || {
+        let dir = DataDir::open(&folder).while_("opening the data folder")?;
+        let queue =
+            SqliteQueue::open(&dir, &orderwire_sqlite::Options::default()).while_("opening the queue")?;
+        let options =
+            orderwire_sqlite::store::Options { limits, ..orderwire_sqlite::store::Options::default() };
+        let store = SqliteStore::open(&dir, options).while_("opening the store")?;
+        Ok((Arc::new(queue) as Arc<dyn Engine>, Arc::new(store) as Arc<dyn Store>))
+    })
+    .await
+    .while_("opening the data folder")?
+}
+
+fn start_workers(stage: &mut Stage, queues: &Queues, store: &Arc<dyn Store>, clock: &Clock) {
+    let data = "data".parse().expect("a queue name");
+    let rows = orderwire_recorder::Rows::new(store.clone(), &data, clock.clone());
+    let rows = StreamWorker::new(queues.clone(), data, Arc::new(rows), StreamOptions::default());
+    let stop = stage.stop.clone().cancelled_owned();
+    stage.spawn("the recorder of rows", rows.run(stop));
+
+    let clients = "clients".parse().expect("a queue name");
+    let changes = orderwire_recorder::ClientChanges::new(store.clone(), clock.clone());
+    let changes =
+        TaskWorker::new(queues.clone(), clients, "recorder", Arc::new(changes), TaskOptions::default());
+    let stop = stage.stop.clone().cancelled_owned();
+    stage.spawn("the recorder of clients", changes.run(stop));
+}
+
+/// Drops what is past its retention, a piece at a time, every minute.
+async fn sweep(
+    store: Arc<dyn Store>,
+    traces_for: jiff::SignedDuration,
+    clock: Clock,
+    stop: CancellationToken,
+) {
+    const EVERY: Duration = Duration::from_secs(60);
+    const PIECE: usize = 1_000;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        loop {
+            let now = clock.now();
+            match store.sweep(now, now - traces_for, PIECE).await {
+                Ok(swept) if swept >= PIECE as u64 && !stop.is_cancelled() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "sweeping the store; tried again in a minute");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address as a URL that this machine can call.
+    pub fn url(&self) -> String {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{address}")
+    }
+
+    /// The admin key.
+    pub fn admin_key(&self) -> &str {
+        &self.admin_key
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Waits for a part that ends by itself, which is a fault.
+    pub async fn fault(&mut self) -> Error {
+        let [http, workers, queue] = &mut self.stages;
+        tokio::select! {
+            error = http.fault() => error,
+            error = workers.fault() => error,
+            error = queue.fault() => error,
+        }
+    }
+
+    /// Stops every part in order, so that nothing acknowledged is lost and
+    /// nothing is done twice.
+    ///
+    /// # Errors
+    /// When a part did not stop in time; what it held goes on at the next start.
+    pub async fn drain(self) -> Result<(), Error> {
+        tracing::info!("draining");
+        let mut first = Ok(());
+        for stage in self.stages {
+            let drained = stage.drain().await;
+            if first.is_ok() {
+                first = drained;
+            }
+        }
+        tracing::info!("drained");
+        first
+    }
+}
