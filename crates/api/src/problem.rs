@@ -139,7 +139,7 @@ impl From<Fault> for Problem {
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.detail)?;
-        if let Some(pointer) = &self.pointer {
+        if let Some(pointer) = self.pointer.as_ref().filter(|pointer| !pointer.is_empty()) {
             write!(f, " (at {pointer})")?;
         }
         Ok(())

@@ -63,8 +63,11 @@ async fn nothing_acknowledged_is_lost_by_kill_9() -> Result<()> {
 
     let server = Server::start(&data, &Start::default())?;
     server.until("/v1/queues/data", |queue| queue["ready"] == 0 && queue["in_flight"] == 0).await?;
-    check_rows(&server, &acknowledged.rows.lock().expect("no poster panicked").clone()).await?;
-    check_events(&server, &acknowledged.events.lock().expect("no poster panicked").clone()).await?;
+    let taken =
+        |known: &Mutex<BTreeSet<u64>>| std::mem::take(&mut *known.lock().expect("no poster panicked"));
+    let (rows, events) = (taken(&acknowledged.rows), taken(&acknowledged.events));
+    check_rows(&server, &rows).await?;
+    check_events(&server, &events).await?;
     ensure!(server.stop()?.success());
     Ok(())
 }

@@ -87,7 +87,8 @@ async fn a_restart_keeps_everything_and_repeats_nothing() -> Result<()> {
     ensure!(rows.as_array().is_some_and(|rows| rows.len() == 1), "{rows}");
     let (_, leased) = server.post("/v1/queues/keep/lease", &json!({"max": 5})).await?;
     ensure!(leased["deliveries"].as_array().is_some_and(|all| all.len() == 1), "{leased}");
-    ensure!(leased["deliveries"][0]["event"]["data"].to_string() == r#"{"n":9007199254740993}"#, "{leased}");
+    let data = &leased["deliveries"][0]["event"]["data"];
+    ensure!(*data == json!({"n": 9_007_199_254_740_993_u64}), "{leased}");
     ensure!(server.stop()?.success());
     Ok(())
 }

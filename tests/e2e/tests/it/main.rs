@@ -2,6 +2,7 @@
 //! clear, clients are served in turn.
 
 mod cli;
+mod demo;
 mod fair;
 mod faults;
 mod kill;

@@ -1,0 +1,50 @@
+//! `orderwire demo`, as a newcomer runs it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use orderwire_e2e::binary;
+
+/// Runs the demo until it has shown everything, then presses Ctrl-C.
+fn demo(data: &std::path::Path) -> Result<(Vec<String>, std::process::ExitStatus)> {
+    let mut child = Command::new(binary())
+        .args(["demo", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let stdout = child.stdout.take().context("stdout is piped")?;
+    let mut lines = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        let done = line.starts_with("Ctrl-C");
+        lines.push(line);
+        if done {
+            let pid = child.id().to_string();
+            ensure!(Command::new("kill").args(["-INT", &pid]).status()?.success());
+        }
+    }
+    Ok((lines, child.wait()?))
+}
+
+#[test]
+fn the_demo_shows_the_line_and_ends_cleanly_twice() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for run in ["first", "second"] {
+        let (lines, status) = demo(&folder.path().join("data"))?;
+        let text = lines.join("\n");
+        ensure!(status.success(), "{run}: {status}\n{text}");
+        ensure!(lines.last().is_some_and(|line| line.starts_with("Ctrl-C")), "{run}: {text}");
+        for shown in ["\"cache\": false", "\"cache\": true", "TimeInstant", "accepted", "attempt"] {
+            ensure!(text.contains(shown), "{run}: {shown} is missing in\n{text}");
+        }
+        let imported = match run {
+            "first" => "1,200 rows accepted and recorded",
+            _ => "the same file twice adds nothing",
+        };
+        ensure!(text.contains(imported), "{run}: {imported} is missing in\n{text}");
+    }
+    Ok(())
+}
