@@ -13,6 +13,8 @@ use crate::state::State;
 /// How many clients are known to be registered; beyond it all are forgotten
 /// and looked up anew.
 const KNOWN_MAX: usize = 100_000;
+/// The most clients that one request looks up; more are announced unseen.
+const LOOK_UPS_MAX: usize = 64;
 /// Who says that a client changed.
 const SOURCE: &str = "/orderwire/gateway";
 
@@ -41,24 +43,30 @@ impl KnownClients {
 /// that this process has not seen and the store does not know.
 pub(crate) async fn announcements(state: &State, events: &[Incoming]) -> Vec<Incoming> {
     let mut news: Vec<Incoming> = Vec::new();
+    let mut seen: HashSet<&Client> = HashSet::new();
+    let mut look_ups = 0;
     for Incoming { event, .. } in events {
-        let announced = news.iter().any(|new| new.event.client == event.client);
-        if announced || state.known_clients.has(&event.client) {
+        if state.known_clients.has(&event.client) || !seen.insert(&event.client) {
             continue;
         }
-        let scope =
-            Scope { clients: Clients::Only([event.client.clone()].into()), ..Scope::internal("gateway") };
-        match state.store().client(&scope, &event.client).await {
-            Ok(Some(_)) => state.known_clients.add([event.client.clone()]),
-            // A store that is away is no reason to refuse an event, and to
-            // announce a client again changes nothing.
-            Ok(None) | Err(_) => news.push(announcement(event)),
+        look_ups += 1;
+        if look_ups <= LOOK_UPS_MAX && is_registered(state, &event.client).await {
+            state.known_clients.add([event.client.clone()]);
+        } else {
+            news.push(announcement(event));
         }
     }
     if !news.is_empty() && state.queues().route(&news[0].event.event_type).is_empty() {
         return Vec::new();
     }
     news
+}
+
+/// Whether the store knows the client. A store that is away is no reason to
+/// refuse an event, and to announce a client again changes nothing.
+async fn is_registered(state: &State, client: &Client) -> bool {
+    let scope = Scope { clients: Clients::Only([client.clone()].into()), ..Scope::internal("gateway") };
+    matches!(state.store().client(&scope, client).await, Ok(Some(_)))
 }
 
 fn announcement(event: &Event) -> Incoming {

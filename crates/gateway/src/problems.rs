@@ -60,6 +60,13 @@ pub(crate) fn of_queue(error: &queue::Error) -> Problem {
             tracing::warn!(error = %error, "the queue cannot promise durability");
             Problem::unavailable(detail)
         }
+        queue::ErrorKind::Unconfirmed => {
+            tracing::warn!(error = %error, "the queue did not confirm a commit");
+            let detail = format!(
+                "{detail}; whether the call took effect is unknown: with an Idempotency-Key it is safe to repeat"
+            );
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timed-out", detail).retry_after(1)
+        }
         queue::ErrorKind::Damaged => damaged(&detail),
     }
 }
