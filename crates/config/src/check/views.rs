@@ -140,6 +140,11 @@ fn exists(def: &DatasetDef, column: &str) -> bool {
 }
 
 fn missing(def: &DatasetDef, dataset: &str, column: &str) -> String {
+    if let Some((base, _)) = column.split_once("->")
+        && exists(def, base)
+    {
+        return format!("{column:?} looks into column {base}, which a view cannot; name whole columns");
+    }
     let names: Vec<&str> = def.fields.iter().take(20).map(|field| field.name.as_str()).collect();
     let more = if def.fields.len() > names.len() { ", …" } else { "" };
     format!("column {column:?} is not in dataset {dataset}; it has {}{more}", names.join(", "))
@@ -150,7 +155,7 @@ fn missing(def: &DatasetDef, dataset: &str, column: &str) -> String {
 fn order_column(term: &str) -> Option<&str> {
     let term = strip_any(term, &[".nullsfirst", ".nullslast"]);
     let column = strip_any(term, &[".asc", ".desc"]);
-    (!column.is_empty()).then(|| json_base(column))
+    (!column.is_empty()).then_some(column)
 }
 
 fn strip_any<'t>(text: &'t str, suffixes: &[&str]) -> &'t str {
@@ -171,13 +176,8 @@ fn filter_column(term: &str) -> Result<Option<&str>, String> {
         _ if !condition.contains('.') => {
             Err(format!("{term:?} has no operator; write for example {column}=eq.{condition}"))
         }
-        _ => Ok(Some(json_base(column))),
+        _ => Ok(Some(column)),
     }
-}
-
-/// The column of a path into JSON: `data->a->>b` is about `data`.
-fn json_base(column: &str) -> &str {
-    column.split("->").next().unwrap_or(column)
 }
 
 fn shape(name: &str, view: &View, report: &mut Report<'_>) {
