@@ -120,14 +120,19 @@ impl Committer {
     async fn answer(&self, answer: oneshot::Receiver<Reply>) -> Answer {
         match tokio::time::timeout(self.timeout, answer).await {
             Ok(Ok(reply)) => reply.take(),
-            Ok(Err(_)) => Err(stopped()),
-            Err(_) => Err(unavailable("the queue's storage did not confirm in time")),
+            Ok(Err(_)) => Err(unconfirmed("the queue stopped before its storage confirmed")),
+            Err(_) => Err(unconfirmed("the queue's storage did not confirm in time")),
         }
     }
 }
 
 fn unavailable(message: &str) -> Error {
     Error::new(ErrorKind::Unavailable, message)
+}
+
+/// The job was handed in and may be committed yet.
+fn unconfirmed(message: &str) -> Error {
+    Error::new(ErrorKind::Unconfirmed, message)
 }
 
 fn stopped() -> Error {

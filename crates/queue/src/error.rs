@@ -20,6 +20,9 @@ pub enum ErrorKind {
     /// The engine cannot promise durability now (disk full, locked, shutting
     /// down): nothing was changed; the same call may succeed later.
     Unavailable,
+    /// A commit was not confirmed in time: whether it happened is unknown. The
+    /// same call is safe to repeat where its events are named.
+    Unconfirmed,
     /// The stored data is damaged: nothing more is written until someone looks.
     Damaged,
 }
@@ -44,9 +47,10 @@ impl Error {
         self.kind
     }
 
-    /// Whether the same call may succeed later.
+    /// Whether the same call may succeed later. After [`ErrorKind::Unconfirmed`]
+    /// it may also do a second time what happened already.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Full)
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Unconfirmed | ErrorKind::Full)
     }
 
     /// No queue of this name.

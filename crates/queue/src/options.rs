@@ -15,7 +15,7 @@ pub struct Options {
     pub wait_max: Duration,
     /// The longest lease; a longer one is cut.
     pub lease_max: Duration,
-    /// How long a call waits for its commit before it is `Unavailable`.
+    /// How long a call waits for its commit before it is `Unconfirmed`.
     pub call_timeout: Duration,
     /// How long the first operation of a group waits for others. Zero is right
     /// wherever a commit takes time itself: what arrives meanwhile is the next group.

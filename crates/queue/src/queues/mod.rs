@@ -37,9 +37,9 @@ pub use publish::{Publication, Published, PublishedEvent};
 /// [`Service`] to run. Every call ends within [`Options::call_timeout`], the
 /// wait of a long poll aside.
 ///
-/// Errors of every call: `Unavailable` (nothing durable can be promised now; when
-/// a commit was not confirmed in time, whether it happened is unknown) and
-/// `Damaged`. Calls that name a queue: `NotFound`.
+/// Errors of every call: `Unavailable` (nothing durable can be promised now, and
+/// nothing was changed) and `Damaged`; of calls that change something also
+/// `Unconfirmed` (whether it happened is unknown). Calls that name a queue: `NotFound`.
 #[derive(Clone)]
 pub struct Queues {
     pub(crate) inner: Arc<Inner>,
