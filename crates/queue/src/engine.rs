@@ -373,7 +373,8 @@ pub trait Engine: Send + Sync + 'static {
 
     /// What is known of a trace, within these clients, from memory of at least
     /// the retention: the steps of its task deliveries, and, by a bounded
-    /// look, `queued`/`waiting` steps of its entries that still wait in a stream.
+    /// look, those of its entries that still wait in a stream ([`waiting_steps`];
+    /// `accepted` once per event).
     async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, Error>;
 }
 
@@ -399,4 +400,28 @@ pub fn appended_steps(entry: &NewEntry, task_queues: &[QueueName], now: Timestam
         ..step("queue", "queued", now, Some(queue.clone()))
     }));
     steps
+}
+
+/// The steps of an entry that waits in a stream. They are not stored: what is
+/// recorded of the entry tells them later, with its effect.
+pub fn waiting_steps(event: EventId, accepted_at: Timestamp, queue: &QueueName) -> [Step; 2] {
+    let accepted = Step {
+        at: accepted_at,
+        role: "gateway".to_owned(),
+        step: "accepted".to_owned(),
+        outcome: "ok".to_owned(),
+        queue: None,
+        event_id: Some(event.0),
+        attempt: None,
+        duration_ms: None,
+        detail: None,
+    };
+    let queued = Step {
+        role: "queue".to_owned(),
+        step: "queued".to_owned(),
+        outcome: "waiting".to_owned(),
+        queue: Some(queue.clone()),
+        ..accepted.clone()
+    };
+    [accepted, queued]
 }

@@ -189,3 +189,11 @@ pub struct TraceView {
     /// Deliveries that are dead letters now.
     pub dead: u64,
 }
+
+impl TraceView {
+    /// Whether the same step of the same event is there already.
+    pub fn tells(&self, step: &Step) -> bool {
+        let same = |other: &Step| other.step == step.step && other.event_id == step.event_id;
+        self.steps.iter().any(same)
+    }
+}

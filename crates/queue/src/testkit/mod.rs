@@ -3,7 +3,7 @@
 //!
 //! An engine crate calls it from its tests with one line per set-up:
 //!
-//! ```ignore
+//! ```text
 //! orderwire_queue::engine_conformance!(std::sync::Arc::new(MyFactory::new()));
 //! ```
 //!

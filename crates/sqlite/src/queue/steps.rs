@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+use orderwire_queue::engine::waiting_steps;
 use orderwire_queue::model::TraceView;
-use orderwire_types::QueueName;
+use orderwire_types::EventId;
 use orderwire_types::scope::Clients;
 use orderwire_types::step::Step;
 use rusqlite::{Connection, params};
@@ -170,23 +172,27 @@ fn waiting_in_streams(
     }
     let Ok(count) = i64::try_from(streams.len()) else { return Ok(()) };
     for (id, name) in streams {
-        for (client, step) in newest_of(db, id, &name, trace, LOOK / count)? {
+        for (client, event, accepted_at) in newest_of(db, id, trace, LOOK / count)? {
             if see(view, clients, &client)? {
                 view.open += 1;
-                view.steps.push(step);
+                let [accepted, queued] = waiting_steps(event, accepted_at, &name);
+                if !view.tells(&accepted) {
+                    view.steps.push(accepted);
+                }
+                view.steps.push(queued);
             }
         }
     }
     Ok(())
 }
 
+/// Client, id and time of acceptance of the newest entries of this trace.
 fn newest_of(
     db: &Connection,
-    id: i64,
-    queue: &QueueName,
+    queue: i64,
     trace: Uuid,
     look: i64,
-) -> rusqlite::Result<Vec<(String, Step)>> {
+) -> rusqlite::Result<Vec<(String, EventId, Timestamp)>> {
     db.prepare_cached(
         "SELECT client, event_id, accepted_at FROM (
             SELECT e.client, e.event_id, e.accepted_at, e.trace
@@ -194,19 +200,8 @@ fn newest_of(
             WHERE d.queue = ?1 ORDER BY d.segment DESC, d.lane DESC, d.position DESC LIMIT ?3)
          WHERE trace = ?2",
     )?
-    .query_map(params![id, trace.as_bytes(), look], |row| {
-        let step = Step {
-            at: timestamp(row.get(2)?),
-            role: "queue".to_owned(),
-            step: "queued".to_owned(),
-            outcome: "waiting".to_owned(),
-            queue: Some(queue.clone()),
-            event_id: Some(Uuid::from_bytes(row.get(1)?)),
-            attempt: None,
-            duration_ms: None,
-            detail: None,
-        };
-        Ok((row.get(0)?, step))
+    .query_map(params![queue, trace.as_bytes(), look], |row| {
+        Ok((row.get(0)?, EventId(Uuid::from_bytes(row.get(1)?)), timestamp(row.get(2)?)))
     })?
     .collect()
 }

@@ -107,7 +107,8 @@ suite! { $
     trace:
         a_trace_tells_every_step_in_order
         a_trace_tells_expiry_death_and_replay
-        a_stream_event_waits_in_its_trace;
+        a_stream_event_waits_in_its_trace
+        a_trace_tells_an_acceptance_once;
     sweep:
         a_sweep_drops_what_is_old_and_keeps_the_rest
         a_sweep_is_bounded;

@@ -117,15 +117,31 @@ pub(super) async fn a_trace_tells_expiry_death_and_replay(b: &mut Bench) -> Chec
 
 pub(super) async fn a_stream_event_waits_in_its_trace(b: &mut Bench) -> Checked {
     let entry = b.stream_entry("row", "acme");
-    let trace = entry.trace;
+    let (trace, event, accepted_at) = (entry.trace, entry.event_id, entry.accepted_at);
     b.append(vec![entry]).await?;
+    b.pass(SECOND).await?;
     let view = b.engine().trace(trace, &Clients::All).await.map_err(say)?;
     ensure_eq!(view.client.as_ref().map(Client::as_str), Some("acme"), "the trace's client");
-    ensure_eq!(shown(&view.steps), ["queued waiting"], "the steps while it waits");
+    ensure_eq!(shown(&view.steps), ["accepted ok", "queued waiting"], "the steps while it waits");
+    for step in &view.steps {
+        ensure_eq!((step.at, step.event_id), (accepted_at, Some(event.0)), "when, and the event");
+    }
+    ensure_eq!(view.steps[1].queue, Some(stream()), "where it waits");
     ensure_eq!(view.open, 1, "open deliveries while it waits");
     let at = b.read(crate::model::Position(0), 1).await?[0].0;
     b.op(Op::Advance { queue: stream(), to: at }).await?;
     let view = b.engine().trace(trace, &Clients::All).await.map_err(say)?;
     ensure_eq!((view.steps.len(), view.open), (0, 0), "steps and open deliveries when its reader is done");
+    Ok(())
+}
+
+pub(super) async fn a_trace_tells_an_acceptance_once(b: &mut Bench) -> Checked {
+    let mut entry = b.entry("a1", "acme", "k");
+    entry.queues.push((stream(), LaneKey::Stream));
+    let trace = entry.trace;
+    b.append(vec![entry]).await?;
+    let mut told = shown(&steps(b, trace).await?);
+    told.sort();
+    ensure_eq!(told, ["accepted ok", "queued ok", "queued waiting"], "the steps of a task and a stream");
     Ok(())
 }

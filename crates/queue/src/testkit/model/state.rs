@@ -11,7 +11,7 @@ use orderwire_types::{Client, EventId, EventType, QueueName};
 use uuid::Uuid;
 
 use super::lanes::Queue;
-use crate::engine::Origin;
+use crate::engine::{Origin, waiting_steps};
 use crate::error::{Error, ErrorKind};
 use crate::model::{DeadFilter, DeadLetter, DeadPage, Entry, Position, QueueState, TraceView};
 
@@ -148,17 +148,11 @@ impl State {
                 view.client.get_or_insert_with(|| item.client.clone());
                 view.open += 1;
                 if queue.def.kind == Kind::Stream {
-                    view.steps.push(Step {
-                        at: item.accepted_at,
-                        role: "queue".to_owned(),
-                        step: "queued".to_owned(),
-                        outcome: "waiting".to_owned(),
-                        queue: Some(name.clone()),
-                        event_id: Some(item.event_id.0),
-                        attempt: None,
-                        duration_ms: None,
-                        detail: None,
-                    });
+                    let [accepted, queued] = waiting_steps(item.event_id, item.accepted_at, name);
+                    if !view.tells(&accepted) {
+                        view.steps.push(accepted);
+                    }
+                    view.steps.push(queued);
                 }
             }
         }
