@@ -71,6 +71,53 @@ async fn read(store: &SqliteStore) -> Result<Selected, Error> {
     Ok(store.select(&scope(), select, Box::new(Nothing), Duration::from_secs(60)).await?.0)
 }
 
+/// Stops at its first row until it is told to go on.
+struct Slow {
+    begun: tokio::sync::mpsc::UnboundedSender<()>,
+    go_on: std::sync::mpsc::Receiver<()>,
+}
+
+impl RowSink for Slow {
+    fn row(&mut self, cells: &mut dyn Iterator<Item = Cell<'_>>) -> bool {
+        self.begun.send(()).unwrap();
+        self.go_on.recv().unwrap();
+        cells.count() > 0
+    }
+}
+
+#[tokio::test]
+async fn rows_and_their_count_are_of_one_moment() {
+    let folder = Folder::new();
+    let store = folder.open().unwrap();
+    define(&store).await;
+    store.record(recording(0, 2, 1)).await.unwrap();
+    let select = || Select {
+        dataset: name(),
+        columns: vec![Column { name: "n".to_owned(), alias: "n".to_owned() }],
+        filter: Filter::And(Vec::new()),
+        order: Vec::new(),
+        limit: 1,
+        offset: 0,
+        count: Count::Exact,
+    };
+    let (begun, mut first) = tokio::sync::mpsc::unbounded_channel();
+    let (go_on, waits) = std::sync::mpsc::channel();
+    let (scope, minute) = (scope(), Duration::from_secs(60));
+    let read = store.select(&scope, select(), Box::new(Slow { begun, go_on: waits }), minute);
+    let write = async {
+        // The rows are being read, the count is not.
+        first.recv().await.unwrap();
+        let mut more = recording(1, 3, 1);
+        more.events[0].event_id = EventId(Uuid::from_u128(8));
+        store.record(more).await.unwrap();
+        go_on.send(()).unwrap();
+    };
+    let (read, ()) = tokio::join!(read, write);
+    assert_eq!(read.unwrap().0.total, Some(2));
+    let later = store.select(&scope, select(), Box::new(Nothing), minute).await.unwrap().0;
+    assert_eq!(later.total, Some(5));
+}
+
 #[tokio::test]
 async fn a_file_that_is_no_database_is_damaged_and_left_alone() {
     let folder = Folder::new();
