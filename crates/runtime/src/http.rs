@@ -1,33 +1,35 @@
 //! The routes of the whole server, and its description.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
 use axum::http::header;
-use axum::response::IntoResponse;
-use axum::routing::get;
-use orderwire_api::Caller;
+use axum::response::{IntoResponse, Response};
+use orderwire_api::{Caller, Problem};
 use orderwire_cache::Cache;
-use orderwire_config::Config;
 use orderwire_gateway::{Gateway, Guards, KeyRing, guarded};
+use orderwire_query::ViewDef;
 use orderwire_queue::{Clock, Queues};
 use orderwire_store::Store;
 use orderwire_telemetry::Metrics;
 use orderwire_types::{Limits, Right};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{InfoBuilder, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::convert;
-use crate::error::Error;
+use crate::error::{Error, While as _};
 use crate::ready;
 
 /// How long a request may take beside a long poll's wait.
 const TIME_BESIDE_WAITING: Duration = Duration::from_secs(60);
 
 /// What the routes work on.
-pub(crate) struct Parts<'a> {
-    pub(crate) config: &'a Config,
+pub(crate) struct Parts {
+    pub(crate) views: Vec<ViewDef>,
     pub(crate) limits: Limits,
     pub(crate) queues: Queues,
     pub(crate) store: Arc<dyn Store>,
@@ -38,14 +40,11 @@ pub(crate) struct Parts<'a> {
 }
 
 /// Everything that the server answers.
-pub(crate) fn router(parts: Parts<'_>) -> Result<Router, Error> {
-    let Parts { config, limits, queues, store, cache, keys, metrics, clock } = parts;
-    let views = convert::views(config, &limits);
-    let query = orderwire_query::router(convert::query_options(&limits), views, store.clone(), cache)
-        .map_err(|faults| {
-            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            Error::failed(format!("the configuration has faults:\n{}", lines.join("\n")))
-        })?;
+pub(crate) fn router(parts: Parts) -> Result<Router, Error> {
+    let Parts { views, limits, queues, store, cache, keys, metrics, clock } = parts;
+    let options = convert::query_options(&limits);
+    let query = orderwire_query::router(options, views, store.clone(), cache)
+        .map_err(|faults| Error::views(&faults))?;
     let readiness = Arc::new(ready::Parts { queues: queues.clone(), store: store.clone() });
     let gateway = orderwire_gateway::router(Gateway {
         queues,
@@ -55,24 +54,14 @@ pub(crate) fn router(parts: Parts<'_>) -> Result<Router, Error> {
         clock,
         limits: limits.clone(),
     });
-    let (router, api) = gateway.merge(query).split_for_parts();
-    let api: Arc<str> = description(api).to_pretty_json().map_err(|e| Error::failed(e.to_string()))?.into();
-    let router =
-        router
-            .route(
-                "/metrics",
-                get(move |caller: Caller| async move {
-                    caller.require(Right::Read)?;
-                    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-                    Ok::<_, orderwire_api::Problem>((content_type, metrics.render()).into_response())
-                }),
-            )
-            .route(
-                "/openapi.json",
-                get(move |_: Caller| async move {
-                    ([(header::CONTENT_TYPE, "application/json")], api.to_string())
-                }),
-            );
+    let own = Arc::new(Own { metrics, api: OnceLock::new() });
+    let routes = OpenApiRouter::new()
+        .routes(routes!(get_metrics))
+        .routes(routes!(get_openapi))
+        .with_state(own.clone());
+    let (router, api) = gateway.merge(query).merge(routes).split_for_parts();
+    let api = description(api).to_pretty_json().while_("describing the routes")?;
+    own.api.set(api.into()).expect("set once, here");
     let guards = Guards {
         authenticator: keys,
         concurrent_requests: limits.concurrent_requests,
@@ -81,21 +70,42 @@ pub(crate) fn router(parts: Parts<'_>) -> Result<Router, Error> {
     Ok(guarded(router, guards))
 }
 
+/// What the routes of this module work on.
+struct Own {
+    metrics: Metrics,
+    /// Set once all routes are known, these among them.
+    api: OnceLock<Bytes>,
+}
+
+/// The figures of this process in the Prometheus text format.
+#[utoipa::path(get, path = "/metrics", tag = "operation",
+    responses((status = 200, description = "the figures", body = String, content_type = "text/plain"),
+        (status = 401, description = "no key, or one that is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "the key may not read", body = Problem, content_type = "application/problem+json")))]
+async fn get_metrics(State(own): State<Arc<Own>>, caller: Caller) -> Result<Response, Problem> {
+    caller.require(Right::Read)?;
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    Ok((content_type, own.metrics.render()).into_response())
+}
+
+/// This description, with the views of the configuration.
+#[utoipa::path(get, path = "/openapi.json", tag = "operation",
+    responses((status = 200, description = "an OpenAPI 3.1 document", body = Object),
+        (status = 401, description = "no key, or one that is not valid", body = Problem, content_type = "application/problem+json")))]
+async fn get_openapi(State(own): State<Arc<Own>>, _: Caller) -> Response {
+    let api = own.api.get().expect("set before the routes are served").clone();
+    ([(header::CONTENT_TYPE, "application/json")], api).into_response()
+}
+
 /// What the routes say of themselves, with what is true of all of them.
-fn description(routes: OpenApi) -> OpenApi {
-    let info = InfoBuilder::new()
+fn description(mut routes: OpenApi) -> OpenApi {
+    routes.info = InfoBuilder::new()
         .title("Orderwire")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("Events in, typed tables and cached views out. Errors are RFC 9457 problems."))
+        .description(Some(
+            "Events in, typed tables and cached views out. Errors are RFC 9457 problems. Show a key as \
+             `Authorization: Bearer KEY` or as `X-API-Key: KEY`.",
+        ))
         .build();
-    let key = SecurityScheme::Http(
-        HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("A key, as Authorization: Bearer KEY or X-API-Key: KEY"))
-            .build(),
-    );
-    let components = ComponentsBuilder::new().security_scheme("key", key).build();
-    let mut whole = OpenApiBuilder::new().info(info).components(Some(components)).build();
-    whole.merge(routes);
-    whole
+    routes
 }

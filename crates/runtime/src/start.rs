@@ -103,9 +103,10 @@ impl Stage {
 /// Every fault of the configuration, or what else is in the way, with what to do.
 pub async fn start(options: Options) -> Result<Running, Error> {
     let config = load(&options)?;
+    let limits = Limits::from(&config.limits);
+    let views = convert::views(&config, &limits)?;
     orderwire_telemetry::start_logs(&config.telemetry.log).while_("starting")?;
     let metrics = orderwire_telemetry::start_metrics().while_("starting")?;
-    let limits = Limits::from(&config.limits);
     let clock = Clock::system();
 
     // The port first: a taken one is found before a file is touched.
@@ -145,8 +146,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     );
 
     let cache = Arc::new(MemoryCache::new(config.cache.bytes.0));
-    let router =
-        http::router(http::Parts { config: &config, limits, queues, store, cache, keys, metrics, clock })?;
+    let router = http::router(http::Parts { views, limits, queues, store, cache, keys, metrics, clock })?;
     let mut http_stage = Stage::new("the HTTP server", Duration::from_secs(15));
     let stopped = http_stage.stop.clone();
     http_stage.spawn("the HTTP server", async move {

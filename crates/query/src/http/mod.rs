@@ -104,9 +104,13 @@ fn described(view: &View) -> PathItem {
             "304",
             ResponseBuilder::new().description("the caller has this answer (If-None-Match)").build(),
         );
-    if let Read::Key = view.def.read {
-        operation = operation.security(SecurityRequirement::new::<_, [&str; 0], &str>("key", []));
-    }
+    // Said in both cases: a document as a whole may name a key for every route.
+    operation = match view.def.read {
+        Read::Key => ["bearer", "api_key"].into_iter().fold(operation, |operation, scheme| {
+            operation.security(SecurityRequirement::new::<_, [&str; 0], &str>(scheme, []))
+        }),
+        Read::Public(_) => operation.security(SecurityRequirement::default()),
+    };
     PathItem::new(HttpMethod::Get, operation.build())
 }
 

@@ -31,7 +31,7 @@ use crate::sink::{CsvRows, Frame, JsonRows};
     get,
     path = "/rest/{dataset}",
     tag = "rest",
-    security(("key" = [])),
+    security(("bearer" = []), ("api_key" = [])),
     params(
         ("dataset" = String, Path, description = "the dataset's name"),
         ("select" = Option<String>, Query, description = "columns: `a,b,alias:c`; default `*`, the dataset's own"),
