@@ -1,5 +1,7 @@
 //! The recorder on the real store.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::sync::Arc;
 
 use jiff::Timestamp;

@@ -128,7 +128,7 @@ async fn a_single_entry_is_applied_at_once() {
     let mut line = Line::open().await;
     let ledger = Arc::new(Ledger::new());
     let worker = start(&line, &ledger);
-    // The worker waits for entries by now.
+    // tidy: sleep because the paused clock moves on only when the worker waits for entries
     tokio::time::sleep(SECOND).await;
     let begin = Instant::now();
     publish(&mut line, 1).await;

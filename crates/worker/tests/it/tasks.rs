@@ -184,6 +184,7 @@ async fn the_lease_of_a_long_handler_is_extended() {
         move |seen| {
             let done = Arc::clone(&done);
             async move {
+                // tidy: sleep because the length of the work is what is tested, on a paused clock
                 tokio::time::sleep(40 * SECOND).await;
                 if seen.label == "last" {
                     done.notify_one();
