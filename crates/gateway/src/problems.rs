@@ -97,3 +97,20 @@ pub(crate) fn damaged(detail: &str) -> Problem {
     )
     .retry_after(60)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_happened_is_not_said_to_have_failed() {
+        let error = queue::Error::new(queue::ErrorKind::Unconfirmed, "publish: no answer in time");
+        let problem = of_queue(&error);
+        assert_eq!((problem.status, problem.slug(), problem.retry_after), (503, "timed-out", Some(1)));
+        for part in ["no answer in time", "unknown", "Idempotency-Key"] {
+            assert!(problem.detail.contains(part), "{}", problem.detail);
+        }
+        let error = queue::Error::new(queue::ErrorKind::Unavailable, "publish: disk full");
+        assert_eq!(of_queue(&error).slug(), "unavailable");
+    }
+}

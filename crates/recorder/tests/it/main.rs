@@ -93,8 +93,7 @@ async fn numbers(store: &SqliteStore) -> Vec<i64> {
     };
     let sink = Box::new(Shared(shared.clone(), Numbers(Vec::new())));
     store.select(&scope(), select, sink, std::time::Duration::from_secs(5)).await.unwrap();
-    let found = shared.lock().unwrap().clone();
-    found
+    shared.lock().unwrap().clone()
 }
 
 #[tokio::test]
