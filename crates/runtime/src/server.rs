@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Options {
     /// Connections at once; more wait in the backlog of the system.
     pub(crate) connections: usize,
-    /// How long a peer may take to send the head of a request.
+    /// How long a peer may take to send the head of a request, and how long a
+    /// connection may rest between two. Pools of clients keep connections for
+    /// about a minute.
     pub(crate) head_time_out: Duration,
     /// How long requests may take to end once the server drains.
     pub(crate) drain: Duration,
@@ -29,7 +31,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connections: 10_000, head_time_out: Duration::from_secs(10), drain: Duration::from_secs(10) }
+        Self { connections: 10_000, head_time_out: Duration::from_secs(75), drain: Duration::from_secs(10) }
     }
 }
 

@@ -12,6 +12,7 @@ use orderwire_queue::{Clock, Engine, Queues};
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_sqlite::{DataDir, SqliteQueue};
 use orderwire_store::Store;
+use orderwire_telemetry::{Metrics, UPKEEP_EVERY};
 use orderwire_types::{Limits, Scope};
 use orderwire_worker::{StreamOptions, StreamWorker, TaskOptions, TaskWorker};
 use tokio::task::JoinSet;
@@ -145,6 +146,9 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         sweep(store.clone(), traces_for.into(), clock.clone(), worker_stage.stop.clone()),
     );
 
+    let stop = worker_stage.stop.clone();
+    worker_stage.spawn("the upkeep of metrics", keep_up(metrics.clone(), stop));
+
     let cache = Arc::new(MemoryCache::new(config.cache.bytes.0));
     let router = http::router(http::Parts { views, limits, queues, store, cache, keys, metrics, clock })?;
     let mut http_stage = Stage::new("the HTTP server", Duration::from_secs(15));
@@ -205,6 +209,15 @@ fn start_workers(stage: &mut Stage, queues: &Queues, store: &Arc<dyn Store>, clo
         TaskWorker::new(queues.clone(), clients, "recorder", Arc::new(changes), TaskOptions::default());
     let stop = stage.stop.clone().cancelled_owned();
     stage.spawn("the recorder of clients", changes.run(stop));
+}
+
+async fn keep_up(metrics: Metrics, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(UPKEEP_EVERY) => metrics.upkeep(),
+            () = stop.cancelled() => return,
+        }
+    }
 }
 
 /// Drops what is past its retention, a piece at a time, every minute.

@@ -42,12 +42,20 @@ pub struct Metrics(PrometheusHandle);
 const SECONDS: [f64; 14] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
+/// Upper bounds of everything that is counted in pieces.
+const PIECES: [f64; 9] = [1.0, 2.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0];
+
+/// How often [`Metrics::upkeep`] wants to be called.
+pub const UPKEEP_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Starts collecting metrics for the whole process.
 ///
 /// # Errors
 /// When a recorder was installed before.
 pub fn start_metrics() -> Result<Metrics, Error> {
     let recorder = PrometheusBuilder::new()
+        .set_buckets(&PIECES)
+        .map_err(|e| Error(e.to_string()))?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
         .map_err(|e| Error(e.to_string()))?
         .build_recorder();
@@ -57,9 +65,15 @@ pub fn start_metrics() -> Result<Metrics, Error> {
 }
 
 impl Metrics {
+    /// Puts samples into their buckets. Every sample is kept until then, so
+    /// that a server that nobody scrapes needs this from time to time.
+    pub fn upkeep(&self) {
+        self.0.run_upkeep();
+    }
+
     /// The present values in the Prometheus text format.
     pub fn render(&self) -> String {
-        self.0.run_upkeep();
+        self.upkeep();
         self.0.render()
     }
 }
@@ -71,9 +85,11 @@ mod tests {
         let metrics = super::start_metrics().unwrap();
         metrics::counter!("orderwire_test_total").increment(2);
         metrics::histogram!("orderwire_test_seconds").record(0.003);
+        metrics::histogram!("orderwire_test_ops").record(3.0);
         let text = metrics.render();
         assert!(text.contains("orderwire_test_total 2"), "{text}");
         assert!(text.contains("orderwire_test_seconds_bucket{le=\"0.005\"} 1"), "{text}");
+        assert!(text.contains("orderwire_test_ops_bucket{le=\"4\"} 1"), "{text}");
         assert!(super::start_logs("info,=!").is_err());
     }
 }
