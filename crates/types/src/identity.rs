@@ -6,9 +6,9 @@
 //!
 //! Where several rules apply to one event, the first of these names it:
 //!
-//! 1. the request's `Idempotency-Key` ([`request_id`]): the caller says so for
-//!    this very request;
-//! 2. the producer's CloudEvents `id` ([`produced_id`]);
+//! 1. the producer's CloudEvents `id` ([`produced_id`]), whichever request brings
+//!    the event;
+//! 2. the request's `Idempotency-Key` ([`request_id`]);
 //! 3. the AMQP message id ([`message_id`]);
 //! 4. for message-attributes with a trace id of their own, the content
 //!    ([`content_id`]).

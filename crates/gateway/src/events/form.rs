@@ -20,6 +20,33 @@ pub(super) enum Form<'h> {
 }
 
 impl<'h> Form<'h> {
+    /// All of the headers that makes what the body means: the form, the content
+    /// type as it was sent, and the attributes of a binary CloudEvent by name.
+    pub(super) fn fingerprint(&self, headers: &HeaderMap) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut add = |part: &[u8]| {
+            all.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            all.extend_from_slice(part);
+        };
+        add(match self {
+            Self::Json => b"json",
+            Self::Binary(..) => b"binary",
+            Self::Batch => b"batch",
+            Self::Lines => b"lines",
+        });
+        add(headers.get(header::CONTENT_TYPE).map_or(b"".as_slice(), |value| value.as_bytes()));
+        if let Self::Binary(attributes, _) = self {
+            let mut sorted = attributes.clone();
+            // Stable: of one name the order of the values stays.
+            sorted.sort_by_key(|(name, _)| *name);
+            for (name, value) in sorted {
+                add(name.as_bytes());
+                add(value.as_bytes());
+            }
+        }
+        all
+    }
+
     /// The form that these headers say.
     ///
     /// # Errors

@@ -1,7 +1,5 @@
 //! From bytes to checked events.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 use orderwire_api::Problem;
 use orderwire_types::envelope::{self, Arrival, Incoming, RequestName, parse_traceparent};
@@ -19,7 +17,7 @@ pub(super) struct Intake<'r> {
     scope: &'r Scope,
     client: Client,
     event_type: Option<&'r EventType>,
-    traceparent: Option<Cow<'r, str>>,
+    traceparent: Option<&'r str>,
     request: Option<Uuid>,
     now: Timestamp,
     admission: Admission<'r>,
@@ -44,7 +42,6 @@ impl<'r> Intake<'r> {
         traceparent: Option<&'r str>,
         request: Option<Uuid>,
     ) -> Self {
-        let traceparent = traceparent.map(Cow::Borrowed);
         let admission = Admission::new(state, scope);
         Self { state, scope, client, event_type, traceparent, request, now: state.now(), admission }
     }
@@ -110,8 +107,9 @@ impl<'r> Intake<'r> {
         // Events of one request that name neither themselves nor a trace are one
         // trace. One that its producer names keeps the trace that its name
         // gives, so that it is the same when it comes again in another request.
-        let unnamed = self.traceparent.is_none() && !incoming.named;
-        if unnamed && event.trace == identity::derived_trace(event.id) {
+        let by_request = |request| event.id.0 == identity::row_id(EventId(request), index);
+        let unnamed = !incoming.named || self.request.is_some_and(by_request);
+        if unnamed && self.traceparent.is_none() && event.trace == identity::derived_trace(event.id) {
             event.trace = shared.clone();
         }
         self.admission.admit(event)?;
@@ -120,16 +118,15 @@ impl<'r> Intake<'r> {
 
     /// The trace of a request with many events.
     fn shared_trace(&mut self) -> TraceId {
-        if let Some(id) = self.traceparent.as_deref().and_then(parse_traceparent) {
+        if let Some(id) = self.traceparent.and_then(parse_traceparent) {
             return TraceId::from_uuid(id);
         }
-        let Some(request) = self.request else {
-            self.traceparent = None;
-            return TraceId::from_uuid(Uuid::now_v7());
-        };
-        let trace = identity::derived_trace(EventId(request));
-        self.traceparent = Some(format!("00-{}-0000000000000001-01", trace.w3c()).into());
-        trace
+        // One that cannot be read is as good as none.
+        self.traceparent = None;
+        match self.request {
+            Some(request) => identity::derived_trace(EventId(request)),
+            None => TraceId::from_uuid(Uuid::now_v7()),
+        }
     }
 
     fn arrival(&self, index: Option<u64>) -> Arrival<'_> {
@@ -138,7 +135,7 @@ impl<'r> Intake<'r> {
             client: self.client.clone(),
             event_type: self.event_type,
             source: None,
-            traceparent: self.traceparent.as_deref(),
+            traceparent: self.traceparent,
             message_id: None,
             request: self.request.map(|id| RequestName { id, index }),
             now: self.now,

@@ -124,7 +124,9 @@ async fn accept(
     let form = Form::of(headers)?;
     let client = caller.write_client(headers)?;
     let event_type = call.event_type.as_ref();
-    let parts: [&[u8]; 4] = [
+    let meaning = form.fingerprint(headers);
+    let parts: [&[u8]; 5] = [
+        &meaning,
         client.as_str().as_bytes(),
         event_type.map_or("", EventType::as_str).as_bytes(),
         call.query.as_deref().unwrap_or_default().as_bytes(),

@@ -42,6 +42,16 @@ enum Form {
     Csv,
 }
 
+impl Form {
+    fn word(self) -> &'static [u8] {
+        match self {
+            Self::Json => b"json",
+            Self::Lines => b"lines",
+            Self::Csv => b"csv",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -83,7 +93,8 @@ pub(crate) async fn post_rows(
     let piece = piece(&params)?;
     let client = caller.write_client(&headers)?;
     let query = query.unwrap_or_default();
-    let parts: [&[u8]; 4] = [client.as_str().as_bytes(), dataset.as_bytes(), query.as_bytes(), &body.bytes];
+    let parts: [&[u8]; 5] =
+        [form.word(), client.as_str().as_bytes(), dataset.as_bytes(), query.as_bytes(), &body.bytes];
     let request = named_request(&headers, &caller, "POST /v1/datasets/{dataset}/rows", &parts)?;
 
     // The body comes before the name also where there is no dataset to check it.

@@ -104,6 +104,55 @@ async fn a_repeated_request_has_the_same_answer_and_another_body_is_409() {
 }
 
 #[tokio::test]
+async fn a_key_names_the_form_and_the_attributes_too() {
+    let server = Server::start().await;
+    let binary = |id: &'static str, event_type: &'static str| {
+        [
+            ("ce-specversion", "1.0"),
+            ("ce-source", "/s"),
+            ("ce-id", id),
+            ("ce-type", event_type),
+            ("content-type", "application/json"),
+            ("idempotency-key", "binary-1"),
+        ]
+    };
+    let first = server.call("POST", "/v1/events", &binary("1", "shop.a"), "{}").await.ok(202);
+    let mut turned = binary("1", "shop.a");
+    turned.reverse();
+    assert_eq!(server.call("POST", "/v1/events", &turned, "{}").await.ok(202), first);
+    for (id, event_type) in [("2", "shop.a"), ("1", "shop.b")] {
+        let answer = server.call("POST", "/v1/events", &binary(id, event_type), "{}").await;
+        answer.problem(409, "idempotency-conflict");
+    }
+    let json = [JSON, ("idempotency-key", "form-1")];
+    let lines = [NDJSON, ("idempotency-key", "form-1")];
+    server.call("POST", "/v1/events/shop.a", &json, "{}").await.ok(202);
+    server.call("POST", "/v1/events/shop.a", &lines, "{}").await.problem(409, "idempotency-conflict");
+    server.air().await;
+    server.call("POST", "/v1/datasets/air/rows", &json, "[]").await.ok(202);
+}
+
+#[tokio::test]
+async fn a_producers_id_names_the_event_whichever_request_brings_it() {
+    let server = Server::start().await;
+    server.knows_default_client().await;
+    let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"shop.a"}"#;
+    let plain = server.call("POST", "/v1/events", &[JSON], event).await.ok(202);
+    let keyed = server.call("POST", "/v1/events", &[JSON, ("idempotency-key", "k-1")], event).await.ok(202);
+    for member in ["event_id", "trace_id"] {
+        assert_eq!(keyed[member], plain[member]);
+    }
+    let lines = [NDJSON, ("idempotency-key", "k-2")];
+    let lined = server.call("POST", "/v1/events", &lines, event).await.ok(202);
+    assert_eq!(lined["trace_id"], plain["trace_id"]);
+    assert_eq!(server.waiting("shop").await.len(), 1);
+    // The key still tells one request from another.
+    let other = event.replace("shop.a", "shop.b");
+    let answer = server.call("POST", "/v1/events", &[JSON, ("idempotency-key", "k-1")], other).await;
+    answer.problem(409, "idempotency-conflict");
+}
+
+#[tokio::test]
 async fn the_trace_of_the_caller_is_taken() {
     let server = Server::start().await;
     server.knows_default_client().await;

@@ -38,7 +38,8 @@ pub struct Arrival<'a> {
     pub limits: &'a Limits,
 }
 
-/// The name that a request's `Idempotency-Key` gives to its events.
+/// The name that a request's `Idempotency-Key` gives to those of its events that
+/// their producer did not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestName {
     /// See [`identity::request_id`].
@@ -138,7 +139,7 @@ impl Arrival<'_> {
             let id = self.message_id.filter(|id| !id.is_empty())?;
             Some(identity::message_id(&client, &source, id))
         };
-        let derived = requested().or(produced).or_else(messaged).or(content);
+        let derived = produced.or_else(requested).or_else(messaged).or(content);
         let id = derived.unwrap_or(EventId(self.new_id));
         let trace = trace
             .or_else(|| self.traceparent.and_then(parse_traceparent).map(TraceId::from_uuid))

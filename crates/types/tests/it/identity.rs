@@ -32,18 +32,18 @@ fn a_producers_id_counts_per_client_and_source() {
 }
 
 #[test]
-fn the_request_goes_before_the_producer_before_the_message_before_the_content() {
+fn the_producer_goes_before_the_request_before_the_message_before_the_content() {
     let limits = Limits::default();
     let name = request_id("key:test", "POST /v1/events", "k");
     let request = Some(RequestName { id: name, index: None });
     let all = Arrival { request, message_id: Some("m"), ..arrival(&limits) };
-    assert_eq!(id(CLOUD, &all), (EventId(name), true));
+    assert_eq!(id(CLOUD, &all), (produced_id(&Client::default_client(), "/s", "1"), true));
+    let json = attributes("0", "small", "T-1");
+    assert_eq!(id(&json, &all), (EventId(name), true));
     let second = Arrival { request: Some(RequestName { id: name, index: Some(1) }), ..all.clone() };
-    assert_eq!(id(CLOUD, &second), (EventId(row_id(EventId(name), 1)), true));
+    assert_eq!(id(&json, &second), (EventId(row_id(EventId(name), 1)), true));
 
     let message = Arrival { message_id: Some("m"), ..arrival(&limits) };
-    assert_eq!(id(CLOUD, &message).0, produced_id(&Client::default_client(), "/s", "1"));
-    let json = attributes("0", "small", "T-1");
     assert_eq!(id(&json, &message).0, message_id(&"acme".parse().unwrap(), "/p/h", "m"));
     assert_ne!(id(&json, &arrival(&limits)), id(&json, &message));
     let flat = from_flat(b"{}", &event_type("a.b"), &message).unwrap();
