@@ -97,6 +97,23 @@ impl Server {
         Ok(Self { child, data: data.to_owned(), url: format!("http://{address}"), key, http })
     }
 
+    /// Starts a server and kills it with SIGKILL after this time, ready or not.
+    pub fn kill_while_starting(data: &Path, after: Duration) -> Result<()> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log_of(data))?;
+        let mut child = Command::new(binary())
+            .args(["up", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        // tidy: sleep because the moment of the kill is what is tested
+        std::thread::sleep(after);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
     /// Kills it with SIGKILL and waits for the end.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;

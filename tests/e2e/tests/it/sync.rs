@@ -44,13 +44,30 @@ async fn data_is_synchronised_before_each_acknowledgement() -> Result<()> {
     check(&std::fs::read_to_string(&trace)?)
 }
 
+/// Whose write-ahead log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Log {
+    Queue,
+    Store,
+}
+
+impl Log {
+    fn of(call: &str) -> Option<Self> {
+        if call.contains("/queue.db-wal>") {
+            Some(Self::Queue)
+        } else {
+            call.contains("/store.db-wal>").then_some(Self::Store)
+        }
+    }
+}
+
 /// What the trace shows of one line.
 #[derive(Debug, PartialEq)]
 enum Call<'a> {
-    /// Bytes written to the queue's log.
-    Write(&'a str),
-    /// The queue's log is on the device.
-    Synchronised,
+    /// Bytes written to a log.
+    Write(Log, &'a str),
+    /// A log is on the device.
+    Synchronised(Log),
     /// A 202 on a socket.
     Acknowledged,
 }
@@ -62,37 +79,51 @@ fn check(trace: &str) -> Result<()> {
     let acknowledged: Vec<usize> = (0..calls.len()).filter(|at| calls[*at] == Call::Acknowledged).collect();
     ensure!(acknowledged.len() == POSTS, "{} acknowledgements instead of {POSTS}", acknowledged.len());
     for (n, acknowledged) in acknowledged.into_iter().enumerate() {
-        let holds = |call: &Call<'_>| matches!(call, Call::Write(bytes) if bytes.contains(&mark(n)));
         let written =
-            calls.iter().position(holds).with_context(|| format!("payload {n} was never written"))?;
+            first_write(&calls, Log::Queue, n).with_context(|| format!("payload {n} was never written"))?;
         ensure!(written < acknowledged, "payload {n} was written after its 202");
-        let synchronised = calls[written..acknowledged].contains(&Call::Synchronised);
+        let synchronised = calls[written..acknowledged].contains(&Call::Synchronised(Log::Queue));
         ensure!(synchronised, "payload {n} was written and acknowledged without a synchronisation between");
+    }
+    // Odd posts are rows: their record is synchronised as well.
+    for n in (1..POSTS).step_by(2) {
+        let written =
+            first_write(&calls, Log::Store, n).with_context(|| format!("row {n} was never recorded"))?;
+        let synchronised = calls[written..].contains(&Call::Synchronised(Log::Store));
+        ensure!(synchronised, "row {n} was recorded without a synchronisation");
     }
     Ok(())
 }
 
+fn first_write(calls: &[Call<'_>], log: Log, n: usize) -> Option<usize> {
+    let mark = mark(n);
+    calls
+        .iter()
+        .position(|call| matches!(call, Call::Write(to, bytes) if *to == log && bytes.contains(&mark)))
+}
+
 fn calls(trace: &str) -> Vec<Call<'_>> {
     let mut calls = Vec::new();
-    // Threads whose synchronisation of the queue's log is under way.
-    let mut synchronising: Vec<&str> = Vec::new();
+    // Threads whose synchronisation of a log is under way.
+    let mut synchronising: Vec<(&str, Log)> = Vec::new();
     for line in trace.lines() {
         let (thread, rest) = line.split_once(' ').unwrap_or((line, ""));
         let call = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == ' ');
         let synchronises = call.starts_with("fsync(") || call.starts_with("fdatasync(");
-        if call.starts_with("pwrite64(") && call.contains("/queue.db-wal>") {
-            calls.push(Call::Write(call));
-        } else if synchronises && call.contains("/queue.db-wal>") {
+        if let Some(log) = Log::of(call).filter(|_| call.starts_with("pwrite64(")) {
+            calls.push(Call::Write(log, call));
+        } else if let Some(log) = Log::of(call).filter(|_| synchronises) {
             if call.contains("<unfinished") {
-                synchronising.push(thread);
+                synchronising.push((thread, log));
             } else if call.ends_with("= 0") {
-                calls.push(Call::Synchronised);
+                calls.push(Call::Synchronised(log));
             }
         } else if call.starts_with("<... fsync resumed") || call.starts_with("<... fdatasync resumed") {
-            if synchronising.contains(&thread) && call.ends_with("= 0") {
-                calls.push(Call::Synchronised);
+            let ended = synchronising.iter().position(|(other, _)| *other == thread);
+            let ended = ended.map(|at| synchronising.remove(at));
+            if let Some((_, log)) = ended.filter(|_| call.ends_with("= 0")) {
+                calls.push(Call::Synchronised(log));
             }
-            synchronising.retain(|other| *other != thread);
         } else if call.contains("HTTP/1.1 202") {
             calls.push(Call::Acknowledged);
         }
@@ -116,7 +147,8 @@ fn a_trace_without_synchronisation_is_caught() {
             "ack" => ack.to_owned(),
             other => panic!("{other}"),
         };
-        format!("{write}{}{}", line(first), line(second))
+        let store = format!("{write}{sync}").replace("queue.db", "store.db");
+        format!("{write}{}{}{store}", line(first), line(second))
     };
     let good: String = (0..POSTS).map(|n| post(n, "sync", "ack")).collect();
     assert!(check(&good).is_ok());
@@ -126,4 +158,7 @@ fn a_trace_without_synchronisation_is_caught() {
     assert!(check(&good.replace("fsync", "nosync")).is_err());
     assert!(check(&good.replace("fsync resumed>) = 0", "fsync resumed>) = -1 EIO")).is_err());
     assert!(check(&post(0, "sync", "ack")).is_err());
+    let unrecorded =
+        good.replace("fsync(9</d/store.db-wal> <unfinished ...>", "close(9</d/store.db-wal>) = 0");
+    assert!(check(&unrecorded).is_err());
 }
