@@ -14,6 +14,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 /// How the server treats its peers.
@@ -25,13 +26,20 @@ pub(crate) struct Options {
     /// connection may rest between two. Pools of clients keep connections for
     /// about a minute.
     pub(crate) head_time_out: Duration,
+    /// How long a peer may take no byte of an answer that it asked for.
+    pub(crate) write_time_out: Duration,
     /// How long requests may take to end once the server drains.
     pub(crate) drain: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connections: 10_000, head_time_out: Duration::from_secs(75), drain: Duration::from_secs(10) }
+        Self {
+            connections: 10_000,
+            head_time_out: Duration::from_secs(75),
+            write_time_out: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
     }
 }
 
@@ -62,6 +70,9 @@ pub(crate) async fn serve(
             accepted = accept(&listener) => accepted,
             () = shutdown.cancelled() => break,
         };
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(options.write_time_out));
+        let stream = Box::pin(stream);
         let service = TowerToHyperService::new(router.clone());
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
@@ -107,4 +118,61 @@ pub(crate) async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), Str
     let local =
         listener.local_addr().map_err(|error| format!("cannot read the address of {address}: {error}"))?;
     Ok((listener, local))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn started(options: Options) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<usize>) {
+        let large = || async { vec![b'x'; 64 << 20] };
+        let router = Router::new().route("/", get(|| async { "hello" })).route("/large", get(large));
+        let (listener, address) = bind("127.0.0.1:0").await.unwrap();
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(serve(listener, router, options, stop.clone()));
+        (address, stop, served)
+    }
+
+    async fn ask(address: SocketAddr, head: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_and_the_server_drains() {
+        let (address, stop, served) = started(Options::default()).await;
+        let mut stream = ask(address, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+        stop.cancel();
+        assert_eq!(served.await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_never_ends_its_head_is_cut() {
+        let options = Options { head_time_out: Duration::from_millis(50), ..Options::default() };
+        let (address, _stop, _served) = started(options).await;
+        let mut stream = ask(address, "GET / HTTP/1.1\r\nhost: a\r\nx-slow: ").await;
+        let mut rest = Vec::new();
+        // The end of the stream is the condition; without the time-out this never comes.
+        stream.read_to_end(&mut rest).await.unwrap();
+        assert!(!String::from_utf8_lossy(&rest).contains("200"), "{rest:?}");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_of_its_answer_is_cut() {
+        let options = Options { write_time_out: Duration::from_millis(50), ..Options::default() };
+        let (address, stop, served) = started(options).await;
+        let stream = ask(address, "GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        // With the peer cut there is no connection left for the drain to wait for.
+        stream.readable().await.unwrap();
+        stop.cancel();
+        assert_eq!(served.await.unwrap(), 0);
+        drop(stream);
+    }
 }
