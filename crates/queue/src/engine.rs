@@ -131,7 +131,9 @@ pub enum Op {
         limit: usize,
     },
     /// A stream's reader is done with everything up to and including `to`:
-    /// the entries' space is free. An earlier position changes nothing.
+    /// the entries' space is free. An earlier position changes nothing; one that
+    /// was never given out is refused as `Conflict`, because it is of another
+    /// queue and says nothing of these entries.
     Advance {
         /// The stream.
         queue: QueueName,

@@ -11,7 +11,7 @@ use orderwire_gateway::KeyRing;
 use orderwire_queue::{Clock, Engine, Queues};
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_sqlite::{DataDir, SqliteQueue};
-use orderwire_store::Store;
+use orderwire_store::{Datasets as _, Store};
 use orderwire_telemetry::{Metrics, UPKEEP_EVERY};
 use orderwire_types::{Limits, Scope};
 use orderwire_worker::{StreamOptions, StreamWorker, TaskOptions, TaskWorker};
@@ -19,10 +19,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, While as _};
+use crate::load::load;
 use crate::{convert, http, server};
 
 /// The file in the data folder that holds the first admin key.
 const ADMIN_KEY_FILE: &str = "admin.key";
+
+/// The stream of rows, and the name of its reader in the store.
+const DATA: &str = "data";
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +39,17 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// The address, over the configuration.
     pub listen: Option<String>,
+}
+
+impl Options {
+    fn into_sources(self) -> Sources {
+        Sources {
+            file: self.config,
+            builtin: self.builtin,
+            env: orderwire_config::environment(),
+            overrides: Overrides { listen: self.listen, data: self.data },
+        }
+    }
 }
 
 /// A running server.
@@ -103,9 +118,9 @@ impl Stage {
 /// # Errors
 /// Every fault of the configuration, or what else is in the way, with what to do.
 pub async fn start(options: Options) -> Result<Running, Error> {
-    let config = load(&options)?;
+    let config = load(&options.into_sources())?;
     let limits = Limits::from(&config.limits);
-    let views = convert::views(&config, &limits)?;
+    let views = convert::views(&config, &limits);
     orderwire_telemetry::start_logs(&config.telemetry.log).while_("starting")?;
     let metrics = orderwire_telemetry::start_metrics().while_("starting")?;
     let clock = Clock::system();
@@ -168,16 +183,6 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     })
 }
 
-fn load(options: &Options) -> Result<Config, Error> {
-    let sources = Sources {
-        file: options.config.clone(),
-        builtin: options.builtin,
-        env: orderwire_config::environment(),
-        overrides: Overrides { listen: options.listen.clone(), data: options.data.clone() },
-    };
-    Ok(Config::load(&sources)?)
-}
-
 /// Opens the folder and both files; on a thread of its own, because the first
 /// start after a crash replays a log.
 async fn open_engines(config: &Config, limits: &Limits) -> Result<(Arc<dyn Engine>, Arc<dyn Store>), Error> {
@@ -185,11 +190,15 @@ async fn open_engines(config: &Config, limits: &Limits) -> Result<(Arc<dyn Engin
     let limits = limits.clone();
     tokio::task::spawn_blocking(move || {
         let dir = DataDir::open(&folder).while_("opening the data folder")?;
-        let queue =
-            SqliteQueue::open(&dir, &orderwire_sqlite::Options::default()).while_("opening the queue")?;
+        // The store first: a queue that was lost and made anew has to begin
+        // behind what the store has recorded.
         let options =
             orderwire_sqlite::store::Options { limits, ..orderwire_sqlite::store::Options::default() };
         let store = SqliteStore::open(&dir, options).while_("opening the store")?;
+        let recorded = tokio::runtime::Handle::current().block_on(store.position(DATA));
+        let position_min = recorded.while_("reading how far the store is")?;
+        let options = orderwire_sqlite::Options { position_min, ..orderwire_sqlite::Options::default() };
+        let queue = SqliteQueue::open(&dir, &options).while_("opening the queue")?;
         Ok((Arc::new(queue) as Arc<dyn Engine>, Arc::new(store) as Arc<dyn Store>))
     })
     .await
@@ -197,7 +206,7 @@ async fn open_engines(config: &Config, limits: &Limits) -> Result<(Arc<dyn Engin
 }
 
 fn start_workers(stage: &mut Stage, queues: &Queues, store: &Arc<dyn Store>, clock: &Clock) {
-    let data = "data".parse().expect("a queue name");
+    let data = DATA.parse().expect("a queue name");
     let rows = orderwire_recorder::Rows::new(store.clone(), &data, clock.clone());
     let rows = StreamWorker::new(queues.clone(), data, Arc::new(rows), StreamOptions::default());
     let stop = stage.stop.clone().cancelled_owned();

@@ -99,6 +99,8 @@ faults! {
     ReadsWithoutBound => a_stream_is_read_in_order_and_in_bounds,
     /// An advance goes one entry too far.
     AdvancesTooFar => an_advance_frees_what_is_done_and_no_more,
+    /// An advance believes any position.
+    BelievesAnyPosition => an_advance_frees_what_is_done_and_no_more,
     /// A burial takes everything before along.
     BuriesThoseBefore => a_buried_entry_leaves_those_around_it,
     /// A claim hands out deliveries of any client.
@@ -176,6 +178,11 @@ impl Twin {
         with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The last position that was given out.
+    fn last_position(&self) -> Position {
+        self.place.last_position()
+    }
+
     /// The operation that is done instead.
     fn distort(&self, op: Op) -> Op {
         match (self.fault, op) {
@@ -213,6 +220,9 @@ impl Twin {
             }
             (Fault::AdvancesTooFar, Op::Advance { queue, to }) => {
                 Op::Advance { queue, to: Position(to.0 + 1) }
+            }
+            (Fault::BelievesAnyPosition, Op::Advance { queue, to }) => {
+                Op::Advance { queue, to: to.min(self.last_position()) }
             }
             (Fault::SweepsTheYoung, Op::Sweep(mut sweep)) => {
                 sweep.remembered_before = Timestamp::MAX;

@@ -70,6 +70,11 @@ pub struct Options {
     pub page_count_max: Option<u32>,
     /// A file of up to this size is checked whole when it is opened, in bytes.
     pub check_bytes_max: u64,
+    /// Positions that are given out are above this one. The highest position
+    /// that a reader of streams stored elsewhere belongs here: a queue file that
+    /// was lost and made anew would begin below it, and what comes in would
+    /// be taken for done.
+    pub position_min: i64,
 }
 
 impl Default for Options {
@@ -81,6 +86,7 @@ impl Default for Options {
             group: 1024,
             page_count_max: None,
             check_bytes_max: CHECKED_BYTES,
+            position_min: 0,
         }
     }
 }
@@ -122,7 +128,7 @@ impl SqliteQueue {
         connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
             .map_err(|error| Error::sqlite(&setup.file, "opening", &error))?;
-        let work = QueueWork::open(connection, setup.file.clone(), dir.clone())?;
+        let work = QueueWork::open(connection, setup.file.clone(), dir.clone(), options.position_min)?;
         let readers = Readers::open(&setup, options.readers.max(1), options.read_timeout)?;
         let writer = Writer::spawn("queue-writer", options.group.max(1), work)?;
         Ok(Self { readers, writer })

@@ -68,9 +68,11 @@ impl Queue {
 }
 
 impl State {
-    /// Reads the committed state.
-    pub(super) fn load(db: &Connection) -> rusqlite::Result<Self> {
+    /// Reads the committed state. Positions that are given out from now on are
+    /// above `position_min`.
+    pub(super) fn load(db: &Connection, position_min: i64) -> rusqlite::Result<Self> {
         let reserved: i64 = db.query_row("SELECT reserved FROM meta", [], |row| row.get(0))?;
+        let reserved = reserved.max(position_min);
         let mut queues = HashMap::new();
         let mut ids = HashMap::new();
         let mut statement = db.prepare("SELECT * FROM queue")?;
@@ -124,6 +126,11 @@ impl State {
             self.reserved_changed = true;
         }
         position
+    }
+
+    /// The last position that was given out, or one behind it that never will be.
+    pub(super) fn last_position(&self) -> i64 {
+        self.next_position - 1
     }
 
     /// Makes the queues exist; see [`orderwire_queue::engine::Engine::declare`].

@@ -12,6 +12,12 @@ use super::writer::{Stop, Tx};
 impl Tx<'_> {
     pub(super) fn advance(&mut self, queue: &QueueName, to: i64) -> Result<Outcome, Stop> {
         let id = self.stream_id(queue)?;
+        let last = self.state.last_position();
+        if to > last {
+            let message =
+                format!("stream {queue} cannot be done up to {to}: its last entry is at most at {last}");
+            return Err(Error::new(ErrorKind::Conflict, message).into());
+        }
         let Some(mut lane) = self.state.queue_mut(id).stream.take() else { return Ok(Outcome::Done) };
         let mut done = Vec::new();
         let mut next = segment_after(self.db, id, i64::MIN)?;

@@ -96,6 +96,8 @@ pub(super) struct QueueWork {
     file: PathBuf,
     /// `None` after a failed transaction: to be read again.
     state: Option<State>,
+    /// See [`super::Options::position_min`].
+    position_min: i64,
     /// Set when the file turned out to be damaged: nothing is written any more.
     poison: Option<Error>,
     /// Keeps the folder locked until the file is closed.
@@ -123,16 +125,22 @@ impl Work for QueueWork {
 }
 
 impl QueueWork {
-    pub(super) fn open(db: Connection, file: PathBuf, dir: DataDir) -> Result<Self, crate::Error> {
-        let state = State::load(&db).map_err(|error| crate::Error::sqlite(&file, "opening", &error))?;
-        Ok(Self { db, file, state: Some(state), poison: None, _dir: dir })
+    pub(super) fn open(
+        db: Connection,
+        file: PathBuf,
+        dir: DataDir,
+        position_min: i64,
+    ) -> Result<Self, crate::Error> {
+        let state =
+            State::load(&db, position_min).map_err(|error| crate::Error::sqlite(&file, "opening", &error))?;
+        Ok(Self { db, file, state: Some(state), position_min, poison: None, _dir: dir })
     }
 
     fn transact(&mut self, jobs: &[Job]) -> Result<Vec<Answer>, Stop> {
         self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let state = match &mut self.state {
             Some(state) => state,
-            empty => empty.insert(State::load(&self.db)?),
+            empty => empty.insert(State::load(&self.db, self.position_min)?),
         };
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {

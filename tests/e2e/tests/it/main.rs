@@ -7,4 +7,5 @@ mod fair;
 mod faults;
 mod kill;
 mod line;
+mod replaced;
 mod sync;

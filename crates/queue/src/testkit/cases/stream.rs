@@ -48,6 +48,9 @@ pub(super) async fn an_advance_frees_what_is_done_and_no_more(b: &mut Bench) -> 
     b.reopen().await?;
     ensure_eq!(shown(b, START).await?, ["e3", "e4", "e5"], "entries after reopening");
     ensure_eq!(b.engine().state(&stream()).await.map_err(say)?.ready, 3, "entries of the queue's state");
+    let foreign = Op::Advance { queue: stream(), to: Position(i64::MAX / 2) };
+    refused(b.try_op(foreign).await?, ErrorKind::Conflict, "an advance to a position of another queue")?;
+    ensure_eq!(shown(b, START).await?, ["e3", "e4", "e5"], "entries after a refused advance");
     b.op(Op::Advance { queue: stream(), to: at[5] }).await?;
     ensure_eq!(shown(b, START).await?, [""; 0], "entries when all is done");
     let entry = b.stream_entry("next", "acme");

@@ -39,6 +39,11 @@ impl ModelPlace {
         Self { state: Arc::new(Mutex::new(self.lock().clone())) }
     }
 
+    /// The last position that was given out.
+    pub(super) fn last_position(&self) -> Position {
+        Position(self.lock().last_position)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -288,7 +288,14 @@ impl State {
     }
 
     fn advance(&mut self, name: &QueueName, to: Position, ready: &mut Ready) -> Result<Outcome, Error> {
+        let last = self.last_position;
         let ids: Vec<i64> = self.queue(name)?.lanes.keys().copied().collect();
+        if to.0 > last {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("advance {name} to {}: the last position is {last}", to.0),
+            ));
+        }
         for id in ids {
             let mut lane = self.queue(name)?.take(id).expect("listed");
             lane.items.retain(|item| item.position > to);

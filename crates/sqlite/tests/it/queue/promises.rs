@@ -43,6 +43,24 @@ async fn a_reopened_file_holds_everything() {
 }
 
 #[tokio::test]
+async fn positions_begin_behind_what_a_reader_stored_elsewhere() {
+    let least = 1 << 40;
+    let options =
+        orderwire_sqlite::Options { position_min: least, ..orderwire_sqlite::Options::for_testing() };
+    let bench = Bench::with(&options).await;
+    bench.append(vec![entry(1, "a", &[("s1", LaneKey::Stream)])], at(0)).await;
+    // The reader's own position is none of another queue.
+    bench.one(Op::Advance { queue: name("s1"), to: Position(least) }, at(0)).await.unwrap();
+    let first = bench.queue.read(&name("s1"), Position(least), 9, usize::MAX).await.unwrap();
+    assert_eq!(first.len(), 1);
+    // Opened without: what was given out once is remembered.
+    let bench = bench.reopen();
+    bench.append(vec![entry(2, "a", &[("s1", LaneKey::Stream)])], at(1)).await;
+    let both = bench.queue.read(&name("s1"), Position(least), 9, usize::MAX).await.unwrap();
+    assert_eq!(both.iter().map(|e| number(&e.body)).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[tokio::test]
 async fn named_events_and_requests_are_appended_once_until_forgotten() {
     let bench = Bench::new().await;
     let named = |n| {
