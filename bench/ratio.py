@@ -10,8 +10,9 @@ import statistics
 import sys
 
 ROWS = [
-    ("event", "single events, 64 connections, against 64 in flight", 1.5),
-    ("rows", "NDJSON of 500 rows, against 512 in flight", 3.0),
+    ("event", "single events, 64 connections, against RabbitMQ with 64 in flight", 1.5),
+    ("rows", "NDJSON of 500 rows, against RabbitMQ with 512 in flight", 3.0),
+    ("view", "cached view of 300 kB, against a static file of nginx", 1.0),
 ]
 
 
@@ -38,7 +39,7 @@ def spread(values, form="{:,.0f}"):
 def main():
     ours, our_tails = read(sys.argv[1])
     peers, peer_tails = read(sys.argv[2])
-    print("| row | Orderwire /s | p99 ms | RabbitMQ /s | p99 ms | ratio | wanted |")
+    print("| row | Orderwire /s | p99 ms | peer /s | p99 ms | ratio | wanted |")
     print("|---|---|---|---|---|---|---|")
     for row, name, wanted in ROWS:
         mine, theirs = ours.get(row, []), peers.get(row, [])
