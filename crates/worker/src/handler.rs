@@ -52,6 +52,10 @@ pub enum Verdict {
 /// entry has its effect once, whenever the process ends. Calls come one at a
 /// time. A call may be dropped at any await; then its transaction must either
 /// have happened as a whole or not at all.
+///
+/// A call that panics or outlasts its time is tried again; where that goes on
+/// while [`Self::position`] answers at once, an entry is taken to be at fault. So
+/// `position` must ask the store itself, and fail while that is away.
 #[async_trait]
 pub trait StreamHandler: Send + Sync + 'static {
     /// The position of the last entry that has its effect or was skipped;

@@ -23,7 +23,8 @@ pub struct StreamOptions {
     pub batch_entries: usize,
     /// The most bytes of one batch, its first entry aside.
     pub batch_bytes: usize,
-    /// How long a handler may take for one batch.
+    /// How long a handler may take for one batch. One that takes longer again
+    /// and again, while its store answers, is split.
     pub handler_timeout: Duration,
     /// The wait of one long poll.
     pub wait: Duration,
@@ -49,7 +50,8 @@ impl Default for StreamOptions {
 /// Reads a stream from the position that its handler has stored, and tells the
 /// queue what is done. What fails and may pass is tried again for good; an
 /// entry that can never be applied is found by splitting, dead-lettered, and
-/// passed over.
+/// passed over. So is one that a handler gives no word on, because it hangs or
+/// panics each time although its store answers.
 ///
 /// The position of the handler counts. The queue is told later, and may be told
 /// again after a crash: it only frees space.
@@ -61,8 +63,20 @@ pub struct StreamWorker<H> {
     stop: CancellationToken,
 }
 
+/// How often a handler may hang or panic on the same entries, one time after
+/// the other, before they are taken to be at fault.
+const SILENCES: u32 = 3;
+
 /// The worker has to stop.
 struct Stopped;
+
+/// Why a batch was not applied.
+enum Trouble {
+    /// The handler said so.
+    Told(BatchError),
+    /// The handler hung or panicked: its store or an entry may be the reason.
+    Silence(String),
+}
 
 impl<H: StreamHandler> StreamWorker<H> {
     /// A worker on this stream.
@@ -91,7 +105,7 @@ impl<H: StreamHandler> StreamWorker<H> {
     }
 
     async fn work(&self, done: &watch::Sender<Position>) -> Result<(), Stopped> {
-        let mut position = self.position().await?;
+        let (mut position, _) = self.position().await?;
         done.send_replace(position);
         let mut failures = 0;
         loop {
@@ -155,7 +169,7 @@ impl<H: StreamHandler> StreamWorker<H> {
         mut position: Position,
         done: &watch::Sender<Position>,
     ) -> Result<Position, Stopped> {
-        let mut pieces = vec![Piece { range: 0..entries.len(), tries: 0 }];
+        let mut pieces = vec![Piece::whole(entries.len())];
         let mut failures = 0;
         while let Some(mut piece) = pieces.pop() {
             piece.range.start =
@@ -167,16 +181,16 @@ impl<H: StreamHandler> StreamWorker<H> {
                 return Err(Stopped);
             }
             let batch = &entries[piece.range.clone()];
-            let Err(err) = self.handle(batch, position).await else {
+            let Err(trouble) = self.handle(batch, position).await else {
                 failures = 0;
                 position = batch[batch.len() - 1].position;
                 done.send_replace(position);
                 continue;
             };
-            if err.retryable {
+            if trouble.may_pass() {
                 failures += 1;
                 tracing::warn!(
-                    queue.name = %self.queue, batch.entries = batch.len(), failures, cause = %err.cause,
+                    queue.name = %self.queue, batch.entries = batch.len(), failures, cause = trouble.cause(),
                     "a batch waits for another attempt"
                 );
                 self.count("retried");
@@ -184,50 +198,50 @@ impl<H: StreamHandler> StreamWorker<H> {
             }
             // Whether it was applied may be unknown, and another one may read
             // the same stream: what is stored counts.
-            let stored = self.position().await?;
+            let (stored, misses) = self.position().await?;
             if stored < position {
                 tracing::warn!(queue.name = %self.queue, from = position.0, to = stored.0, "the position was set back");
                 return Ok(stored);
             }
+            // A silence says something of the entries only while the store answers
+            // and stays where it was.
+            let alive = misses == 0 && stored == position;
             position = stored;
-            if err.retryable {
+            if !piece.is_at_fault(&trouble, alive) {
                 pieces.push(piece);
             } else if batch.len() == 1 {
                 if batch[0].position > position {
-                    self.bury(batch[0].position, piece.tries + 1, &err.cause).await?;
+                    self.bury(batch[0].position, piece.tries, trouble.cause()).await?;
                     position = batch[0].position;
                     done.send_replace(position);
                 }
             } else {
                 self.count("split");
-                piece.split(err.entry, &mut pieces);
+                piece.split(trouble.entry(), &mut pieces);
             }
         }
         Ok(position)
     }
 
-    async fn handle(&self, batch: &[StreamEntry], from: Position) -> Result<(), BatchError> {
+    async fn handle(&self, batch: &[StreamEntry], from: Position) -> Result<(), Trouble> {
         let start = Instant::now();
         let handled = catch_panic(self.handler.handle(batch, from));
-        let result = match tokio::time::timeout(self.options.handler_timeout, handled).await {
-            Ok(Ok(result)) => result,
-            // An entry that makes the handler panic would do so forever.
-            Ok(Err(cause)) => Err(BatchError::batch(cause)),
+        match tokio::time::timeout(self.options.handler_timeout, handled).await {
+            Ok(Ok(result)) => result.map_err(Trouble::Told)?,
+            Ok(Err(cause)) => return Err(Trouble::Silence(cause)),
             Err(_) => {
                 let cause = format!("the handler took longer than {:?}", self.options.handler_timeout);
-                Err(BatchError::retryable(cause))
+                return Err(Trouble::Silence(cause));
             }
-        };
-        if result.is_ok() {
-            self.count("applied");
-            let queue = self.queue.to_string();
-            #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-            metrics::histogram!("orderwire_worker_batch_entries", "queue" => queue.clone())
-                .record(batch.len() as f64);
-            metrics::histogram!("orderwire_worker_batch_seconds", "queue" => queue)
-                .record(start.elapsed().as_secs_f64());
         }
-        result
+        self.count("applied");
+        let queue = self.queue.to_string();
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        metrics::histogram!("orderwire_worker_batch_entries", "queue" => queue.clone())
+            .record(batch.len() as f64);
+        metrics::histogram!("orderwire_worker_batch_seconds", "queue" => queue)
+            .record(start.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// Dead-letters an entry, then passes it over. In this order: a crash in
@@ -244,16 +258,18 @@ impl<H: StreamHandler> StreamWorker<H> {
         };
         self.insist("dead-letter an entry", bury).await?;
         let skip = || async { self.handler.skip(at).await.map_err(|err| err.cause) };
-        self.insist("pass over a dead letter", skip).await
+        self.insist("pass over a dead letter", skip).await?;
+        Ok(())
     }
 
-    async fn position(&self) -> Result<Position, Stopped> {
+    /// The handler's position, and how many calls for it failed before.
+    async fn position(&self) -> Result<(Position, u32), Stopped> {
         let position = || async { self.handler.position().await.map_err(|err| err.cause) };
         self.insist("read the position", position).await
     }
 
-    /// Tries until it works or the worker has to stop.
-    async fn insist<T, F>(&self, what: &str, mut call: impl FnMut() -> F) -> Result<T, Stopped>
+    /// Tries until it works or the worker has to stop; the failures before too.
+    async fn insist<T, F>(&self, what: &str, mut call: impl FnMut() -> F) -> Result<(T, u32), Stopped>
     where
         F: Future<Output = Result<T, String>>,
     {
@@ -261,7 +277,7 @@ impl<H: StreamHandler> StreamWorker<H> {
         loop {
             let called = catch_panic(call());
             let cause = match tokio::time::timeout(self.options.handler_timeout, called).await {
-                Ok(Ok(Ok(value))) => return Ok(value),
+                Ok(Ok(Ok(value))) => return Ok((value, failures)),
                 Ok(Ok(Err(cause)) | Err(cause)) => cause,
                 Err(_) => format!("no answer within {:?}", self.options.handler_timeout),
             };
@@ -319,21 +335,76 @@ impl<H: StreamHandler> StreamWorker<H> {
     }
 }
 
+impl Trouble {
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Told(err) => err.retryable,
+            Self::Silence(_) => true,
+        }
+    }
+
+    fn cause(&self) -> &str {
+        match self {
+            Self::Told(err) => &err.cause,
+            Self::Silence(cause) => cause,
+        }
+    }
+
+    fn entry(&self) -> Option<usize> {
+        match self {
+            Self::Told(err) => err.entry,
+            Self::Silence(_) => None,
+        }
+    }
+}
+
 /// A part of a batch that is still to be applied.
 struct Piece {
     range: Range<usize>,
-    /// How often its entries were part of a batch that failed.
+    /// How often its entries were part of a batch that failed for their sake.
     tries: u32,
+    /// How often in a row the handler gave no word on it.
+    silences: u32,
+    /// Whether it is a part of something that the handler gave no word on.
+    suspect: bool,
 }
 
 impl Piece {
+    fn whole(len: usize) -> Self {
+        Self { range: 0..len, tries: 0, silences: 0, suspect: false }
+    }
+
+    /// Notes a failure; whether an entry of it is at fault. `alive`: the store
+    /// answered at once, and nothing of it was applied.
+    fn is_at_fault(&mut self, trouble: &Trouble, alive: bool) -> bool {
+        match trouble {
+            Trouble::Silence(_) if alive => {
+                self.tries += 1;
+                self.silences += 1;
+                // Splitting further costs nothing; giving up an entry does.
+                let splits_at_once = self.suspect && self.range.len() > 1;
+                let at_fault = splits_at_once || self.silences >= SILENCES;
+                self.suspect |= at_fault;
+                at_fault
+            }
+            Trouble::Told(err) if !err.retryable => {
+                self.tries += 1;
+                true
+            }
+            _ => {
+                self.silences = 0;
+                false
+            }
+        }
+    }
+
     /// Puts the parts of a failed piece on the stack, the first on top: around
     /// the entry at fault where it is known, else two halves.
     fn split(self, fault: Option<usize>, pieces: &mut Vec<Self>) {
         let Range { start, end } = self.range;
         let mut push = |range: Range<usize>| {
             if !range.is_empty() {
-                pieces.push(Self { range, tries: self.tries + 1 });
+                pieces.push(Self { range, silences: 0, ..self });
             }
         };
         match fault.map(|index| start + index).filter(|at| *at < end) {

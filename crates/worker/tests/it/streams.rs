@@ -17,6 +17,8 @@ type Trouble = dyn Fn(Vec<String>) -> BoxFuture<'static, Result<(), BatchError>>
 /// A store that keeps its position with its effect, as a transaction would.
 struct Ledger {
     state: watch::Sender<State>,
+    /// Calls for the position that fail from now on.
+    away: Arc<AtomicUsize>,
     before: Box<Trouble>,
     after: Box<Trouble>,
 }
@@ -32,7 +34,11 @@ struct State {
 #[async_trait]
 impl StreamHandler for Ledger {
     async fn position(&self) -> Result<Position, BatchError> {
-        Ok(self.state.borrow().position)
+        let fails = |left: usize| left.checked_sub(1);
+        match self.away.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fails) {
+            Ok(_) => Err(BatchError::retryable("the store is away")),
+            Err(_) => Ok(self.state.borrow().position),
+        }
     }
 
     async fn handle(&self, batch: &[StreamEntry], from: Position) -> Result<(), BatchError> {
@@ -59,7 +65,7 @@ impl StreamHandler for Ledger {
 impl Ledger {
     fn new() -> Self {
         let fine = || -> Box<Trouble> { Box::new(|_| Box::pin(async { Ok(()) })) };
-        Self { state: watch::Sender::default(), before: fine(), after: fine() }
+        Self { state: watch::Sender::default(), away: Arc::default(), before: fine(), after: fine() }
     }
 
     fn before<F>(mut self, trouble: impl Fn(Vec<String>) -> F + Send + Sync + 'static) -> Self
@@ -195,6 +201,74 @@ async fn an_entry_that_makes_the_handler_panic_becomes_a_dead_letter() {
     assert_eq!(ledger.state().applied, ["e0", "e2"]);
     let dead = line.dead().await;
     assert!(dead[0].cause.contains("division by e1"), "{}", dead[0].cause);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_makes_the_handler_hang_becomes_a_dead_letter() {
+    let mut line = Line::open().await;
+    let mut labels = publish(&mut line, 100).await;
+    let ledger = Arc::new(Ledger::new().before(|batch| async move {
+        if batch.contains(&"e61".to_owned()) {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }));
+    let worker = start(&line, &ledger);
+    ledger.until(100).await;
+    worker.drain().await;
+    labels.remove(61);
+    assert_eq!(ledger.state().applied, labels);
+    let dead = line.dead().await;
+    assert_eq!(dead.len(), 1);
+    assert!(dead[0].cause.contains("took longer than 60s"), "{}", dead[0].cause);
+    // The whole three times, its parts once each down to the entry, that three times.
+    assert_eq!(dead[0].attempts, 3 + 6 + 3);
+    assert_eq!(left(&line).await, 0);
+}
+
+/// The handler fails to give a word nine times, each time in this way, on a
+/// batch of three; what becomes of it.
+async fn nine_silences<F>(silent: fn() -> F, position_fails: bool) -> (Vec<String>, usize)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut line = Line::open().await;
+    publish(&mut line, 3).await;
+    let away = Arc::new(AtomicUsize::new(0));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let ledger = Ledger::new().before({
+        let away = Arc::clone(&away);
+        move |_| {
+            let fails = calls.fetch_add(1, Ordering::Relaxed) < 9;
+            away.store(usize::from(fails && position_fails), Ordering::Relaxed);
+            async move {
+                if fails {
+                    silent().await;
+                }
+                Ok(())
+            }
+        }
+    });
+    let ledger = Arc::new(Ledger { away, ..ledger });
+    let worker = start(&line, &ledger);
+    ledger.until(3).await;
+    worker.drain().await;
+    (ledger.state().applied, line.dead().await.len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_hangs_while_its_store_is_away_kills_nothing() {
+    let (applied, dead) = nine_silences(std::future::pending, true).await;
+    assert_eq!((applied.as_slice(), dead), (["e0", "e1", "e2"].map(str::to_owned).as_slice(), 0));
+    // The count of the case above matters: with its store there, the handler is believed.
+    let (_, dead) = nine_silences(std::future::pending, false).await;
+    assert_ne!(dead, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_while_its_store_is_away_kills_nothing() {
+    let (applied, dead) = nine_silences(|| async { panic!("no connection") }, true).await;
+    assert_eq!((applied.as_slice(), dead), (["e0", "e1", "e2"].map(str::to_owned).as_slice(), 0));
 }
 
 #[tokio::test(start_paused = true)]
