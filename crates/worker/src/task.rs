@@ -167,7 +167,13 @@ impl<H: TaskHandler> Shared<H> {
                 Ended::With(verdict) => {
                     // A retry takes those behind it along.
                     let stays = !matches!(verdict, Verdict::Retry { .. });
-                    self.settle(&delivery, settlement(verdict), renewed).await && stays
+                    let settled = self.settle(&delivery, settlement(verdict), renewed).await;
+                    if let (Rest::Unsure, true, Some(next)) = (&settled, stays, lane.front()) {
+                        // Held by nobody else: without this they would wait for the
+                        // end of the lease, and the first would lose an attempt.
+                        self.release(next, renewed).await;
+                    }
+                    matches!(settled, Rest::Held) && stays
                 }
                 Ended::CutOff => {
                     tracing::warn!(
@@ -237,13 +243,19 @@ impl<H: TaskHandler> Shared<H> {
         }
     }
 
-    /// Settles a delivery, again and again until the lease is over; whether
-    /// the rest of the lane is still held.
-    async fn settle(&self, delivery: &Delivery, settlement: Settlement, renewed: Instant) -> bool {
+    /// Settles a delivery, again and again until the lease is over.
+    async fn settle(&self, delivery: &Delivery, settlement: Settlement, renewed: Instant) -> Rest {
         let mut failures = 0;
         loop {
             let settled = self.queues.settle(&self.scope, &self.queue, delivery.id, settlement.clone()).await;
-            let Err(err) = settled else { return true };
+            let Err(err) = settled else { return Rest::Held };
+            if failures > 0 && err.kind() == ErrorKind::LeaseLost {
+                tracing::info!(
+                    queue.name = %self.queue, delivery.id = %delivery.id,
+                    "a settlement that was not confirmed may have happened"
+                );
+                return Rest::Unsure;
+            }
             failures += 1;
             let pause = self.options.pause.after(failures);
             let over = Instant::now() + pause >= renewed + self.options.lease;
@@ -252,7 +264,7 @@ impl<H: TaskHandler> Shared<H> {
                     queue.name = %self.queue, delivery.id = %delivery.id, error = %err,
                     "a delivery could not be settled and may come again"
                 );
-                return false;
+                return Rest::Lost;
             }
             tokio::time::sleep(pause).await;
         }
@@ -304,6 +316,17 @@ impl<H: TaskHandler> Shared<H> {
 
 /// How long a stopping worker tries to give back what it holds.
 const GIVE_BACK: Duration = Duration::from_secs(2);
+
+/// What became of the rest of a lane when a delivery of it was settled.
+enum Rest {
+    /// It is still held.
+    Held,
+    /// It is held if an earlier settlement, whose answer got lost, happened; else
+    /// the lease is over.
+    Unsure,
+    /// It is not held any more, or will soon not be.
+    Lost,
+}
 
 /// How an attempt ended.
 enum Ended {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orderwire_queue::engine::Engine;
 use orderwire_queue::testkit::ModelPlace;
 use orderwire_queue::{Clock, DeadFilter, DeadLetter, Options, Publication, QueueState, Queues};
 use orderwire_types::envelope::Incoming;
@@ -24,6 +25,11 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) async fn open() -> Self {
+        Self::over(Arc::new(ModelPlace::default().engine())).await
+    }
+
+    /// The same over this engine.
+    pub(crate) async fn over(engine: Arc<dyn Engine>) -> Self {
         let def = |kind, pattern: &str| QueueDef {
             kind,
             types: vec![pattern.parse().unwrap()],
@@ -34,7 +40,6 @@ impl Line {
         };
         let configured = vec![(tasks(), def(Kind::Task, "task.#")), (rows(), def(Kind::Stream, "row.#"))];
         let workers = HashMap::from([(tasks(), ROLE.to_owned()), (rows(), ROLE.to_owned())]);
-        let engine = Arc::new(ModelPlace::default().engine());
         let clock = Clock::following_tokio("2026-01-01T00:00:00Z".parse().unwrap());
         let (queues, service) =
             Queues::open(engine, configured, workers, Options::for_testing(), clock).await.unwrap();

@@ -6,6 +6,7 @@ use orderwire_worker::{Task, TaskHandler, TaskOptions, TaskWorker, Verdict};
 use tokio::sync::{Barrier, Notify, mpsc};
 use tokio::time::Instant;
 
+use crate::deaf::Deaf;
 use crate::line::{Line, ROLE, Running, SECOND, scope, tasks};
 
 type Act = dyn Fn(Seen) -> BoxFuture<'static, Verdict> + Send + Sync;
@@ -199,6 +200,22 @@ async fn the_lease_of_a_long_handler_is_extended() {
     done.notified().await;
     worker.drain().await;
     assert_eq!(handler.seen(), seen(&[("first", 1), ("last", 1)]));
+    assert_eq!(figures(&line).await, (0, 0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ack_whose_answer_got_lost_gives_back_those_behind_it_at_once() {
+    let mut line = Line::over(Arc::new(Deaf::to_the_first_ack())).await;
+    let (handler, mut told) = handler(|_| async { Verdict::Ack });
+    line.publish("task.do", &[("a1", "k"), ("a2", "k"), ("a3", "k")]).await;
+    let begin = Instant::now();
+    let worker = start(&line, &handler, TaskOptions::default());
+    for _ in 0..3 {
+        told.recv().await.unwrap();
+    }
+    assert!(begin.elapsed() < 5 * SECOND, "the rest of the lane came after {:?}", begin.elapsed());
+    worker.drain().await;
+    assert_eq!(handler.seen(), seen(&[("a1", 1), ("a2", 1), ("a3", 1)]));
     assert_eq!(figures(&line).await, (0, 0, 0, 0));
 }
 
