@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Up(up) => server(&cli.global, &up, false).await,
             Command::Demo(up) => server(&cli.global, &up, true).await,
-            _ => orderwire_cli::run(cli).await,
+            _ => orderwire_cli::run(cli, orderwire_runtime::load).await,
         }
     });
     // Threads that read a terminal or a slow disk must not hold up the end.

@@ -30,10 +30,14 @@ struct Connection {
     detail: String,
 }
 
-pub(crate) fn run(args: &Check, global: &Global, out: Out) -> Result<(), Error> {
+/// How a configuration is loaded: as a server does it, so that both refuse the
+/// same. The binary supplies it, because commands know no service.
+pub type Load = fn(&Sources) -> Result<Config, Faults>;
+
+pub(crate) fn run(args: &Check, global: &Global, load: Load, out: Out) -> Result<(), Error> {
     let overrides = Overrides { listen: None, data: global.data.clone() };
     let sources = Sources { file: args.config.clone(), env: environment(), overrides, ..Sources::default() };
-    let config = match Config::load(&sources) {
+    let config = match load(&sources) {
         Ok(config) => config,
         Err(faults) if out.json => {
             out.json(&Report { valid: false, faults: Some(&faults), connections: Vec::new() })?;

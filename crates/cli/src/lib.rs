@@ -24,5 +24,6 @@ mod server;
 mod trace;
 
 pub use args::{Cli, Command};
+pub use check::Load;
 pub use error::{Error, ErrorKind};
 pub use run::run;

@@ -3,26 +3,27 @@
 use clap::CommandFactory as _;
 
 use crate::args::{Cli, Command, Config};
+use crate::check::Load;
 use crate::error::Error;
 use crate::out::Out;
 use crate::server::Server;
 use crate::{check, clients, dataset, dead, event, exit, keys, load, manual, queue, trace};
 
 /// Carries out a command and returns its exit code, one of [`exit`]. What goes
-/// wrong is said on stderr. `up` and `demo` are servers, which the binary runs.
-pub async fn run(cli: Cli) -> u8 {
+/// wrong is said on stderr. `load` is how a server loads its configuration. `up` and `demo` are servers, which the binary runs.
+pub async fn run(cli: Cli, load: Load) -> u8 {
     let out = Out::new(cli.global.output);
-    match Box::pin(dispatch(&cli, out)).await {
+    match Box::pin(dispatch(&cli, load, out)).await {
         Ok(()) => exit::OK,
         Err(error) => error.report(out.json),
     }
 }
 
-async fn dispatch(cli: &Cli, out: Out) -> Result<(), Error> {
+async fn dispatch(cli: &Cli, load: Load, out: Out) -> Result<(), Error> {
     let global = &cli.global;
     match &cli.command {
         Command::Up(_) | Command::Demo(_) => Err(Error::usage("a server is started by the binary")),
-        Command::Check(args) => check::run(args, global, out),
+        Command::Check(args) => check::run(args, global, load, out),
         Command::Config(Config::Default) => out.bytes(orderwire_config::default_yaml().as_bytes()),
         Command::Config(Config::Schema) => {
             let schema = serde_json::to_string_pretty(&orderwire_config::schema());

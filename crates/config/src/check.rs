@@ -14,33 +14,49 @@ use crate::tree::{Id, Tree};
 /// Queues whose worker expects them as they are.
 const WORKED: [&str; 4] = ["infra", "clients", "data", "notify"];
 
-/// Pushes every fault of a configuration that could be read. `lost` are the
-/// paths that could not: nothing is said about their absence.
-pub(crate) fn check(config: &Config, tree: &Tree, root: Id, lost: &[Vec<String>], faults: &mut Vec<Fault>) {
-    let mut report = Report { tree, root, lost, faults };
-    urls(config, &mut report);
-    queues(config, &mut report);
-    datasets(config, &mut report);
-    views::check(config, &mut report);
-    limits(config, &mut report);
-    retention(config, &mut report);
-    log(config, &mut report);
+/// Reports every fault of a configuration that could be read.
+pub(crate) fn check(config: &Config, report: &mut Report<'_>) {
+    urls(config, report);
+    queues(config, report);
+    datasets(config, report);
+    views::check(config, report);
+    limits(config, report);
+    retention(config, report);
+    log(config, report);
 }
 
-/// Where faults go, and what is known about the source.
-pub(crate) struct Report<'a> {
+/// Where the faults of a configuration go, and what is known about its source.
+pub struct Report<'a> {
     tree: &'a Tree,
     root: Id,
     lost: &'a [Vec<String>],
     faults: &'a mut Vec<Fault>,
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    /// `lost` are the paths that could not be read: nothing is said about
+    /// their absence.
+    pub(crate) fn new(tree: &'a Tree, root: Id, lost: &'a [Vec<String>], faults: &'a mut Vec<Fault>) -> Self {
+        Self { tree, root, lost, faults }
+    }
+
     /// A fault of the value at a path, in which `[2]` is an entry of a list.
-    pub(crate) fn fault(&mut self, path: &[&str], detail: impl Into<String>) {
+    /// It is told with the place of the value, or of what would hold it.
+    pub fn fault(&mut self, path: &[&str], detail: impl Into<String>) {
         let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
         let position: Option<Position> = self.tree.locate(self.root, &path);
         self.faults.push(Fault { position, key: name(&path), detail: detail.into() });
+    }
+
+    /// Whether a fault at or below this path was found already: what depends
+    /// on it would only be said twice.
+    pub fn is_faulty(&self, path: &[&str]) -> bool {
+        let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
+        let whole = name(&path);
+        self.faults.iter().any(|fault| {
+            let below = fault.key.strip_prefix(whole.as_str());
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
     }
 
     /// Whether something at or below this path could not be read.

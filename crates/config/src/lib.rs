@@ -22,6 +22,7 @@ mod read;
 mod schema;
 mod tree;
 
+pub use check::Report;
 pub use fault::{Fault, Faults, Position};
 pub use load::{Overrides, Sources, environment};
 pub use model::{

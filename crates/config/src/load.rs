@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::check::check;
+use crate::check::{Report, check};
 use crate::fault::{Fault, Faults, Position};
 use crate::model::Config;
 use crate::read::read;
@@ -56,6 +56,15 @@ impl Config {
     /// Every fault of every source. A file that cannot be read or is not YAML
     /// hides the faults that its content may have.
     pub fn load(sources: &Sources) -> Result<Self, Faults> {
+        Self::load_with(sources, |_, _| {})
+    }
+
+    /// The same, with checks that need more than is known here; their faults
+    /// are reported together with all others.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_with(sources: &Sources, more: impl FnOnce(&Self, &mut Report<'_>)) -> Result<Self, Faults> {
         let file = sources.file.as_deref().map(|path| (path, read_file(path)));
         let builtin = sources.builtin.map(|(name, text)| (Path::new(name), Ok(text.to_owned())));
         let text = file.or(builtin);
@@ -88,7 +97,9 @@ impl Config {
         if readable {
             let mut lost = Vec::new();
             if let Some(config) = read::<Self>(&mut tree, root, &mut faults, &mut lost) {
-                check(&config, &tree, root, &lost, &mut faults);
+                let mut report = Report::new(&tree, root, &lost, &mut faults);
+                check(&config, &mut report);
+                more(&config, &mut report);
                 Faults::none_or(faults)?;
                 return Ok(config);
             }
@@ -106,7 +117,7 @@ impl Config {
         let mut tree = Tree::default();
         let root = tree.add(Position::whole("configuration"), Value::Map(Vec::new()));
         let mut faults = Vec::new();
-        check(self, &tree, root, &[], &mut faults);
+        check(self, &mut Report::new(&tree, root, &[], &mut faults));
         Faults::none_or(faults)
     }
 }

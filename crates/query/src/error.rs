@@ -97,6 +97,16 @@ impl Error {
         self.0.code
     }
 
+    /// The message with what stands behind it and what to do.
+    pub(crate) fn detail(&self) -> String {
+        let mut detail = self.0.message.clone();
+        for more in [&self.0.details, &self.0.hint].into_iter().flatten() {
+            detail.push_str("; ");
+            detail.push_str(more);
+        }
+        detail
+    }
+
     fn status(&self) -> (StatusCode, &'static str) {
         match self.0.kind {
             ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "invalid-query"),
@@ -116,12 +126,7 @@ impl Error {
             return problem.clone();
         }
         let (status, slug) = self.status();
-        let mut detail = self.0.message.clone();
-        for more in [&self.0.details, &self.0.hint].into_iter().flatten() {
-            detail.push_str("; ");
-            detail.push_str(more);
-        }
-        let problem = Problem::new(status, slug, detail);
+        let problem = Problem::new(status, slug, self.detail());
         if self.0.kind == ErrorKind::Unavailable { problem.retry_after(1) } else { problem }
     }
 }

@@ -12,6 +12,7 @@
 //! held as a tree; a hit copies no body.
 
 mod cached;
+mod check;
 mod dialect;
 mod error;
 mod http;
@@ -21,7 +22,8 @@ mod sink;
 mod view;
 
 pub use cached::Freshness;
+pub use check::{ViewFault, check_view};
 pub use error::{Error, ErrorKind};
 pub use http::router;
 pub use options::{Clock, Options};
-pub use view::{RESERVED_PATHS, Read, Shape, ViewDef, check_view};
+pub use view::{RESERVED_PATHS, Read, Shape, ViewDef};

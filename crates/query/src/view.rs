@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cached::Freshness;
 use crate::dialect::{Allowed, ColumnType, Columns, Item, Named, Query, Term, order_of};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::http::{Policy, view_fault};
 use crate::options::Options;
 use crate::read::Plan;
@@ -69,14 +69,6 @@ pub enum Read {
     Public(scope::Clients),
 }
 
-/// Whether a view fits a dataset: its columns exist and its filter can be typed.
-///
-/// # Errors
-/// What does not fit.
-pub fn check_view(view: &ViewDef, dataset: &DatasetDef, options: &Options) -> Result<(), Error> {
-    View::new(view.clone(), options)?.plan(dataset, &Query::default(), options.rows).map(|_| ())
-}
-
 /// A view, read once.
 pub(crate) struct View {
     pub(crate) def: ViewDef,
@@ -125,11 +117,7 @@ impl View {
     /// The read of a caller's query. For a grouped view the first column is the key.
     pub(crate) fn plan(&self, dataset: &DatasetDef, query: &Query, rows_max: usize) -> Result<Plan, Error> {
         let all = Columns::of_dataset(self.def.dataset.as_str(), dataset);
-        let items: Option<Vec<Item>> =
-            self.def.columns.as_ref().map(|names| {
-                names.iter().map(|name| Item::Column { name: name.clone(), alias: None }).collect()
-            });
-        let mut columns = all.select(items.as_deref())?;
+        let mut columns = self.def.select(&all)?;
         let mut order = self.order(&all, dataset)?;
         let mut named = Vec::new();
         for column in &columns {
@@ -142,11 +130,7 @@ impl View {
             Ok(())
         };
         if let Shape::Grouped { by } = &self.def.shape {
-            let by = all.find(by)?;
-            if let ColumnType::Field(unfit @ (FieldType::Float | FieldType::Json)) = by.of {
-                let detail = format!("column {} cannot group rows: it is {unfit:?}", by.name);
-                return Err(view_fault(&self.def.path, &detail.to_lowercase()));
-            }
+            let by = group_column(&all, by)?;
             also(&by.shown)?;
             order.retain(|term| term.column != by.name);
             order.insert(0, OrderBy { column: by.name.clone(), descending: false, nulls: Nulls::Last });
@@ -184,6 +168,26 @@ impl View {
     }
 }
 
+impl ViewDef {
+    /// The columns that it shows.
+    pub(crate) fn select(&self, all: &Columns) -> Result<Vec<Column>, Error> {
+        let item = |name: &String| Item::Column { name: name.clone(), alias: None };
+        let items: Option<Vec<Item>> = self.columns.as_ref().map(|names| names.iter().map(item).collect());
+        all.select(items.as_deref())
+    }
+}
+
+/// The column whose value groups the rows: one whose values have one spelling.
+pub(crate) fn group_column<'c>(all: &'c Columns, by: &str) -> Result<&'c Named, Error> {
+    let by = all.find(by)?;
+    if let ColumnType::Field(FieldType::Float | FieldType::Json) = by.of {
+        let message = format!("column {} cannot group rows: it is {}", by.shown, by.of.name());
+        return Err(Error::new(ErrorKind::Invalid, "42883", message)
+            .hint("group by a text, integer, boolean or timestamp column"));
+    }
+    Ok(by)
+}
+
 fn policy(def: &ViewDef) -> Policy {
     let whose = if def.read == Read::Key { "private" } else { "public" };
     let how = match def.freshness {
@@ -198,7 +202,7 @@ fn policy(def: &ViewDef) -> Policy {
     }
 }
 
-fn path_fault(path: &str) -> Option<String> {
+pub(crate) fn path_fault(path: &str) -> Option<String> {
     let Some(parts) = path.strip_prefix('/') else { return Some("the path must begin with /".to_owned()) };
     let first = parts.split('/').next().unwrap_or_default();
     if RESERVED_PATHS.contains(&first.to_ascii_lowercase().as_str()) {

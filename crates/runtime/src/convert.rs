@@ -6,8 +6,6 @@ use orderwire_config::{Clients, Config, Freshness, Shape, View};
 use orderwire_query::ViewDef;
 use orderwire_types::{Limits, QueueName, scope};
 
-use crate::error::Error;
-
 /// The workers of this process: which role consumes which queue.
 pub(crate) fn workers() -> HashMap<QueueName, String> {
     ["data", "clients"].map(|queue| (queue.parse().expect("a queue name"), "recorder".to_owned())).into()
@@ -30,23 +28,11 @@ pub(crate) fn query_options(limits: &Limits) -> orderwire_query::Options {
     }
 }
 
-/// The views, each tried on its dataset: the configuration knows that its
-/// columns exist, only the query server whether it can be read.
-///
-/// # Errors
-/// Every view that does not fit.
-pub(crate) fn views(config: &Config, limits: &Limits) -> Result<Vec<ViewDef>, Error> {
-    let views: Vec<ViewDef> = config.views.values().map(|view| view_def(view, limits)).collect();
-    let options = query_options(limits);
-    let unfit = views.iter().filter_map(|view| {
-        let dataset = config.datasets.get(&view.dataset)?;
-        orderwire_query::check_view(view, dataset, &options).err()
-    });
-    let unfit: Vec<orderwire_query::Error> = unfit.collect();
-    if unfit.is_empty() { Ok(views) } else { Err(Error::views(&unfit)) }
+pub(crate) fn views(config: &Config, limits: &Limits) -> Vec<ViewDef> {
+    config.views.values().map(|view| view_def(view, limits)).collect()
 }
 
-fn view_def(view: &View, limits: &Limits) -> ViewDef {
+pub(crate) fn view_def(view: &View, limits: &Limits) -> ViewDef {
     let shape = match (view.shape, &view.group_by) {
         (Shape::Grouped, Some(by)) => orderwire_query::Shape::Grouped { by: by.clone() },
         _ => orderwire_query::Shape::Rows,

@@ -12,8 +12,6 @@ pub struct Error(#[from] Kind);
 enum Kind {
     #[error("the configuration has faults:\n{0}")]
     Configuration(Faults),
-    #[error("the configuration has faults:\n{}", .0.join("\n"))]
-    Views(Vec<String>),
     #[error("{0}")]
     Failed(String),
 }
@@ -24,14 +22,9 @@ impl Error {
         Self(Kind::Failed(message.into()))
     }
 
-    /// What the query server finds wrong with the views of the configuration.
-    pub(crate) fn views(faults: &[orderwire_query::Error]) -> Self {
-        Self(Kind::Views(faults.iter().map(ToString::to_string).collect()))
-    }
-
     /// Whether the configuration has to be mended first.
     pub fn is_configuration(&self) -> bool {
-        matches!(self.0, Kind::Configuration(_) | Kind::Views(_))
+        matches!(self.0, Kind::Configuration(_))
     }
 }
 

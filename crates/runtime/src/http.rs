@@ -44,7 +44,8 @@ pub(crate) fn router(parts: Parts) -> Result<Router, Error> {
     let Parts { views, limits, queues, store, cache, keys, metrics, clock } = parts;
     let options = convert::query_options(&limits);
     let query = orderwire_query::router(options, views, store.clone(), cache)
-        .map_err(|faults| Error::views(&faults))?;
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        .while_("serving the views")?;
     let readiness = Arc::new(ready::Parts { queues: queues.clone(), store: store.clone() });
     let gateway = orderwire_gateway::router(Gateway {
         queues,

@@ -11,9 +11,11 @@
 mod convert;
 mod error;
 mod http;
+mod load;
 mod ready;
 mod server;
 mod start;
 
 pub use error::Error;
+pub use load::load;
 pub use start::{Options, Running, start};

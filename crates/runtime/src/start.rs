@@ -57,6 +57,7 @@ pub struct Running {
     address: SocketAddr,
     data: PathBuf,
     admin_key: String,
+    queues: Queues,
     /// HTTP first, then workers, then the queue.
     stages: [Stage; 3],
 }
@@ -165,6 +166,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     worker_stage.spawn("the upkeep of metrics", keep_up(metrics.clone(), stop));
 
     let cache = Arc::new(MemoryCache::new(config.cache.bytes.0));
+    let handle = queues.clone();
     let router = http::router(http::Parts { views, limits, queues, store, cache, keys, metrics, clock })?;
     let mut http_stage = Stage::new("the HTTP server", Duration::from_secs(15));
     let stopped = http_stage.stop.clone();
@@ -179,6 +181,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         address,
         data: config.data.clone(),
         admin_key: admin_key.trim().to_owned(),
+        queues: handle,
         stages: [http_stage, worker_stage, queue_stage],
     })
 }
@@ -299,6 +302,8 @@ impl Running {
     /// When a part did not stop in time; what it held goes on at the next start.
     pub async fn drain(self) -> Result<(), Error> {
         tracing::info!("draining");
+        // A long poll would hold up the HTTP server until its time is over.
+        self.queues.stop_waiting();
         let mut first = Ok(());
         for stage in self.stages {
             let drained = stage.drain().await;

@@ -1,4 +1,5 @@
-//! Views: their paths, and the columns that they speak of.
+//! Views: their paths, and the columns that they show. Their `filter` and
+//! `order` are in a dialect of its own, which the query server reads and checks.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -108,27 +109,6 @@ fn columns(config: &Config, name: &str, view: &View, report: &mut Report<'_>) {
     {
         push(&["group_by"], detail);
     }
-    for term in view.order.iter().flat_map(|order| order.split(',')) {
-        match order_column(term) {
-            None => push(&["order"], format!("{term:?} is not a column with asc or desc, such as time.desc")),
-            Some(column) => {
-                if let Some(detail) = unknown(column) {
-                    push(&["order"], detail);
-                }
-            }
-        }
-    }
-    for term in view.filter.iter().flat_map(|filter| filter.split('&')) {
-        match filter_column(term) {
-            Err(detail) => push(&["filter"], detail),
-            Ok(Some(column)) => {
-                if let Some(detail) = unknown(column) {
-                    push(&["filter"], detail);
-                }
-            }
-            Ok(None) => {}
-        }
-    }
     for (path, detail) in found {
         let path: Vec<&str> = ["views", name].into_iter().chain(path.iter().map(String::as_str)).collect();
         report.fault(&path, detail);
@@ -140,44 +120,9 @@ fn exists(def: &DatasetDef, column: &str) -> bool {
 }
 
 fn missing(def: &DatasetDef, dataset: &str, column: &str) -> String {
-    if let Some((base, _)) = column.split_once("->")
-        && exists(def, base)
-    {
-        return format!("{column:?} looks into column {base}, which a view cannot; name whole columns");
-    }
     let names: Vec<&str> = def.fields.iter().take(20).map(|field| field.name.as_str()).collect();
     let more = if def.fields.len() > names.len() { ", …" } else { "" };
     format!("column {column:?} is not in dataset {dataset}; it has {}{more}", names.join(", "))
-}
-
-/// The column of one part of an order. Names may hold dots, so the direction is
-/// taken from the end.
-fn order_column(term: &str) -> Option<&str> {
-    let term = strip_any(term, &[".nullsfirst", ".nullslast"]);
-    let column = strip_any(term, &[".asc", ".desc"]);
-    (!column.is_empty()).then_some(column)
-}
-
-fn strip_any<'t>(text: &'t str, suffixes: &[&str]) -> &'t str {
-    suffixes.iter().find_map(|suffix| text.strip_suffix(suffix)).unwrap_or(text)
-}
-
-/// The column of one condition; none for a group of conditions, which the
-/// query itself checks.
-fn filter_column(term: &str) -> Result<Option<&str>, String> {
-    let Some((column, condition)) = term.split_once('=') else {
-        return Err(format!("{term:?} is not a condition such as no2=gt.0"));
-    };
-    match column {
-        "select" => Err("select does not belong into filter; use columns".to_owned()),
-        "order" | "limit" => Err(format!("{column} does not belong into filter; it is a key of its own")),
-        "offset" => Err("offset does not belong into filter; a view shows its first rows".to_owned()),
-        "and" | "or" | "not.and" | "not.or" => Ok(None),
-        _ if !condition.contains('.') => {
-            Err(format!("{term:?} has no operator; write for example {column}=eq.{condition}"))
-        }
-        _ => Ok(Some(column)),
-    }
 }
 
 fn shape(name: &str, view: &View, report: &mut Report<'_>) {

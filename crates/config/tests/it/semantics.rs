@@ -67,8 +67,6 @@ fn a_view_speaks_of_what_exists() {
         "columns: {path: /columns, dataset: air, columns: [no2, _seq, a.b, co, no2]}",
         "nothing: {path: /nothing, dataset: air, columns: []}",
         "gone: {path: /gone, dataset: water}",
-        "order: {path: /order, dataset: air, order: 'no2.desc.nullslast,a.b.asc,a.b->x.desc,co.asc,,_recorded_at'}",
-        "filter: {path: /filter, dataset: air, filter: 'no2=gt.0&a.b->x=eq.1&or=(co.eq.1)&co=eq.1&limit=3&no2=5&x'}",
         "group: {path: /group, dataset: air, shape: grouped, group_by: co}",
         "hidden: {path: /hidden, dataset: air, shape: grouped, group_by: _client}",
     ]);

@@ -139,11 +139,24 @@ fn pattern(column: &Named, operator: Operator, text: &str) -> Result<String, Err
     if column.of != ColumnType::Field(FieldType::Text) {
         return Err(mismatch(column, operator.name(), "a text column"));
     }
-    let pattern = text.replace('*', "%");
-    // A lone backslash at the end quotes nothing.
-    if pattern.len().wrapping_sub(pattern.trim_end_matches('\\').len()) % 2 == 1 {
-        let message = format!("{}: the pattern {:?} ends with a lone backslash", column.shown, shorten(text));
-        return Err(Error::new(ErrorKind::Invalid, "22025", message));
+    let mut pattern = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '*' => pattern.push('%'),
+            '\\' => match rest.next() {
+                // To the store a star is a character like any other.
+                Some('*') => pattern.push('*'),
+                Some(quoted) => pattern.extend(['\\', quoted]),
+                None => {
+                    let text = shorten(text);
+                    let message =
+                        format!("{}: the pattern {text:?} ends with a lone backslash", column.shown);
+                    return Err(Error::new(ErrorKind::Invalid, "22025", message));
+                }
+            },
+            other => pattern.push(other),
+        }
     }
     Ok(pattern)
 }

@@ -66,6 +66,11 @@ fn every_operator_is_read_in_the_type_of_its_column() {
             "name=like.a*b_%25",
             compare("name", Compare::Like { pattern: "a%b_%".to_owned(), ignore_case: false }),
         ),
+        // A quoted star is a star; other quoted characters stay quoted.
+        (
+            "name=like.a\\**\\%25\\\\*",
+            compare("name", Compare::Like { pattern: "a*%\\%\\\\%".to_owned(), ignore_case: false }),
+        ),
         ("name=ilike.*x*", compare("name", Compare::Like { pattern: "%x%".to_owned(), ignore_case: true })),
         ("n=is.null", compare("n", Compare::IsNull)),
         ("n=is.not_null", Filter::Not(Box::new(compare("n", Compare::IsNull)))),

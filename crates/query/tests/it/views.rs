@@ -112,16 +112,37 @@ async fn every_fault_of_the_views_is_reported() {
 
     let def: DatasetDef = serde_json::from_str(AIR).unwrap();
     let options = Options::default();
-    assert!(check_view(&grouped("/a"), &def, &options).is_ok());
-    for (wrong, part) in [
-        (ViewDef { columns: Some(vec!["nope".to_owned()]), ..view("/a") }, "does not exist"),
-        (ViewDef { filter: Some("n=eq.x".to_owned()), ..view("/a") }, "type integer"),
-        (ViewDef { order: Some("raw".to_owned()), ..view("/a") }, "no order"),
-        (ViewDef { shape: Shape::Grouped { by: "no2".to_owned() }, ..view("/a") }, "cannot group"),
+    assert_eq!(check_view(&grouped("/a"), &def, &options), []);
+    for (wrong, key, part) in [
+        (view("/v1/mine"), "path", "reserved"),
+        (ViewDef { columns: Some(vec!["nope".to_owned()]), ..view("/a") }, "columns", "does not exist"),
+        (filtered("n=eq.x"), "filter", "type integer"),
+        (filtered("n=like.1*"), "filter", "needs a text column"),
+        (filtered("or=(n.eq.1"), "filter", "expected"),
+        (filtered("n=eq"), "filter", "operator"),
+        (filtered("id_entity=eq.%00"), "filter", "NUL"),
+        (filtered("id_entity=eq.\0"), "filter", "NUL"),
+        (filtered("limit=1"), "filter", "does not belong"),
+        (ViewDef { order: Some("raw".to_owned()), ..view("/a") }, "order", "no order"),
+        (ViewDef { order: Some("n(".to_owned()), ..view("/a") }, "order", "cannot be read"),
+        (
+            ViewDef { shape: Shape::Grouped { by: "no2".to_owned() }, ..view("/a") },
+            "group_by",
+            "cannot group",
+        ),
+        (ViewDef { shape: Shape::Grouped { by: "raw".to_owned() }, ..view("/a") }, "group_by", "it is json"),
     ] {
-        let fault = check_view(&wrong, &def, &options).unwrap_err().to_string();
-        assert!(fault.contains(part), "{fault}");
+        let faults = check_view(&wrong, &def, &options);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].key == key && faults[0].detail.contains(part), "{faults:?}");
     }
+    let many = ViewDef { order: Some("raw,gone,n".to_owned()), ..filtered("n=eq.x&n=gt.1&gone=eq.1") };
+    let keys: Vec<_> = check_view(&many, &def, &options).into_iter().map(|fault| fault.key).collect();
+    assert_eq!(keys, ["filter", "filter", "order", "order"]);
+}
+
+fn filtered(filter: &str) -> ViewDef {
+    ViewDef { filter: Some(filter.to_owned()), ..view("/a") }
 }
 
 #[tokio::test]

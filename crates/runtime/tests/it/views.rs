@@ -27,7 +27,7 @@ views:
     assert!(error.is_configuration());
     let shown = error.to_string();
     assert_eq!(shown.lines().count(), 4, "a heading and one line for each: {shown}");
-    for part in ["high", "co", "/group"] {
+    for part in ["views.value.filter", "\"co\"", "views.group.group_by"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(!data.exists(), "nothing was made");

@@ -256,3 +256,40 @@ fn what_needs_no_server_works_without_one() -> Result<()> {
     ensure!(run(&["man"])?.stdout.contains(".TH orderwire"));
     Ok(())
 }
+
+#[test]
+fn check_refuses_what_up_refuses_in_the_same_words() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (config, data) = (folder.path().join("orderwire.yaml"), folder.path().join("data"));
+    std::fs::write(
+        &config,
+        "datasets:
+  air: {fields: [{name: n, type: integer}, {name: raw, type: json}]}
+views:
+  typed: {path: /typed, dataset: air, filter: n=eq.x}
+  like: {path: /like, dataset: air, filter: n=like.1*}
+  group: {path: /group, dataset: air, shape: grouped, group_by: raw}
+  tree: {path: /tree, dataset: air, filter: 'or=(n.eq.1'}
+  nul: {path: /nul, dataset: air, filter: n=eq.%00}
+  order: {path: /order, dataset: air, order: 'n,'}
+",
+    )?;
+    let (config, data) = (config.to_string_lossy(), data.to_string_lossy());
+    let flags = ["--data", &data, "--config", &config];
+    let up = run(&[&["up", "--listen", "127.0.0.1:0"], &flags[..]].concat())?;
+    let check = run(&[&["check"], &flags[..]].concat())?;
+    let connect = run(&[&["check", "--connect"], &flags[..]].concat())?;
+    ensure!((up.code, check.code, connect.code) == (7, 7, 7), "{up:?} {check:?} {connect:?}");
+    let said = |ran: &Ran| -> Vec<String> {
+        ran.stderr.lines().filter(|line| line.contains("orderwire.yaml:")).map(str::to_owned).collect()
+    };
+    ensure!(said(&up).len() == 6, "one fault of each view: {up:?}");
+    ensure!(said(&up) == said(&check) && said(&check) == said(&connect), "{up:?} {check:?} {connect:?}");
+    ensure!(!Path::new(&*data).exists(), "nothing was made");
+    let json = run(&[&["-o", "json", "check"], &flags[..]].concat())?;
+    let report: Value = serde_json::from_str(&json.stdout)?;
+    let first = &report["faults"][0];
+    ensure!(json.code == 7 && first["key"] == "views.typed.filter", "{json:?}");
+    ensure!(first["position"]["line"] == 4, "{json:?}");
+    Ok(())
+}

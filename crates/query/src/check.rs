@@ -1,0 +1,76 @@
+//! Whether a view can be served, before anything is.
+
+use std::fmt;
+use std::slice::from_ref;
+
+use orderwire_types::dataset::DatasetDef;
+
+use crate::dialect::{Allowed, Columns, Query, order_of};
+use crate::error::Error;
+use crate::options::Options;
+use crate::view::{Shape, View, ViewDef, group_column, path_fault};
+
+/// What is wrong with a view's definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewFault {
+    /// The key of its definition: `path`, `columns`, `filter`, `order` or
+    /// `group_by`; empty for the view as a whole.
+    pub key: &'static str,
+    /// What is wrong and what to do.
+    pub detail: String,
+}
+
+impl fmt::Display for ViewFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.detail)
+    }
+}
+
+/// What keeps a view from being served from this dataset; nothing when it can
+/// be. Every condition and every term of the order is tried by itself, so that
+/// one fault does not hide the others.
+pub fn check_view(view: &ViewDef, dataset: &DatasetDef, options: &Options) -> Vec<ViewFault> {
+    let mut faults = Faults(Vec::new());
+    if let Some(detail) = path_fault(&view.path) {
+        faults.0.push(ViewFault { key: "path", detail });
+    }
+    let all = Columns::of_dataset(view.dataset.as_str(), dataset);
+    faults.of("columns", view.select(&all));
+    let filter = view.filter.as_deref().unwrap_or_default();
+    if let Some(query) = faults.of("filter", Query::parse(filter, options.into(), Allowed::Conditions)) {
+        for condition in &query.conditions {
+            faults.of("filter", all.filter(from_ref(condition)));
+        }
+    }
+    if let Some(order) = &view.order
+        && let Some(terms) = faults.of("order", order_of(order, options.conditions))
+    {
+        for term in &terms {
+            faults.of("order", all.order(from_ref(term)));
+        }
+    }
+    if let Shape::Grouped { by } = &view.shape {
+        faults.of("group_by", group_column(&all, by));
+    }
+    if faults.0.is_empty() {
+        // The parts fit; now all together, exactly as it is served.
+        let served = View::new(view.clone(), options)
+            .and_then(|view| view.plan(dataset, &Query::default(), options.rows));
+        faults.of("", served);
+    }
+    faults.0
+}
+
+struct Faults(Vec<ViewFault>);
+
+impl Faults {
+    fn of<T>(&mut self, key: &'static str, tried: Result<T, Error>) -> Option<T> {
+        match tried {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.0.push(ViewFault { key, detail: error.detail() });
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+use std::path::Path;
+
+use super::*;
+
+fn load_text(text: &'static str) -> Result<Config, Faults> {
+    load(&Sources { builtin: Some(("f.yaml", text)), ..Sources::default() })
+}
+
+#[test]
+fn the_queries_of_views_are_checked_with_everything_else() {
+    let faults = load_text(
+        "listen: nowhere
+datasets:
+  air:
+    fields:
+      - {name: n, type: integer}
+      - {name: who, type: text}
+      - {name: raw, type: json}
+      - {name: 'a.b', type: text}
+  broken: {fields: []}
+views:
+  typed: {path: /typed, dataset: air, filter: n=eq.x&gone=eq.1, order: raw}
+  like:
+    path: /like
+    dataset: air
+    filter: n=like.1*
+  group: {path: /group, dataset: air, shape: grouped, group_by: raw}
+  tree: {path: /tree, dataset: air, filter: 'or=(n.eq.1'}
+  nul: {path: /nul, dataset: air, filter: \"who=eq.a\\0\"}
+  path: {path: /rest/x, dataset: air}
+  columns: {path: /columns, dataset: air, columns: [gone], filter: n=eq.y}
+  unread: {path: /unread, dataset: broken, filter: n=eq.x}
+  sound: {path: /sound, dataset: air, filter: 'who=like.*a', order: '\"a.b\".desc'}
+",
+    )
+    .unwrap_err();
+    let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let wanted = [
+        ("f.yaml:1:9: listen: ", ""),
+        ("f.yaml:9:20: datasets.broken.fields: ", "at least one"),
+        ("f.yaml:11:47: views.typed.filter: ", "\"gone\" does not exist"),
+        ("f.yaml:11:47: views.typed.filter: ", "type integer"),
+        ("f.yaml:11:72: views.typed.order: ", "no order"),
+        ("f.yaml:15:13: views.like.filter: ", "needs a text column"),
+        ("f.yaml:16:65: views.group.group_by: ", "it is json"),
+        ("f.yaml:17:45: views.tree.filter: ", "expected"),
+        ("f.yaml:18:43: views.nul.filter: ", "NUL"),
+        ("f.yaml:19:16: views.path.path: ", "reserved"),
+        ("f.yaml:20:53: views.columns.columns[0]: ", "gone"),
+        ("f.yaml:20:68: views.columns.filter: ", "type integer"),
+    ];
+    for (place, part) in wanted {
+        let found = shown.iter().filter(|line| line.starts_with(place) && line.contains(part)).count();
+        assert_eq!(found, 1, "{place} {part}: {shown:#?}");
+    }
+    assert_eq!(shown.len(), wanted.len(), "each once: {shown:#?}");
+}
+
+#[test]
+fn the_examples_are_sound() {
+    let examples = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples"));
+    let mut seen = 0;
+    for folder in std::fs::read_dir(examples).unwrap() {
+        let file = folder.unwrap().path().join("orderwire.yaml");
+        if file.exists() {
+            seen += 1;
+            let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+            if let Err(faults) = load(&sources) {
+                panic!("{}: {faults}", file.display());
+            }
+        }
+    }
+    assert!(seen > 0, "no example in {}", examples.display());
+}
