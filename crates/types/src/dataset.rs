@@ -1,5 +1,7 @@
 //! The definition of a dataset: a typed table behind the query API.
 
+mod key;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -88,8 +90,8 @@ pub struct DatasetDef {
     /// The columns, in the order of `*`.
     pub fields: Vec<Field>,
     /// The columns that name a row, beside the client. Without a key every row
-    /// is kept.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// is kept. `_client` may be said as the first and is left out when shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "key::read")]
     #[schemars(with = "Vec<String>")]
     pub key: Vec<ColumnName>,
     /// What happens to a row whose key is there already.

@@ -8,11 +8,7 @@ use jiff::tz::Offset;
 /// `date +%Y.%m.%d.%H.%M.%N` (parts may be unpadded; it has no seconds and is
 /// in UTC), a date (its first moment in UTC) or RFC 3339.
 pub fn parse_time(text: &str) -> Option<Timestamp> {
-    parse_rfc3339(text).or_else(|| dotted(text)).or_else(|| {
-        let moment = Scan(text.as_bytes());
-        let (date, rest) = moment.date()?;
-        rest.0.is_empty().then(|| in_utc(date, (0, 0, 0, 0)))?
-    })
+    parse_rfc3339(text).or_else(|| dotted(text)).or_else(|| midnight(text))
 }
 
 /// The moment of an RFC 3339 time, which has an offset or `Z`. A leap second
@@ -22,11 +18,20 @@ pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     at(date, time, offset?)
 }
 
-/// As [`parse_rfc3339`], but a time without offset is in UTC, and an offset
-/// may be as short as `+02`: how spreadsheets and databases export.
+/// As [`parse_rfc3339`], but a time without offset is in UTC, an offset may be
+/// as short as `+02`, and a date is its first moment in UTC: how spreadsheets
+/// and databases export.
 pub(crate) fn parse_csv_time(text: &str) -> Option<Timestamp> {
-    let (date, time, offset) = moment(text, true)?;
-    at(date, time, offset.unwrap_or(Offset::UTC))
+    match moment(text, true) {
+        Some((date, time, offset)) => at(date, time, offset.unwrap_or(Offset::UTC)),
+        None => midnight(text),
+    }
+}
+
+/// The first moment of a date in UTC.
+fn midnight(text: &str) -> Option<Timestamp> {
+    let (date, rest) = Scan(text.as_bytes()).date()?;
+    rest.0.is_empty().then(|| in_utc(date, (0, 0, 0, 0)))?
 }
 
 type Date = (i16, i8, i8);
@@ -206,7 +211,9 @@ mod tests {
             ("2023-01-02T03:04:05+02", "2023-01-02T01:04:05Z"),
             ("2023-01-02 03:04:05-0230", "2023-01-02T05:34:05Z"),
             ("2023-01-02 03:04:05Z", "2023-01-02T03:04:05Z"),
-            ("2023-01-02", "none"),
+            ("2023-01-02", "2023-01-02T00:00:00Z"),
+            ("2023-02-29", "none"),
+            ("2023-01-02 ", "none"),
             ("2023-01-02 03:04", "none"),
             ("2023-01-02 03:04:05 UTC", "none"),
         ] {

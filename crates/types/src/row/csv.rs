@@ -2,7 +2,8 @@
 //!
 //! A CSV value has no type, so that it is read as its column's: an empty one
 //! is null, a number stays as it is written, a boolean may also be `t`, `f`,
-//! `1` or `0`, and a time may lack its offset and then is in UTC.
+//! `1` or `0`, a time may lack its offset and then is in UTC, and a date is its
+//! first moment in UTC.
 
 use super::reader::{Column, Reader};
 use crate::dataset::{FieldType, Unknown};
@@ -12,6 +13,36 @@ use crate::problem::Fault;
 /// Which field each column of a CSV document holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsvHeader(Vec<Option<usize>>);
+
+/// The line (from 1) in which a quote opens that nothing closes, if there is
+/// one: the document was cut, or its quotes are wrong, and everything behind the
+/// quote would be one value.
+pub fn csv_open_quote(document: &[u8]) -> Option<u64> {
+    enum At {
+        Start,
+        Plain,
+        Quoted,
+        Quote,
+    }
+    let document = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document);
+    let mut at = At::Start;
+    let (mut line, mut opened) = (1, 1);
+    for byte in document {
+        at = match (at, byte) {
+            (At::Start, b'"') => {
+                opened = line;
+                At::Quoted
+            }
+            (At::Quoted, b'"') => At::Quote,
+            // Two quotes are one of the value.
+            (At::Quoted, _) | (At::Quote, b'"') => At::Quoted,
+            (_, b',' | b'\r' | b'\n') => At::Start,
+            _ => At::Plain,
+        };
+        line += u64::from(*byte == b'\n');
+    }
+    matches!(at, At::Quoted).then_some(opened)
+}
 
 impl Reader {
     /// Maps the header record of a CSV document to the fields of the dataset.
@@ -111,7 +142,9 @@ impl Reader {
                 (Some(_), _) => write_text(out, value),
                 (None, Some(moment)) => write_text(out, &moment.to_string()),
                 (None, None) => {
-                    return wrong("must be a time such as 2024-05-01T12:00:00Z or 2024-05-01 12:00:00");
+                    return wrong(
+                        "must be a time such as 2024-05-01T12:00:00Z or 2024-05-01 12:00:00, or a date",
+                    );
                 }
             },
             FieldType::Json => {

@@ -7,7 +7,7 @@
 mod csv;
 mod reader;
 
-pub use csv::CsvHeader;
+pub use csv::{CsvHeader, csv_open_quote};
 pub use reader::Reader;
 
 use std::borrow::Cow;

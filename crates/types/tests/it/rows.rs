@@ -161,6 +161,23 @@ fn csv_values_become_json_of_their_column() {
     }
 }
 
+#[test]
+fn a_quote_that_nothing_closes_is_found() {
+    for (document, line) in [
+        ("a,b\n1,\"x\n2,y\n", Some(2)),
+        ("a\n\"x\ny\"\n\"z\n\n", Some(4)),
+        ("\u{feff}\"a\n1\n", Some(1)),
+        ("a\n\"x\"\"", Some(2)),
+        ("a\n\"x\"", None),
+        ("a\n\"x\"\"y\"\n", None),
+        ("a\n5\" pipe\n", None),
+        ("a\n\"x\"y\"\n", None),
+        ("", None),
+    ] {
+        assert_eq!(orderwire_types::row::csv_open_quote(document.as_bytes()), line, "{document:?}");
+    }
+}
+
 proptest! {
     /// Whatever the order of the members, each value is what was written, and
     /// CSV gives the same row.
