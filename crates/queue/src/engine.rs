@@ -151,7 +151,7 @@ pub enum Op {
         /// Why.
         cause: String,
     },
-    /// Stop or resume handing out leases.
+    /// Stop or resume handing out leases, and the entries of a stream.
     Pause {
         /// The queue.
         queue: QueueName,
@@ -336,6 +336,8 @@ pub trait Engine: Send + Sync + 'static {
     async fn definitions(&self) -> Result<Vec<(QueueName, QueueDef)>, Error>;
 
     /// Applies the operations in one durable transaction. See the module.
+    /// After one that failed, one without operations shows whether the storage
+    /// works again: it writes, too.
     ///
     /// # Errors
     /// `Unavailable` or `Damaged`: nothing of it happened.
@@ -354,7 +356,7 @@ pub trait Engine: Send + Sync + 'static {
     ) -> Result<Vec<(u32, Entry)>, Error>;
 
     /// Entries of a stream after `after`, in order: at most `max` and, beyond
-    /// the first, at most `max_bytes`.
+    /// the first, at most `max_bytes`. A paused stream gives none.
     async fn read(
         &self,
         queue: &QueueName,

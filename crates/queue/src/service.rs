@@ -21,6 +21,8 @@ const EXPIRE_LANES: usize = 1_024;
 const SWEEP_ROWS: usize = 1_024;
 /// The pause after a failed commit before the service's own work is tried again.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How long the parts of a commit that failed may be tried one by one.
+const TIME_APART: Duration = Duration::from_secs(2);
 /// The least time between two runs of [`Op::Expire`] for the same moment.
 const EXPIRE_PAUSE: Duration = Duration::from_millis(1);
 
@@ -125,40 +127,104 @@ impl Service {
     }
 
     /// One commit: the service's own operations, and as many of the taken jobs
-    /// as fit.
+    /// as fit. When it fails, each of them is tried by itself, so that one that
+    /// needs more than there is fails no other.
     async fn commit(&mut self, own_ops: Vec<Op>, taken: &mut VecDeque<Job>, own: &mut OwnWork) {
         let own_count = own_ops.len();
         let (ops, callers) = self.group(own_ops, taken);
-        if ops.is_empty() {
+        if ops.is_empty() && !own.probes(&self.inner) {
             return;
         }
-        let count = ops.len();
+        let apart = (callers.len() + usize::from(own_count > 0) > 1).then(|| ops.clone());
         let (start, now) = (Instant::now(), self.inner.clock.now());
-        let result = self.inner.engine.commit(ops, now).await;
-        let result = result.and_then(|committed| complete(committed, count));
-        metrics::histogram!("orderwire_queue_commit_seconds").record(start.elapsed().as_secs_f64());
-        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-        metrics::histogram!("orderwire_queue_commit_ops").record(count as f64);
-
-        self.note_health(result.as_ref().err());
-        match result {
-            Ok(Committed { outcomes, ready, next_expiry }) => {
-                let mut outcomes = outcomes.into_iter();
-                own.done(outcomes.by_ref().take(own_count).collect(), next_expiry, now);
-                for caller in callers {
-                    let answer = outcomes.by_ref().take(caller.ops).collect();
-                    self.answer(caller, Ok(answer));
-                }
-                for queue in &ready {
-                    self.inner.wake(queue);
-                }
+        match (self.try_commit(ops, now).await, apart) {
+            (Ok(committed), _) => {
+                self.note_health(None);
+                self.done(committed, own_count, callers, own, now);
             }
-            Err(err) => {
+            (Err(err), Some(ops)) if err.kind() == ErrorKind::Unavailable => {
+                self.commit_apart(ops, own_count, callers, own, start).await;
+            }
+            (Err(err), _) => {
+                self.note_health(Some(&err));
                 own.failed();
                 for caller in callers {
                     self.answer(caller, Err(err.clone()));
                 }
             }
+        }
+    }
+
+    /// Commits what failed together one by one, in the same order, for a
+    /// limited time: what has none left fails as the last one did.
+    async fn commit_apart(
+        &self,
+        ops: Vec<Op>,
+        own_count: usize,
+        callers: Vec<Caller>,
+        own: &mut OwnWork,
+        start: Instant,
+    ) {
+        let mut ops = ops.into_iter();
+        let mut fault = None;
+        if own_count > 0 {
+            let now = self.inner.clock.now();
+            match self.try_commit(ops.by_ref().take(own_count).collect(), now).await {
+                Ok(committed) => self.done(committed, own_count, Vec::new(), own, now),
+                Err(err) => {
+                    own.failed();
+                    fault = Some(err);
+                }
+            }
+        }
+        for caller in callers {
+            let caller_ops: Vec<Op> = ops.by_ref().take(caller.ops).collect();
+            if let Some(err) = fault.as_ref().filter(|_| start.elapsed() > TIME_APART) {
+                self.answer(caller, Err(err.clone()));
+                continue;
+            }
+            let now = self.inner.clock.now();
+            match self.try_commit(caller_ops, now).await {
+                Ok(committed) => self.done(committed, 0, vec![caller], own, now),
+                Err(err) => {
+                    fault = Some(err.clone());
+                    self.answer(caller, Err(err));
+                }
+            }
+        }
+        if fault.is_some() {
+            own.failed();
+        }
+        self.note_health(fault.as_ref());
+    }
+
+    async fn try_commit(&self, ops: Vec<Op>, now: Timestamp) -> Result<Committed, Error> {
+        let (count, start) = (ops.len(), Instant::now());
+        let result = self.inner.engine.commit(ops, now).await;
+        metrics::histogram!("orderwire_queue_commit_seconds").record(start.elapsed().as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        metrics::histogram!("orderwire_queue_commit_ops").record(count as f64);
+        result.and_then(|committed| complete(committed, count))
+    }
+
+    /// Takes over what a commit did, and answers.
+    fn done(
+        &self,
+        committed: Committed,
+        own_count: usize,
+        callers: Vec<Caller>,
+        own: &mut OwnWork,
+        now: Timestamp,
+    ) {
+        let Committed { outcomes, ready, next_expiry } = committed;
+        let mut outcomes = outcomes.into_iter();
+        own.done(outcomes.by_ref().take(own_count).collect(), next_expiry, now);
+        for caller in callers {
+            let answer = outcomes.by_ref().take(caller.ops).collect();
+            self.answer(caller, Ok(answer));
+        }
+        for queue in &ready {
+            self.inner.wake(queue);
         }
     }
 
@@ -243,13 +309,21 @@ impl OwnWork {
         Self { expire_at: Some(now), sweep_at: now, not_before: None, pending: Vec::new(), sweep_every }
     }
 
-    /// Returns when something is due.
+    /// Returns when something is due; after a failed commit also when it is
+    /// time to see whether the storage works again.
     async fn due(&self, inner: &Inner) {
         if let Some(at) = self.not_before {
             tokio::time::sleep_until(at).await;
+            return;
         }
         let next = self.expire_at.map_or(self.sweep_at, |at| at.min(self.sweep_at));
         inner.clock.sleep_until(next).await;
+    }
+
+    /// Whether a commit is due for no other reason than to see whether the
+    /// storage works again.
+    fn probes(&self, inner: &Inner) -> bool {
+        inner.is_faulty() && self.not_before.is_none_or(|at| at <= Instant::now())
     }
 
     /// Adds what is due behind the operations that are there.

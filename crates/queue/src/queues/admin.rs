@@ -73,7 +73,8 @@ impl Queues {
         self.inner.read("peek", self.inner.engine.peek(&queue.name, &scope.clients, max)).await
     }
 
-    /// Stops or resumes handing out leases. Leases that are out stay valid.
+    /// Stops or resumes handing out leases, and the entries of a stream, also
+    /// to its worker. What is out stays valid.
     ///
     /// # Errors
     /// `NotFound` also for a caller of some clients only.

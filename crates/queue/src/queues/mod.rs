@@ -57,7 +57,7 @@ pub(crate) struct Inner {
     declaring: tokio::sync::Mutex<()>,
     /// The error of the last commit, if it failed.
     pub(crate) fault: Mutex<Option<Error>>,
-    /// Turns true when the service stops.
+    /// Turns true when nobody may wait any more, at the latest when the service stops.
     pub(crate) closing: watch::Sender<bool>,
 }
 
@@ -96,13 +96,21 @@ impl Queues {
         Ok((Self { inner }, service))
     }
 
-    /// Whether the last commit went through.
+    /// Whether the last commit went through. After one that failed, another
+    /// follows within a second or so, if only to see.
     ///
     /// # Errors
     /// What it failed with: nothing durable can be promised for now.
     pub fn health(&self) -> Result<(), Error> {
         let fault = self.inner.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
         fault.map_or(Ok(()), Err)
+    }
+
+    /// Ends every wait for something to consume at once, with nothing, also
+    /// those that begin later: for a server that goes down, where a long poll
+    /// would hold up the end. What is there is still handed out.
+    pub fn stop_waiting(&self) {
+        self.inner.closing.send_replace(true);
     }
 
     /// What the engine behind the queues can do.
@@ -162,6 +170,11 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether the last commit failed.
+    pub(crate) fn is_faulty(&self) -> bool {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Wakes whoever waits at a queue.
     pub(crate) fn wake(&self, name: &QueueName) {
         if let Some(queue) = self.catalog().get(name) {
@@ -169,7 +182,7 @@ impl Inner {
         }
     }
 
-    /// Returns when the service stops.
+    /// Returns when nobody may wait any more.
     async fn closed(&self) {
         // An error means that the sender is gone, which `self` holds.
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;

@@ -17,7 +17,8 @@ use crate::wake::Place;
 impl Queues {
     /// Entries of a stream after `after`, in order: at most `max` and, beyond
     /// the first, at most `max_bytes`; as soon as there is one, or none when
-    /// none came within the wait or the service stops meanwhile.
+    /// none came within the wait, the stream is paused, or the service stops
+    /// meanwhile.
     ///
     /// # Errors
     /// `NotFound` when there is no such queue, `Conflict` when it is no stream.

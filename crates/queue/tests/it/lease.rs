@@ -195,3 +195,24 @@ async fn the_queue_of_a_worker_is_the_workers() {
     assert_eq!(kind(extended), Some(ErrorKind::Conflict));
     assert_eq!(bench.queues.peek(&all(), &rows, 5).await.unwrap().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn waits_end_at_once_when_nobody_may_wait_any_more() {
+    let bench = Bench::open().await;
+    let consumer = bench.wait_for_one(all());
+    let queues = bench.queues.clone();
+    let reader = tokio::spawn(async move {
+        queues.read(&name("rows"), orderwire_queue::Position(0), 9, 1 << 20, 60 * SECOND).await
+    });
+    tokio::task::yield_now().await;
+    let begin = Instant::now();
+    bench.queues.stop_waiting();
+    bench.queues.stop_waiting();
+    assert_eq!(consumer.await.unwrap().unwrap().len(), 0);
+    assert_eq!(reader.await.unwrap().unwrap().len(), 0);
+    assert_eq!(bench.wait_for_one(all()).await.unwrap().unwrap().len(), 0, "nor does one that comes later");
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    // Everything else goes on.
+    bench.put("a").await;
+    assert_eq!(shown(&bench.take(1).await), [("a".to_owned(), 1)]);
+}

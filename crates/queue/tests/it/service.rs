@@ -88,6 +88,30 @@ async fn a_storage_that_fails_is_told_and_recovers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_storage_that_works_again_is_noticed_without_a_call() {
+    let bench = Bench::open().await;
+    bench.engine.fail(Some(Error::new(ErrorKind::Unavailable, "no space left on device")));
+    let event = bench.event("task.do", "acme", "lost");
+    assert_eq!(kind(bench.publish(vec![event]).await), Some(ErrorKind::Unavailable));
+    let before = bench.engine.commits().len();
+    bench.engine.until_commits(before + 2).await;
+    assert_eq!(kind(bench.queues.health()), Some(ErrorKind::Unavailable), "it is asked, and fails still");
+    bench.engine.fail(None);
+    let begin = tokio::time::Instant::now();
+    let before = bench.engine.commits().len();
+    bench.engine.until_commits(before + 1).await;
+    while bench.queues.health().is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(begin.elapsed() <= SECOND, "{:?}", begin.elapsed());
+    // Healthy, it is left alone.
+    let before = bench.engine.commits().len();
+    tokio::time::advance(10 * SECOND).await;
+    tokio::task::yield_now().await;
+    assert_eq!(bench.engine.commits().len(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn leases_end_although_the_storage_failed_meanwhile() {
     let bench = Bench::open().await;
     bench.put("a").await;

@@ -80,6 +80,25 @@ async fn a_paused_queue_hands_out_nothing_until_it_is_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_paused_stream_gives_its_worker_nothing_until_it_is_resumed() {
+    let bench = Bench::open().await;
+    let rows = name("rows");
+    bench.queues.pause(&all(), &rows, true).await.unwrap();
+    bench.publish(vec![bench.event("row.put", "acme", "a")]).await.unwrap();
+    let read = |wait| {
+        let (queues, rows) = (bench.queues.clone(), rows.clone());
+        tokio::spawn(async move { queues.read(&rows, orderwire_queue::Position(0), 9, 1 << 20, wait).await })
+    };
+    assert_eq!(read(Duration::ZERO).await.unwrap().unwrap().len(), 0);
+    let waiting = read(Duration::from_secs(60));
+    tokio::task::yield_now().await;
+    let begin = tokio::time::Instant::now();
+    bench.queues.pause(&all(), &rows, false).await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().len(), 1);
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_is_handed_out_to_consumers_of_all_clients_only() {
     let bench = Bench::open().await;
     bench.queues.declare(&all(), &name("audit"), def(Kind::Stream, "audit.#")).await.unwrap();

@@ -57,10 +57,10 @@ fn oldest(db: &Connection, queue: i64) -> rusqlite::Result<Option<jiff::Timestam
     .map(|at| at.map(timestamp))
 }
 
-/// Id and kind of a queue.
-fn find(db: &Connection, name: &QueueName) -> rusqlite::Result<Option<(i64, Kind)>> {
-    db.prepare_cached("SELECT id, name, def FROM queue WHERE name = ?1")?
-        .query_row([name.as_str()], |row| Ok((row.get(0)?, definition(row)?.1.kind)))
+/// Id and kind of a queue, and whether it is paused.
+fn find(db: &Connection, name: &QueueName) -> rusqlite::Result<Option<(i64, Kind, bool)>> {
+    db.prepare_cached("SELECT id, name, def, paused FROM queue WHERE name = ?1")?
+        .query_row([name.as_str()], |row| Ok((row.get(0)?, definition(row)?.1.kind, row.get(3)?)))
         .optional()
 }
 
@@ -72,11 +72,14 @@ pub(super) fn entries(
     max: usize,
     max_bytes: usize,
 ) -> rusqlite::Result<Result<Option<Vec<Entry>>, Error>> {
-    let Some((id, kind)) = find(db, name)? else { return Ok(Ok(None)) };
+    let Some((id, kind, paused)) = find(db, name)? else { return Ok(Ok(None)) };
     if kind != Kind::Stream {
         return Ok(Err(not_a_stream(name)));
     }
     let mut entries = Vec::new();
+    if paused {
+        return Ok(Ok(Some(entries)));
+    }
     let mut bytes = 0;
     let mut in_segment = db.prepare_cached(
         "SELECT d.position, e.body FROM delivery d CROSS JOIN event e ON e.position = d.position
@@ -106,7 +109,7 @@ pub(super) fn peek(
     clients: &Clients,
     max: usize,
 ) -> rusqlite::Result<Option<Vec<(u32, Entry)>>> {
-    let Some((id, kind)) = find(db, name)? else { return Ok(None) };
+    let Some((id, kind, _)) = find(db, name)? else { return Ok(None) };
     let found = match clients {
         Clients::Only(clients) if kind == Kind::Task => {
             let clients: Vec<&str> = clients.iter().map(orderwire_types::Client::as_str).collect();

@@ -100,6 +100,12 @@ impl State {
         })
     }
 
+    /// The same, with something to write in the next transaction.
+    pub(super) fn touched(&mut self) -> &mut Self {
+        self.reserved_changed = true;
+        self
+    }
+
     /// The queue's id.
     pub(super) fn id(&self, name: &QueueName) -> Result<i64, Error> {
         self.ids.get(name).copied().ok_or_else(|| Error::no_queue(name))

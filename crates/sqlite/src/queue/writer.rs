@@ -112,13 +112,15 @@ enum Answer {
 impl Work for QueueWork {
     type Job = Job;
 
+    fn connection(&self) -> &Connection {
+        &self.db
+    }
+
     fn run(&mut self, jobs: Vec<Job>) {
-        let done = match &self.poison {
-            Some(poison) => Err(poison.clone()),
-            None => self.transact(&jobs).map_err(|stop| self.undo(stop)),
-        };
-        match done {
+        match self.try_all(&jobs) {
             Ok(answers) => jobs.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer)),
+            // One that needs more than there is fails no other.
+            Err(_) if jobs.len() > 1 => jobs.into_iter().for_each(|job| self.run(vec![job])),
             Err(error) => jobs.into_iter().for_each(|job| job.fail(error.clone())),
         }
     }
@@ -136,11 +138,19 @@ impl QueueWork {
         Ok(Self { db, file, state: Some(state), position_min, poison: None, _dir: dir })
     }
 
+    fn try_all(&mut self, jobs: &[Job]) -> Result<Vec<Answer>, Error> {
+        match &self.poison {
+            Some(poison) => Err(poison.clone()),
+            None => self.transact(jobs).map_err(|stop| self.undo(stop)),
+        }
+    }
+
     fn transact(&mut self, jobs: &[Job]) -> Result<Vec<Answer>, Stop> {
         self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let state = match &mut self.state {
             Some(state) => state,
-            empty => empty.insert(State::load(&self.db, self.position_min)?),
+            // After a failure: see whether the file can be written again.
+            empty => empty.insert(State::load(&self.db, self.position_min)?).touched(),
         };
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {

@@ -3,6 +3,7 @@
 
 mod cli;
 mod demo;
+mod drain;
 mod fair;
 mod faults;
 mod kill;

@@ -96,6 +96,7 @@ suite! { $
         discarded_letters_are_gone;
     stream:
         a_stream_is_read_in_order_and_in_bounds
+        a_paused_stream_gives_nothing
         an_advance_frees_what_is_done_and_no_more
         a_buried_entry_leaves_those_around_it
         a_buried_entry_is_replayed_at_the_end

@@ -39,6 +39,18 @@ pub(super) async fn a_stream_is_read_in_order_and_in_bounds(b: &mut Bench) -> Ch
     Ok(())
 }
 
+pub(super) async fn a_paused_stream_gives_nothing(b: &mut Bench) -> Checked {
+    fill(b, 2).await?;
+    b.op(Op::Pause { queue: stream(), paused: true }).await?;
+    ensure_eq!(shown(b, START).await?, [""; 0], "entries of a paused stream");
+    b.reopen().await?;
+    ensure_eq!(shown(b, START).await?, [""; 0], "entries of a paused stream after reopening");
+    let resumed = b.commit(vec![Op::Pause { queue: stream(), paused: false }]).await?;
+    ensure_eq!(resumed.ready, [stream()], "queues that became ready");
+    ensure_eq!(shown(b, START).await?, ["e0", "e1"], "entries of the resumed stream");
+    Ok(())
+}
+
 pub(super) async fn an_advance_frees_what_is_done_and_no_more(b: &mut Bench) -> Checked {
     let at = fill(b, 6).await?;
     b.op(Op::Advance { queue: stream(), to: at[2] }).await?;

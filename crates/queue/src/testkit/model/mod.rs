@@ -108,7 +108,11 @@ impl Engine for ModelEngine {
         let mut state = self.place.lock();
         let mut bytes = 0;
         let mut entries = Vec::new();
-        for item in state.queue(queue)?.items().filter(|item| item.position > after).take(max) {
+        let queue = state.queue(queue)?;
+        if queue.paused {
+            return Ok(entries);
+        }
+        for item in queue.items().filter(|item| item.position > after).take(max) {
             bytes += item.body.len();
             if bytes > max_bytes && !entries.is_empty() {
                 break;

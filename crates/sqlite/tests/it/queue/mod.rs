@@ -2,6 +2,7 @@
 
 mod support;
 
+mod apart;
 mod conformance;
 mod faults;
 mod model;
