@@ -6,6 +6,7 @@ mod import;
 mod infer;
 mod page;
 mod progress;
+mod quotes;
 mod source;
 
 pub(crate) use import::{Import, Summary, import};

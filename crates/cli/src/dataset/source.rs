@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use csv::StringRecord;
+use orderwire_api::problem::ProblemError;
 use sha2::{Digest, Sha256};
 
+use super::quotes::Quotes;
 use crate::args::FileFormat;
 use crate::error::{Error, ErrorKind};
 
@@ -97,7 +99,7 @@ pub(super) struct Rows {
 }
 
 enum Inner {
-    Csv { reader: Box<csv::Reader<BufReader<Metered>>>, header: StringRecord, crlf: bool },
+    Csv { reader: Box<csv::Reader<Quotes<BufReader<Metered>>>>, header: StringRecord, crlf: bool },
     Ndjson { reader: BufReader<Metered>, line: u64, buffer: Vec<u8> },
 }
 
@@ -121,9 +123,10 @@ impl Rows {
                         .delimiter(delimiter)
                         .flexible(true)
                         .has_headers(true)
-                        .from_reader(reader),
+                        .from_reader(Quotes::new(reader, delimiter)),
                 );
                 let header = reader.headers().map_err(|error| csv_failed(&name, &error))?.clone();
+                closed(&name, &reader)?;
                 if header.iter().all(|column| column.trim().is_empty()) {
                     return Err(empty(&name));
                 }
@@ -151,6 +154,7 @@ impl Rows {
             Inner::Csv { reader, crlf, .. } => {
                 let more =
                     reader.read_record(&mut row.record).map_err(|error| csv_failed(&self.name, &error))?;
+                closed(&self.name, reader)?;
                 row.line = first_line(reader.position(), &row.record, *crlf, &self.meter);
                 Ok(more)
             }
@@ -270,6 +274,15 @@ pub(super) fn empty(name: &str) -> Error {
     Error::invalid(format!("{name} is empty: there is nothing to import"))
 }
 
+/// Refuses a record that ends with the file inside its quotes.
+fn closed<R: Read>(name: &str, reader: &csv::Reader<Quotes<R>>) -> Result<(), Error> {
+    let Some(line) = reader.get_ref().open() else { return Ok(()) };
+    let detail = "a quote opens here that nothing closes; is the file cut, or a quote missing?".to_owned();
+    let fault = ProblemError { line: Some(line), pointer: String::new(), detail };
+    Err(Error::invalid(format!("{name} does not end as CSV does; nothing was imported"))
+        .with_faults(vec![fault]))
+}
+
 fn csv_failed(name: &str, error: &csv::Error) -> Error {
     let line = error.position().map(csv::Position::line);
     match error.kind() {
@@ -352,6 +365,24 @@ mod tests {
             let error = rows(format, bytes).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);
             assert!(error.to_string().contains(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_ends_inside_quotes_is_refused_with_the_line_of_the_quote() {
+        for (csv, wanted) in [
+            ("a,b\n1,x\n2,\"y", 3),
+            ("a,b\r\n1,\"x\ny\"\r\n2,\"y\r\n3,z\r\n4,z\r\n", 4),
+            ("a;b\n1;\"x,\"\"\n", 2),
+            ("\u{feff}\"a,b\n1,2\n", 1),
+        ] {
+            let error = rows(FileFormat::Csv, csv.into()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert_eq!(error.faults()[0].line, Some(wanted), "{csv:?}: {error}");
+        }
+        // A quote inside a value is a character, and an empty value is whole.
+        for csv in ["a,b\n1,5\" wide\n", "a,b\n\"\"\"x\"\"\",\"\"", "a\n\"x\"\"\"", "a\n\"x\"y\"z"] {
+            assert_eq!(rows(FileFormat::Csv, csv.into()).unwrap().len(), 1, "{csv:?}");
         }
     }
 

@@ -134,6 +134,9 @@ async fn faulty_files_are_told_by_line_and_import_nothing() -> Result<()> {
     let ndjson = "{\"at\":\"2026-11-01T00:00:00Z\"}\n\n{\"at\":1}\n{\"at\"";
     let ran = site.run(&["dataset", "import", "air", &site.file("bad.ndjson", ndjson)?])?;
     fails(&ran, 7, &["line 3: /at", "line 4"])?;
+    let cut = "at,no2\n2026-11-01T00:00:00Z,1\n2026-11-01T01:00:00Z,\"2\n";
+    let ran = site.run(&["dataset", "import", "air", &site.file("cut.csv", cut)?])?;
+    fails(&ran, 7, &["line 3: a quote opens here", "nothing was imported"])?;
     fails(&site.run(&["dataset", "import", "air", &site.file("e.csv", "")?])?, 7, &["is empty"])?;
     fails(&site.run(&["dataset", "import", "air", "/nowhere/x.csv"])?, 3, &["/nowhere/x.csv"])?;
     let rows = site.server.get("/rest/air").await?;
