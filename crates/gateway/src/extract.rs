@@ -20,8 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::problems::{invalid, malformed, too_large, unsupported};
 use crate::state::{Shared, State};
 
-/// How long a peer may take to send a body.
+/// How long a peer may take to send a body, and how long nothing of it may come.
 const BODY_TIME: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(10);
 /// How much of a body over the limit is read and thrown away, and for how
 /// long, so that the peer gets to read its answer instead of a broken pipe.
 const DRAIN_BYTES: usize = 64 << 20;
@@ -141,7 +142,12 @@ pub(crate) fn document<T: DeserializeOwned>(body: &[u8], limits: &Limits) -> Res
         let pointer = pointer(err.path());
         let err = err.into_inner();
         match err.classify() {
-            Category::Data => Fault::invalid(pointer, err.to_string()).into(),
+            Category::Data => {
+                // The pointer says where; the parser's place is of no use beside it.
+                let detail = err.to_string();
+                let detail = detail.split(" at line ").next().unwrap_or(&detail);
+                Fault::invalid(pointer, detail).into()
+            }
             _ => malformed(format!("not JSON: {err}")),
         }
     })?;
@@ -178,14 +184,11 @@ async fn read(request: Request, state: &State) -> Result<Body, Problem> {
         }
         return Err(over());
     }
-    // Without a length a body may be as large as any.
-    let reserved = declared.unwrap_or(limit);
-    let budget = if reserved > SMALL { Some(reserve(state, reserved)?) } else { None };
-    let read = tokio::time::timeout(BODY_TIME, whole(&mut stream, declared, limit)).await.map_err(|_| {
-        Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timed-out", "the body did not arrive in time")
-    })?;
+    let mut budget = Budget { state, held: None };
+    let read = whole(&mut stream, declared, limit, &mut budget);
+    let read = tokio::time::timeout(BODY_TIME, read).await.unwrap_or_else(|_| Err(too_slow()));
     match read? {
-        Some(bytes) => Ok(Body { bytes, _budget: budget }),
+        Some(bytes) => Ok(Body { bytes, _budget: budget.held }),
         None => {
             drain(stream).await;
             Err(over())
@@ -193,16 +196,36 @@ async fn read(request: Request, state: &State) -> Result<Body, Problem> {
     }
 }
 
-fn reserve(state: &State, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-    let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-    Arc::clone(&state.bodies).try_acquire_many_owned(units).map_err(|_| {
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
-            "too many large bodies are being handled; try again later",
-        )
-        .retry_after(1)
-    })
+/// A body's part of the memory. It grows with what has arrived, because what a
+/// peer merely announces costs nothing.
+struct Budget<'s> {
+    state: &'s State,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Budget<'_> {
+    /// Covers a body of this size.
+    fn cover(&mut self, bytes: usize) -> Result<(), Problem> {
+        let units = if bytes > SMALL { bytes.div_ceil(UNIT) } else { 0 };
+        let more = units.saturating_sub(self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        if more == 0 {
+            return Ok(());
+        }
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.state.bodies).try_acquire_many_owned(more).map_err(|_| {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "too many large bodies are being handled; try again later",
+            )
+            .retry_after(1)
+        })?;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
+        Ok(())
+    }
 }
 
 /// All of a body; `None` when it is larger than the limit.
@@ -210,26 +233,44 @@ async fn whole(
     stream: &mut BodyDataStream,
     declared: Option<usize>,
     limit: usize,
+    budget: &mut Budget<'_>,
 ) -> Result<Option<Bytes>, Problem> {
-    let Some(first) = stream.next().await else { return Ok(Some(Bytes::new())) };
-    let first = first.map_err(|_| broken())?;
+    let Some(first) = chunk(stream).await? else { return Ok(Some(Bytes::new())) };
     let mut length = first.len();
     let mut whole: Option<BytesMut> = None;
     while length <= limit {
-        let Some(chunk) = stream.next().await else {
+        budget.cover(whole.as_ref().map_or(length, BytesMut::capacity))?;
+        let Some(chunk) = chunk(stream).await? else {
             // A body of one piece is not copied.
             return Ok(Some(whole.map_or(first, BytesMut::freeze)));
         };
-        let chunk = chunk.map_err(|_| broken())?;
         length += chunk.len();
-        let all = whole.get_or_insert_with(|| {
-            let mut all = BytesMut::with_capacity(declared.unwrap_or(2 * length).min(limit));
-            all.extend_from_slice(&first);
-            all
-        });
+        if length > limit {
+            break;
+        }
+        let all = whole.get_or_insert_with(|| BytesMut::from(first.as_ref()));
+        if all.capacity() < length {
+            // Twice as much as there is, so that a body is copied few times.
+            let room = (2 * length).min(declared.unwrap_or(limit)).max(length);
+            budget.cover(room)?;
+            all.reserve(room - all.len());
+        }
         all.extend_from_slice(&chunk);
     }
     Ok(None)
+}
+
+/// The next piece of a body.
+async fn chunk(stream: &mut BodyDataStream) -> Result<Option<Bytes>, Problem> {
+    match tokio::time::timeout(SILENCE, stream.next()).await {
+        Err(_) => Err(too_slow()),
+        Ok(None) => Ok(None),
+        Ok(Some(chunk)) => chunk.map(Some).map_err(|_| broken()),
+    }
+}
+
+fn too_slow() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timed-out", "the body did not arrive in time")
 }
 
 fn broken() -> Problem {

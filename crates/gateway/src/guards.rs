@@ -22,6 +22,8 @@ pub struct Guards {
     /// Who knows the keys.
     pub authenticator: Arc<dyn Authenticator>,
     /// The most requests that are handled at once; beyond it a call is 503.
+    /// Leases may wait long and have as many places of their own, so that idle
+    /// consumers do not keep others out.
     pub concurrent_requests: usize,
     /// The longest time until an answer begins. Has to be longer than the
     /// longest wait of a long poll.
@@ -30,10 +32,13 @@ pub struct Guards {
 
 /// Routes that must answer under any load: they say whether the process lives.
 const ALWAYS: [&str; 2] = ["/healthz", "/readyz"];
+/// The route whose calls wait for as long as nothing comes.
+const WAITS: &str = "/v1/queues/{queue}/lease";
 
 #[derive(Clone)]
 struct Guard {
     permits: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     time_out: Duration,
 }
 
@@ -41,8 +46,8 @@ struct Guard {
 /// authenticator, sheds load, ends what takes too long, turns panics into 500,
 /// counts, and answers problems where no route or method fits.
 pub fn guarded(router: Router, guards: Guards) -> Router {
-    let guard =
-        Guard { permits: Arc::new(Semaphore::new(guards.concurrent_requests)), time_out: guards.time_out };
+    let places = || Arc::new(Semaphore::new(guards.concurrent_requests));
+    let guard = Guard { permits: places(), waiting: places(), time_out: guards.time_out };
     router
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -55,7 +60,8 @@ async fn guarded_call(State(guard): State<Guard>, request: Request, next: Next) 
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let response = match guard.permits.clone().try_acquire_owned() {
+    let places = if route == WAITS { guard.waiting } else { guard.permits };
+    let response = match places.try_acquire_owned() {
         Err(_) if !ALWAYS.contains(&route) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "overloaded",

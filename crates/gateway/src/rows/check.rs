@@ -5,7 +5,7 @@ use std::fmt;
 use orderwire_api::Problem;
 use orderwire_types::envelope::lines;
 use orderwire_types::json::nests_at_most;
-use orderwire_types::row::{Reader, Value};
+use orderwire_types::row::{Reader, Value, csv_open_quote};
 use orderwire_types::{Fault, Limits, RawJson};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -87,7 +87,7 @@ pub(crate) fn check_event(reader: &Reader, json: &str, prefix: &str, limits: &Li
 pub(super) fn syntax(form: Form, body: &[u8], limits: &Limits) -> Result<(), Problem> {
     let text = text(body)?;
     match form {
-        Form::Csv => Ok(()),
+        Form::Csv => closed(text),
         Form::Json => {
             check_depth(text, limits)?;
             json(text)
@@ -265,7 +265,19 @@ impl<'de, T: Take<'de>> Visitor<'de> for Members<'_, T> {
     }
 }
 
+/// Every quote of a CSV document is closed: what is behind an open one would
+/// silently become one value.
+fn closed(text: &str) -> Result<(), Problem> {
+    match csv_open_quote(text.as_bytes()) {
+        None => Ok(()),
+        Some(line) => {
+            Err(malformed(format!("not CSV: line {line}: a value begins with a quote that is never closed")))
+        }
+    }
+}
+
 fn csv(text: &str, collect: &mut Collect<'_, '_>) -> Result<(), Problem> {
+    closed(text)?;
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let refused = |err: &csv::Error| malformed(format!("not CSV: {err}"));
     let header = reader.headers().map_err(|err| refused(&err))?;

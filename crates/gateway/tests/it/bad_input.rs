@@ -246,23 +246,62 @@ async fn who_sends_a_large_body_gets_to_read_its_answer() {
     assert!(answer.contains("problems/too-large"), "{answer}");
 }
 
+/// A body that begins with this and never ends.
+fn endless(begin: &'static [u8]) -> axum::body::Body {
+    use futures::StreamExt;
+    let begin = futures::stream::iter([Ok::<_, std::io::Error>(begin)]);
+    axum::body::Body::from_stream(begin.chain(futures::stream::pending()))
+}
+
 #[tokio::test]
 async fn large_bodies_share_a_budget_of_memory() {
+    static LARGE: [u8; 64 << 10] = [b' '; 64 << 10];
     let server = Server::with(Limits { body_bytes: 64 << 10, ..Limits::default() }).await;
     // From now on the key is known from memory: one poll leads to the body.
     server.get("/v1/whoami").await.ok(200);
-    // Bodies that never end hold what they may become.
-    let endless =
-        || axum::body::Body::from_stream(futures::stream::pending::<Result<&[u8], std::io::Error>>());
-    let mut held: Vec<_> =
-        (0..32).map(|_| Box::pin(server.call("POST", "/v1/events/shop.a", &[JSON], endless()))).collect();
+    let length = LARGE.len().to_string();
+    let large = [JSON, ("content-length", length.as_str())];
+    let call = |begin| Box::pin(server.call("POST", "/v1/events/shop.a", &large, endless(begin)));
+    // What is announced and does not come holds nothing.
+    let mut announced: Vec<_> = (0..100).map(|_| call(b" ")).collect();
+    for call in &mut announced {
+        assert!(futures::poll!(call).is_pending());
+    }
+    let body = format!("{}{{}}", " ".repeat(LARGE.len() - 2));
+    server.call("POST", "/v1/events/shop.a", &large, body.clone()).await.ok(202);
+    // What came is held until the call ends.
+    let mut held: Vec<_> = (0..32).map(|_| call(&LARGE)).collect();
     for call in &mut held {
         assert!(futures::poll!(call).is_pending());
     }
-    let answer = server.call("POST", "/v1/events/shop.a", &[JSON], endless()).await;
-    answer.problem(503, "overloaded");
-    let length = ("content-length", "2");
-    server.call("POST", "/v1/events/shop.a", &[JSON, length], "{}").await.ok(202);
-    drop(held);
+    call(&LARGE).await.problem(503, "overloaded");
     server.call("POST", "/v1/events/shop.a", &[JSON], "{}").await.ok(202);
+    drop(held);
+    server.call("POST", "/v1/events/shop.a", &large, body).await.ok(202);
+}
+
+#[tokio::test]
+async fn a_body_that_stops_is_408() {
+    let server = Server::start().await;
+    // From now on the key is known from memory: nothing but the body is waited for.
+    server.get("/v1/whoami").await.ok(200);
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    let stopped = server.call("POST", "/v1/events/shop.a", &[JSON], endless(b"{")).await;
+    stopped.problem(408, "body-timed-out");
+    assert_eq!(begin.elapsed().as_secs(), 10);
+}
+
+#[tokio::test]
+async fn a_quote_that_is_never_closed_is_400_with_its_line() {
+    let server = Server::start().await;
+    server.air().await;
+    let body = "station,at\ns1,2024-01-01\n\"s2,2024-01-01\ns3,2024-01-01\n";
+    for path in ["/v1/datasets/air/rows", "/v1/datasets/none/rows", "/v1/datasets/air/rows?on_error=skip"] {
+        let problem = server.call("POST", path, &[CSV], body).await.problem(400, "malformed");
+        assert!(problem["detail"].as_str().unwrap().contains("line 3"), "{problem}");
+    }
+    let body = body.replace("\"s2,", "\"s2\",");
+    let answer = server.call("POST", "/v1/datasets/air/rows", &[CSV], body).await.ok(202);
+    assert_eq!(answer["accepted"], 3);
 }

@@ -116,6 +116,16 @@ async fn a_dataset_is_made_changed_and_removed() {
     server.call("PUT", "/v1/datasets/air", &[JSON], other.to_string()).await.problem(409, "conflict");
     let air = server.get("/v1/datasets/air").await.ok(200);
     assert_eq!((&air["name"], &air["key"]), (&json!("air"), &json!(["station", "at"])));
+    let mut said = air.clone();
+    said["key"] = json!(["_client", "station", "at"]);
+    for own in ["name", "created_at", "changed_at"] {
+        said.as_object_mut().unwrap().remove(own);
+    }
+    let same = server.call("PUT", "/v1/datasets/air", &[JSON], said.to_string()).await.ok(200);
+    assert_eq!((&same["key"], &same["changed_at"]), (&air["key"], &air["changed_at"]));
+    said["key"] = json!(["station", "_client", "at"]);
+    let misplaced = server.call("PUT", "/v1/datasets/air", &[JSON], said.to_string()).await;
+    assert_eq!(misplaced.problem(422, "invalid")["pointer"], "/key");
     assert_eq!(server.get("/v1/datasets").await.ok(200)["items"].as_array().unwrap().len(), 1);
     let reader = bearer(&server.key(json!({"roles": ["read"]})).await);
     let auth = ("authorization", reader.as_str());
