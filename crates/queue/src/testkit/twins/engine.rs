@@ -1,0 +1,159 @@
+//! A twin as an engine.
+
+use std::sync::PoisonError;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use orderwire_types::QueueName;
+use orderwire_types::queue::QueueDef;
+use orderwire_types::scope::Clients;
+use uuid::Uuid;
+
+use super::Fault;
+use super::twin::Twin;
+use crate::engine::{Capabilities, Committed, Engine, Op, Origin, Outcome};
+use crate::error::{Error, ErrorKind};
+use crate::model::{DeadFilter, DeadPage, Entry, Position, QueueState, TraceView};
+
+#[async_trait]
+impl Engine for Twin {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn declare(&self, queues: &[(QueueName, QueueDef)], origin: Origin) -> Result<(), Error> {
+        if self.fault == Fault::ForgetsDefinitions && origin == Origin::Call {
+            self.memory(|memory| memory.bindings.extend(queues.iter().cloned()));
+            return Ok(());
+        }
+        if self.fault == Fault::KeepsBindings {
+            self.memory(|memory| memory.bindings.extend(queues.iter().cloned()));
+        }
+        match self.inner.declare(queues, origin).await {
+            Err(err) if self.fault == Fault::TakesAnyKind && err.kind() == ErrorKind::Conflict => Ok(()),
+            declared => declared,
+        }
+    }
+
+    async fn definitions(&self) -> Result<Vec<(QueueName, QueueDef)>, Error> {
+        let mut definitions = self.inner.definitions().await?;
+        if self.fault == Fault::ForgetsDefinitions {
+            definitions.extend(self.memory(|memory| memory.bindings.clone()));
+        }
+        if self.fault == Fault::KeepsBindings {
+            self.memory(|memory| {
+                for (name, def) in &mut definitions {
+                    if let Some(bound) = memory.bindings.get(name) {
+                        def.types.clone_from(&bound.types);
+                    }
+                }
+            });
+        }
+        Ok(definitions)
+    }
+
+    async fn commit(&self, asked: Vec<Op>, now: Timestamp) -> Result<Committed, Error> {
+        if self.fault == Fault::LosesTheLastCommit {
+            *self.before.lock().unwrap_or_else(PoisonError::into_inner) = self.place.copy();
+        }
+        if self.fault == Fault::IgnoresExtensions && matches!(asked.as_slice(), [Op::Extend { .. }]) {
+            let outcomes = vec![Ok(Outcome::Done)];
+            return Ok(Committed { outcomes, ..Committed::default() });
+        }
+        let mut extra = Vec::new();
+        for op in &asked {
+            extra.extend(self.extra(op).await?);
+        }
+        let count = asked.len();
+        let ops = asked.iter().cloned().map(|op| self.distort(op)).chain(extra).collect();
+        let mut committed = self.inner.commit(ops, now).await?;
+        committed.outcomes.truncate(count);
+        let outcomes = asked.iter().zip(committed.outcomes);
+        committed.outcomes = outcomes.map(|(op, outcome)| self.misreport(op, outcome)).collect();
+        if self.fault == Fault::SpreadsRefusals
+            && let Some(refusal) =
+                committed.outcomes.iter().find_map(|outcome| outcome.as_ref().err().cloned())
+        {
+            committed.outcomes = committed.outcomes.iter().map(|_| Err(refusal.clone())).collect();
+        }
+        match self.fault {
+            Fault::NamesNoReadyQueue => committed.ready.clear(),
+            Fault::NamesNoExpiry => committed.next_expiry = None,
+            _ => {}
+        }
+        Ok(committed)
+    }
+
+    async fn state(&self, queue: &QueueName) -> Result<QueueState, Error> {
+        let mut state = self.inner.state(queue).await?;
+        if self.fault == Fault::KeepsTheOldest {
+            state.oldest = self.memory(|memory| {
+                memory.oldest = memory.oldest.or(state.oldest);
+                memory.oldest
+            });
+        }
+        Ok(state)
+    }
+
+    async fn peek(
+        &self,
+        queue: &QueueName,
+        clients: &Clients,
+        max: usize,
+    ) -> Result<Vec<(u32, Entry)>, Error> {
+        let all = &Clients::All;
+        self.inner.peek(queue, if self.fault == Fault::ShowsEverything { all } else { clients }, max).await
+    }
+
+    async fn read(
+        &self,
+        queue: &QueueName,
+        after: Position,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let max_bytes = if self.fault == Fault::ReadsWithoutBound { usize::MAX } else { max_bytes };
+        let mut entries = self.inner.read(queue, after, max, max_bytes).await?;
+        if self.fault == Fault::ReusesPositions {
+            for entry in &mut entries {
+                entry.position = Position((entry.position.0 - 1) % 3 + 1);
+            }
+        }
+        Ok(entries)
+    }
+
+    async fn dead(
+        &self,
+        clients: &Clients,
+        filter: &DeadFilter,
+        after: i64,
+        max: usize,
+    ) -> Result<DeadPage, Error> {
+        let everything = DeadFilter::default();
+        let filter = if self.fault == Fault::IgnoresFilters { &everything } else { filter };
+        let mut page = self.inner.dead(clients, filter, after, max).await?;
+        match self.fault {
+            Fault::EndsAfterOnePage => page.next = None,
+            Fault::HidesExpiredLetters => page.items.retain(|letter| letter.cause != "the lease ran out"),
+            _ => {}
+        }
+        Ok(page)
+    }
+
+    async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, Error> {
+        let mut view = self.inner.trace(trace, clients).await?;
+        match self.fault {
+            Fault::HidesTheWaiting => view.steps.retain(|step| step.outcome != "waiting"),
+            Fault::RepeatsAcceptances => {
+                let accepted = view.steps.iter().find(|step| step.step == "accepted").cloned();
+                view.steps.extend(accepted);
+            }
+            Fault::HidesAttempts => view.steps.retain(|step| step.step != "attempt"),
+            Fault::HidesDeath => {
+                view.steps.retain(|step| !matches!(step.step.as_str(), "dead-lettered" | "replayed"));
+            }
+            _ => {}
+        }
+        Ok(view)
+    }
+}
