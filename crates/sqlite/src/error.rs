@@ -11,7 +11,8 @@ pub enum ErrorKind {
     Locked,
     /// The file was written by a later version of Orderwire.
     Later,
-    /// The file is damaged or is something else: nothing is written to it.
+    /// The file is damaged or is something else, or a fault of the program
+    /// ended its writer: nothing is written to it.
     Damaged,
     /// The file cannot be used now (disk full, no permission, I/O error): the
     /// same call may succeed later.
@@ -46,14 +47,30 @@ impl Error {
         }
     }
 
+    /// What the operating system said about a file while it did `what`.
+    pub(crate) fn io(file: &Path, what: &str, error: &std::io::Error) -> Self {
+        Self::new(ErrorKind::Unavailable, format!("{what} failed on {}: {error}", file.display()))
+    }
+
+    /// The thread that writes the file has ended, which only a defect brings
+    /// about: nothing more is written until the process starts again.
+    pub(crate) fn writer_ended(what: &str, file: &Path) -> Self {
+        let message = format!(
+            "{what}: the thread that writes {} has ended by a fault of the program (its log says why); \
+             nothing more is written: restart",
+            file.display()
+        );
+        Self::new(ErrorKind::Damaged, message)
+    }
+
     /// Damage that Orderwire itself saw, as a sentence fragment.
     pub(crate) fn damaged(file: &Path, what: impl std::fmt::Display) -> Self {
         Self::new(ErrorKind::Damaged, format!("{} is damaged ({what}); {REMEDY}", file.display()))
     }
 }
 
-const REMEDY: &str =
-    "stop, keep a copy of the data folder, and restore the latest backup with `orderwire restore`";
+const REMEDY: &str = "stop, keep a copy of the data folder, and put both files back from the same backup of the folder \
+     (queue.db and store.db, without the -wal and -shm files beside them)";
 
 /// Whether the file cannot be trusted any more. Values that do not have the
 /// type that the schema promises count: nobody but us writes there.

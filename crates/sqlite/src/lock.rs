@@ -29,6 +29,7 @@ impl DataDir {
             let message = format!("data folder {}: {what} failed: {error}", path.display());
             Error::new(ErrorKind::Unavailable, message)
         };
+        let parents = missing(path);
         create_private(path).map_err(|error| failed("creating it", error))?;
         let mut file = OpenOptions::new()
             .create(true)
@@ -43,6 +44,8 @@ impl DataDir {
             Err(TryLockError::Error(error)) => return Err(failed("locking it", error)),
         }
         note_holder(&mut file).map_err(|error| failed("writing its file `lock`", error))?;
+        let parents = parents.iter().map(PathBuf::as_path);
+        parents.chain([path]).try_for_each(sync_folder).map_err(|error| failed("synchronising it", error))?;
         Ok(Self { path: path.to_owned(), _lock: Arc::new(file) })
     }
 
@@ -50,6 +53,22 @@ impl DataDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The folders that get a new folder when this one is made, outermost last.
+fn missing(path: &Path) -> Vec<PathBuf> {
+    let new = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    new.filter_map(Path::parent).map(Path::to_owned).collect()
+}
+
+/// Makes the names of new files durable.
+pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
+    // Elsewhere a folder cannot be opened.
+    if cfg!(unix) {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        File::open(path)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn create_private(path: &Path) -> std::io::Result<()> {
@@ -95,6 +114,18 @@ mod tests {
         assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
         drop(clone);
         DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn every_folder_with_a_new_name_is_synchronised() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        assert_eq!(missing(&path), [root.path().join("a"), root.path().to_owned()]);
+        DataDir::open(&path).unwrap();
+        assert_eq!(missing(&path), [] as [PathBuf; 0]);
+        assert_eq!(missing(Path::new("no-such-folder")), [PathBuf::new()]);
+        sync_folder(Path::new("")).unwrap();
+        assert!(sync_folder(&root.path().join("c")).is_err() || !cfg!(unix));
     }
 
     #[cfg(unix)]
