@@ -41,7 +41,7 @@ use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::db::{CHECKED_BYTES, Readers, Setup, Writer, open_writer_checking};
+use crate::db::{CHECKED_BYTES, LOG_BYTES, Log, Readers, Setup, Writer, open_writer_checking};
 use crate::error::{Error, ErrorKind};
 use crate::lock::DataDir;
 use crate::migrate::Schema;
@@ -70,6 +70,10 @@ pub struct Options {
     pub page_count_max: Option<u32>,
     /// A file of up to this size is checked whole when it is opened, in bytes.
     pub check_bytes_max: u64,
+    /// The length of the write-ahead log at which it is emptied, in bytes. New
+    /// reads wait up to 2 s for those that run; these are ended when it has
+    /// four times that length.
+    pub log_bytes_max: u64,
     /// Positions that are given out are above this one. The highest position
     /// that a reader of streams stored elsewhere belongs here: a queue file that
     /// was lost and made anew would begin below it, and what comes in would
@@ -86,6 +90,7 @@ impl Default for Options {
             group: 1024,
             page_count_max: None,
             check_bytes_max: CHECKED_BYTES,
+            log_bytes_max: LOG_BYTES,
             position_min: 0,
         }
     }
@@ -121,6 +126,7 @@ impl SqliteQueue {
             page_size: 4096,
             cache_kib: options.cache_kib,
             page_count_max: options.page_count_max,
+            log: Log::of(&dir.path().join(FILE), options.log_bytes_max),
         };
         let connection = open_writer_checking(&setup, options.check_bytes_max)?;
         // A plan that looked at bound values is made anew at each run with
@@ -130,7 +136,7 @@ impl SqliteQueue {
             .map_err(|error| Error::sqlite(&setup.file, "opening", &error))?;
         let work = QueueWork::open(connection, setup.file.clone(), dir.clone(), options.position_min)?;
         let readers = Readers::open(&setup, options.readers.max(1), options.read_timeout)?;
-        let writer = Writer::spawn("queue-writer", options.group.max(1), work)?;
+        let writer = Writer::spawn("queue-writer", options.group.max(1), work, setup.log)?;
         Ok(Self { readers, writer })
     }
 

@@ -58,6 +58,8 @@ impl Datasets for SqliteStore {
     }
 
     async fn position(&self, reader: &str) -> Result<i64, Error> {
+        // Who asks goes on to write; it also tells whether the store is well.
+        self.takes_writes("reading a position")?;
         let reader = reader.to_owned();
         self.look_up("reading a position", move |connection| record::position(connection, &reader)).await
     }

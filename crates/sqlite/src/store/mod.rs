@@ -7,8 +7,8 @@
 //!
 //! Invariants:
 //! - a write that is refused leaves nothing behind in the shared transaction
-//!   (each has a savepoint); one that the engine fails takes its whole
-//!   transaction back;
+//!   (each has a savepoint); when the engine fails one, the whole transaction
+//!   is taken back and each write of it has a transaction of its own;
 //! - what is kept in memory (definitions, generations) changes after the
 //!   commit and before the answer;
 //! - `_seq` only grows, over restarts and deletions too. A row that takes the
@@ -34,5 +34,8 @@ mod sweep;
 mod table;
 mod traces;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use open::{Options, SqliteStore};

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orderwire_store::{Error, ErrorKind};
+use orderwire_store::Error;
 use orderwire_types::Limits;
 use rusqlite::Connection;
 
 use super::catalogue::Catalogue;
 use super::error::{Failure, from_file};
 use super::writer::{Core, Damage, Job, Memory, Transaction};
-use crate::db::{Readers, Setup, Writer, open_writer};
+use crate::db::{LOG_BYTES, Log, Readers, Setup, Writer, open_writer};
 use crate::lock::DataDir;
 use crate::migrate::Schema;
 
@@ -24,11 +24,15 @@ pub struct Options {
     pub selects: usize,
     /// The file's size limit in pages of 8 KiB; `None` is the disk.
     pub page_count_max: Option<u32>,
+    /// The length of the write-ahead log at which it is emptied, in bytes. New
+    /// reads wait up to 2 s for those that run; these are ended when it has
+    /// four times that length.
+    pub log_bytes_max: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: Limits::default(), selects: 4, page_count_max: None }
+        Self { limits: Limits::default(), selects: 4, page_count_max: None, log_bytes_max: LOG_BYTES }
     }
 }
 
@@ -72,6 +76,7 @@ impl SqliteStore {
             page_size: 8192,
             cache_kib: 16 << 10,
             page_count_max: options.page_count_max,
+            log: Log::of(&file, options.log_bytes_max),
         };
         let connection = open_writer(&setup)?;
         let (catalogue, last_generation) = Catalogue::load(&connection)
@@ -91,7 +96,7 @@ impl SqliteStore {
         };
         let damage = Arc::new(Damage::default());
         let core = Core::new(file.clone(), connection, memory, damage.clone());
-        let writer = Writer::spawn("orderwire-store", GROUP, core)?;
+        let writer = Writer::spawn("orderwire-store", GROUP, core, setup.log)?;
         Ok(Self { file, catalogue, lookups, selects, damage, writer, _dir: dir.clone() })
     }
 
@@ -99,7 +104,7 @@ impl SqliteStore {
     pub(super) async fn write<T, F>(&self, what: &'static str, write: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Transaction<'_>) -> Result<T, Failure> + Send + 'static,
+        F: Fn(&mut Transaction<'_>) -> Result<T, Failure> + Send + 'static,
     {
         let (job, answer) = Job::new(what, write);
         self.send(what, job, answer).await
@@ -109,7 +114,7 @@ impl SqliteStore {
     pub(super) async fn write_alone<T, F>(&self, what: &'static str, write: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Transaction<'_>) -> Result<T, Failure> + Send + 'static,
+        F: Fn(&mut Transaction<'_>) -> Result<T, Failure> + Send + 'static,
     {
         let (job, answer) = Job::new(what, write);
         self.send(what, job.alone(), answer).await
@@ -121,14 +126,27 @@ impl SqliteStore {
         job: Job,
         answer: tokio::sync::oneshot::Receiver<Result<T, Error>>,
     ) -> Result<T, Error> {
-        let ended = || {
-            let message = format!("{what}: the thread that writes {} has ended", self.file.display());
-            Error::new(ErrorKind::Unavailable, message)
-        };
+        let ended = || self.writer_ended(what);
         if !self.writer.send(job).await {
             return Err(ended());
         }
         answer.await.map_err(|_| ended())?
+    }
+
+    fn writer_ended(&self, what: &str) -> Error {
+        from_file(&crate::Error::writer_ended(what, &self.file))
+    }
+
+    /// Whether writes can be done at all.
+    ///
+    /// # Errors
+    /// `Damaged` when nothing more is written.
+    pub(super) fn takes_writes(&self, what: &str) -> Result<(), Error> {
+        match self.damage.found() {
+            Some(damage) => Err(damage.clone()),
+            None if self.writer.has_ended() => Err(self.writer_ended(what)),
+            None => Ok(()),
+        }
     }
 
     /// Reads a little.

@@ -31,14 +31,15 @@ impl std::fmt::Debug for Job {
 }
 
 impl Job {
-    /// A write and the channel on which its caller waits.
+    /// A write and the channel on which its caller waits. It runs again when
+    /// the transaction that it shared was taken back.
     pub(super) fn new<T, F>(what: &'static str, write: F) -> (Self, oneshot::Receiver<Result<T, Error>>)
     where
         T: Send + 'static,
-        F: FnOnce(&mut Transaction<'_>) -> Result<T, Failure> + Send + 'static,
+        F: Fn(&mut Transaction<'_>) -> Result<T, Failure> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let write = Box::new(Call { write: Some(write), done: None, reply });
+        let write = Box::new(Call { write, done: None, reply });
         (Self { what, alone: false, write }, answer)
     }
 
@@ -97,9 +98,19 @@ impl Damage {
         }
     }
 
-    fn found(&self) -> Option<&Error> {
+    pub(super) fn found(&self) -> Option<&Error> {
         self.0.get()
     }
+}
+
+/// Names the beginning of a transaction in errors.
+const BEGINNING: &str = "beginning to write";
+
+/// Why a transaction was taken back.
+struct Fault {
+    error: Error,
+    /// Whether it may be for the sake of one job, and others can be done.
+    of_a_job: bool,
 }
 
 /// The connection that writes and its memory.
@@ -115,37 +126,71 @@ impl Core {
         Self { file, connection, memory, damage }
     }
 
-    /// Does these jobs in one transaction and answers them.
+    /// Does these jobs in one transaction and answers them. When it fails,
+    /// each has one of its own, so that only those fail that cannot be done.
     fn commit(&mut self, mut jobs: Vec<Job>) {
-        if let Some(damage) = self.damage.found() {
-            jobs.into_iter().for_each(|job| job.write.fail(damage.clone()));
-            return;
-        }
         // Whose callers have gone meanwhile is done nevertheless: nobody can
         // tell them apart from one that goes a moment later.
-        match self.apply(&mut jobs) {
-            Ok(()) => {
-                self.settle();
-                jobs.into_iter().for_each(|job| job.write.answer());
-            }
-            Err((what, error)) => {
-                let error = from_sqlite(&self.file, what, &error);
-                self.memory.effects.clear();
-                self.memory.fillers.clear();
-                if !self.connection.is_autocommit()
-                    && let Err(rollback) = self.connection.execute_batch("ROLLBACK")
-                {
-                    tracing::error!(error = %rollback, "a transaction of the store could not be taken back");
-                }
-                self.damage.note(&error);
-                jobs.into_iter().for_each(|job| job.write.fail(error.clone()));
+        let Err(fault) = self.transact(&mut jobs) else {
+            return jobs.into_iter().for_each(|job| job.write.answer());
+        };
+        if jobs.len() == 1 || !fault.of_a_job {
+            return jobs.into_iter().for_each(|job| job.write.fail(fault.error.clone()));
+        }
+        let mut ended = None;
+        for job in jobs {
+            match &ended {
+                Some(error) => job.write.fail(Error::clone(error)),
+                None => ended = self.commit_one(job),
             }
         }
     }
 
+    /// Does one job; the error that would meet every other as well.
+    fn commit_one(&mut self, job: Job) -> Option<Error> {
+        let mut job = [job];
+        let done = self.transact(&mut job);
+        let [job] = job;
+        let Err(fault) = done else {
+            job.write.answer();
+            return None;
+        };
+        job.write.fail(fault.error.clone());
+        (!fault.of_a_job).then_some(fault.error)
+    }
+
+    fn transact(&mut self, jobs: &mut [Job]) -> Result<(), Fault> {
+        if let Some(damage) = self.damage.found() {
+            return Err(Fault { error: damage.clone(), of_a_job: false });
+        }
+        let applied = self.apply(jobs);
+        match applied {
+            Ok(()) => {
+                self.settle();
+                Ok(())
+            }
+            Err((what, error)) => Err(self.undo(what, &error)),
+        }
+    }
+
+    /// Brings file and memory back to what was committed last.
+    fn undo(&mut self, what: &str, error: &rusqlite::Error) -> Fault {
+        let error = from_sqlite(&self.file, what, error);
+        self.memory.effects.clear();
+        self.memory.fillers.clear();
+        // Some errors take the transaction back by themselves.
+        if !self.connection.is_autocommit()
+            && let Err(rollback) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(error = %rollback, "a transaction of the store could not be taken back");
+        }
+        self.damage.note(&error);
+        Fault { of_a_job: what != BEGINNING && error.kind() != ErrorKind::Damaged, error }
+    }
+
     fn apply(&mut self, jobs: &mut [Job]) -> Result<(), (&'static str, rusqlite::Error)> {
         let run = |sql| self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
-        run("BEGIN IMMEDIATE").map_err(|error| ("beginning to write", error))?;
+        run("BEGIN IMMEDIATE").map_err(|error| (BEGINNING, error))?;
         for job in jobs {
             let failed = |error| (job.what, error);
             run("SAVEPOINT job").map_err(failed)?;
@@ -183,6 +228,10 @@ impl Core {
 impl Work for Core {
     type Job = Job;
 
+    fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     fn run(&mut self, jobs: Vec<Job>) {
         let mut group = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -203,7 +252,7 @@ impl Work for Core {
 
 /// A write, whatever it answers.
 trait Write: Send {
-    /// Does it; true when it was refused.
+    /// Does it, once per transaction; true when it was refused.
     fn run(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<bool>;
     /// Answers what it did or why it was refused.
     fn answer(self: Box<Self>);
@@ -212,7 +261,7 @@ trait Write: Send {
 }
 
 struct Call<T, F> {
-    write: Option<F>,
+    write: F,
     done: Option<Result<T, Error>>,
     reply: oneshot::Sender<Result<T, Error>>,
 }
@@ -220,11 +269,10 @@ struct Call<T, F> {
 impl<T, F> Write for Call<T, F>
 where
     T: Send,
-    F: FnOnce(&mut Transaction<'_>) -> Result<T, Failure> + Send,
+    F: Fn(&mut Transaction<'_>) -> Result<T, Failure> + Send,
 {
     fn run(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<bool> {
-        let write = self.write.take().expect("a write runs once");
-        let done = match write(transaction) {
+        let done = match (self.write)(transaction) {
             Ok(value) => Ok(value),
             Err(Failure::Refused(error)) => Err(error),
             Err(Failure::Engine(error)) => return Err(error),

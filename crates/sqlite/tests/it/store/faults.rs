@@ -20,7 +20,7 @@ fn name() -> DatasetName {
     "d".parse().unwrap()
 }
 
-fn scope() -> Scope {
+pub(super) fn scope() -> Scope {
     Scope::internal("test")
 }
 
@@ -29,7 +29,7 @@ fn now() -> Timestamp {
 }
 
 /// Rows with `n` and a text, as one event.
-fn recording(position: i64, rows: u32, bytes: usize) -> Recording {
+pub(super) fn recording(position: i64, rows: u32, bytes: usize) -> Recording {
     let text = "x".repeat(bytes);
     let rows: Vec<String> = (0..rows).map(|n| format!(r#"{{"n":{n},"t":"{text}"}}"#)).collect();
     let event = RowsEvent {
@@ -44,9 +44,23 @@ fn recording(position: i64, rows: u32, bytes: usize) -> Recording {
     Recording { reader: "data".to_owned(), from: position, to: position + 1, events: vec![event], now: now() }
 }
 
-async fn define(store: &SqliteStore) {
+pub(super) async fn define(store: &SqliteStore) {
     let def = r#"{"fields":[{"name":"n","type":"integer"},{"name":"t","type":"text"}]}"#;
     store.define(&scope(), &name(), &serde_json::from_str(def).unwrap(), now()).await.unwrap();
+}
+
+/// The first `limit` rows.
+pub(super) fn select(limit: usize) -> Select {
+    let column = |name: &str| Column { name: name.to_owned(), alias: name.to_owned() };
+    Select {
+        dataset: name(),
+        columns: vec![column("n"), column("t")],
+        filter: Filter::And(Vec::new()),
+        order: Vec::new(),
+        limit,
+        offset: 0,
+        count: Count::None,
+    }
 }
 
 struct Nothing;
@@ -58,17 +72,7 @@ impl RowSink for Nothing {
 }
 
 async fn read(store: &SqliteStore) -> Result<Selected, Error> {
-    let column = |name: &str| Column { name: name.to_owned(), alias: name.to_owned() };
-    let select = Select {
-        dataset: name(),
-        columns: vec![column("n"), column("t")],
-        filter: Filter::And(Vec::new()),
-        order: Vec::new(),
-        limit: 1_000_000,
-        offset: 0,
-        count: Count::None,
-    };
-    Ok(store.select(&scope(), select, Box::new(Nothing), Duration::from_secs(60)).await?.0)
+    Ok(store.select(&scope(), select(1_000_000), Box::new(Nothing), Duration::from_secs(60)).await?.0)
 }
 
 /// Stops at its first row until it is told to go on.

@@ -5,4 +5,5 @@ mod twin;
 
 mod conformance;
 mod faults;
+mod log;
 mod twins;

@@ -1,0 +1,214 @@
+//! Keeps the write-ahead log short.
+//!
+//! SQLite copies the log into the file as it goes, but begins it anew only at
+//! a moment when no read uses it. Reads that overlap without end leave no such
+//! moment, and the log would grow until the disk is full. So beyond a limit
+//! new reads wait, those that run come to their end while writes go on, and
+//! then the log is emptied. Reads that take too long for that are waited for
+//! again later, and ended when the log has reached several times the limit.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, mpsc};
+use tokio::time::Instant;
+
+use super::BUSY;
+use super::readers::Leash;
+
+/// The length at which the log is emptied, in bytes, unless something else is
+/// asked for.
+pub(crate) const LOG_BYTES: u64 = 64 << 20;
+
+/// At how many times the limit reads are ended.
+const CUT_AT: u64 = 4;
+
+/// How long new reads wait for those that run, beyond the limit.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long those that are ended may take to end.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// How often a read is interrupted until it has ended.
+const PULL: Duration = Duration::from_millis(20);
+
+/// How long emptying waits for connections of other programs.
+const OTHERS: Duration = Duration::from_millis(250);
+
+/// The write-ahead log of one file, known to its writer and all its readers.
+#[derive(Debug)]
+pub(crate) struct Log {
+    file: PathBuf,
+    limit: u64,
+    /// Reads share it. Who wants it alone holds up the reads that come later.
+    gate: Arc<RwLock<()>>,
+    running: Mutex<Vec<Weak<Leash>>>,
+}
+
+impl Log {
+    /// The log of this database, to be kept below about `limit` bytes.
+    pub(crate) fn of(file: &Path, limit: u64) -> Arc<Self> {
+        let mut log = file.as_os_str().to_owned();
+        log.push("-wal");
+        Arc::new(Self { file: log.into(), limit, gate: Arc::default(), running: Mutex::default() })
+    }
+
+    /// Waits until reads may begin; the log is not emptied while the pass is
+    /// held.
+    pub(super) async fn enter(&self) -> OwnedRwLockReadGuard<()> {
+        self.gate.clone().read_owned().await
+    }
+
+    /// Lets a read be ended for the log's sake.
+    pub(super) fn note(&self, leash: &Arc<Leash>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|leash| leash.strong_count() > 0);
+        running.push(Arc::downgrade(leash));
+    }
+
+    fn cut_reads(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().filter_map(Weak::upgrade).for_each(|leash| leash.cut());
+    }
+
+    fn size(&self) -> u64 {
+        std::fs::metadata(&self.file).map_or(0, |metadata| metadata.len())
+    }
+}
+
+/// The writer thread's part.
+pub(super) struct Keeper {
+    log: Arc<Log>,
+    /// The size at which emptying is tried.
+    next: u64,
+    /// While new reads wait.
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    runtime: Runtime,
+    alone: Pin<Box<dyn Future<Output = Alone>>>,
+    until: Instant,
+}
+
+type Alone = OwnedRwLockWriteGuard<()>;
+
+enum Event<J> {
+    Job(Option<J>),
+    Alone(Alone),
+    Late,
+}
+
+impl Keeper {
+    pub(super) fn new(log: Arc<Log>) -> Self {
+        Self { next: log.limit, log, waiting: None }
+    }
+
+    /// The next job, `None` when there will be none. Between jobs the log is
+    /// emptied where that is due.
+    pub(super) fn next<J>(&mut self, receiver: &mut mpsc::Receiver<J>, connection: &Connection) -> Option<J> {
+        loop {
+            let Some(mut waiting) = self.waiting.take().or_else(|| self.begin()) else {
+                return receiver.blocking_recv();
+            };
+            match waiting.event(receiver) {
+                Event::Job(job) => {
+                    self.waiting = Some(waiting);
+                    return job;
+                }
+                Event::Alone(alone) => self.empty(connection, alone),
+                Event::Late => self.late(connection, waiting),
+            }
+        }
+    }
+
+    /// Holds up new reads when the log is too long.
+    fn begin(&mut self) -> Option<Waiting> {
+        let size = self.log.size();
+        if size <= self.log.limit {
+            self.next = self.log.limit;
+        }
+        if size <= self.next {
+            return None;
+        }
+        let runtime = match Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, file = %self.log.file.display(), "the write-ahead log is not emptied");
+                self.try_later();
+                return None;
+            }
+        };
+        let alone = Box::pin(self.log.gate.clone().write_owned());
+        Some(Waiting { runtime, alone, until: Instant::now() + PATIENCE })
+    }
+
+    /// Reads run that are longer than new ones should wait.
+    fn late(&mut self, connection: &Connection, mut waiting: Waiting) {
+        let size = self.log.size();
+        let file = self.log.file.display();
+        if size <= self.log.limit.saturating_mul(CUT_AT) {
+            tracing::info!(%file, size_bytes = size, "long reads keep the write-ahead log: it is emptied later");
+            return self.try_later();
+        }
+        tracing::warn!(%file, size_bytes = size, "long reads are ended, so that the write-ahead log can be emptied");
+        let end = Instant::now() + ENDING;
+        while Instant::now() < end {
+            self.log.cut_reads();
+            let alone = async { tokio::time::timeout(PULL, &mut waiting.alone).await };
+            if let Ok(alone) = waiting.runtime.block_on(alone) {
+                return self.empty(connection, alone);
+            }
+        }
+        tracing::error!(%file, size_bytes = size, "a read does not end and keeps the write-ahead log");
+        self.try_later();
+    }
+
+    /// No read of this process is at work.
+    fn empty(&mut self, connection: &Connection, _alone: Alone) {
+        let emptied = connection.busy_timeout(OTHERS).and_then(|()| {
+            let busy =
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+            connection.busy_timeout(BUSY).and(busy)
+        });
+        let file = self.log.file.display();
+        match emptied {
+            Ok(0) => self.next = self.log.limit,
+            Ok(_) => {
+                tracing::warn!(%file, "another program reads the file and keeps the write-ahead log");
+                self.try_later();
+            }
+            Err(error) => {
+                tracing::error!(%error, %file, "the write-ahead log could not be emptied");
+                self.try_later();
+            }
+        }
+    }
+
+    /// When the log has grown by its limit once more.
+    fn try_later(&mut self) {
+        self.next = self.log.size().saturating_add(self.log.limit);
+    }
+}
+
+impl Waiting {
+    fn event<J>(&mut self, receiver: &mut mpsc::Receiver<J>) -> Event<J> {
+        // A timer alone would not run out while there is always a job.
+        if Instant::now() >= self.until {
+            return Event::Late;
+        }
+        let Self { runtime, alone, until } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                alone = alone => Event::Alone(alone),
+                job = receiver.recv() => Event::Job(job),
+                () = tokio::time::sleep_until(*until) => Event::Late,
+            }
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! What needs a job of its own making.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use orderwire_store::{Datasets, ErrorKind, Keys};
+
+use super::open::{Options, SqliteStore};
+use crate::lock::DataDir;
+
+fn open(root: &tempfile::TempDir) -> SqliteStore {
+    let options = Options { page_count_max: Some(200), ..Options::default() };
+    SqliteStore::open(&DataDir::open(root.path()).unwrap(), options).unwrap()
+}
+
+#[tokio::test]
+async fn after_a_panic_nothing_is_written_and_everybody_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(&root);
+    store.skip("r", 0, 5).await.unwrap();
+    let panicking = store.write("moving on", |transaction| -> Result<(), _> {
+        transaction.connection.execute("UPDATE reader SET position = 6", [])?;
+        panic!("on purpose")
+    });
+    let told = panicking.await.unwrap_err();
+    let later = store.skip("r", 5, 7).await.unwrap_err();
+    // Which readiness asks for.
+    let position = store.position("r").await.unwrap_err();
+    for error in [told, later, position] {
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+        assert!(error.to_string().contains("restart"), "{error}");
+    }
+    assert_eq!(store.key("k").await.unwrap(), None, "reads go on");
+    drop(store);
+    assert_eq!(open(&root).position("r").await.unwrap(), 5, "half a write is none");
+}
+
+#[tokio::test]
+async fn a_write_that_cannot_be_done_fails_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(&root);
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let begun = std::sync::Mutex::new(Some(begun));
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let first = store.write("waiting", move |_| {
+        begun.lock().unwrap().take().map(|begun| begun.send(()));
+        wait.recv().ok();
+        Ok(())
+    });
+    let too_much = store.write("writing too much", |transaction| {
+        let sql = "INSERT INTO import VALUES ('d', 'c', hex(zeroblob(4000000)), 0, 1)";
+        Ok(transaction.connection.execute(sql, []).map(drop)?)
+    });
+    let runs = Arc::new(AtomicUsize::new(0));
+    let little = |reader: &'static str| {
+        let runs = runs.clone();
+        store.write("writing little", move |transaction| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            let sql = "INSERT INTO reader VALUES (?1, 3)";
+            Ok(transaction.connection.execute(sql, [reader]).map(drop)?)
+        })
+    };
+    let others = async {
+        has_begun.await.unwrap();
+        // Polled in turn, so that all wait when the writer goes on.
+        let release = async { drop(release) };
+        tokio::join!(little("a"), too_much, little("b"), release)
+    };
+    let (first, (a, too_much, b, ())) = tokio::join!(first, others);
+    first.unwrap();
+    a.unwrap();
+    b.unwrap();
+    let too_much = too_much.unwrap_err();
+    assert_eq!(too_much.kind(), ErrorKind::Unavailable, "{too_much}");
+    assert_eq!(runs.load(Ordering::SeqCst), 3, "one ran in the transaction that was taken back");
+    drop(store);
+    let store = open(&root);
+    assert_eq!((store.position("a").await.unwrap(), store.position("b").await.unwrap()), (3, 3));
+}
