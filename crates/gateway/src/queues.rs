@@ -8,6 +8,7 @@ use orderwire_api::{Caller, Problem};
 use orderwire_queue::QueueState;
 use orderwire_types::envelope::render;
 use orderwire_types::queue::{Backoff, Format, QueueDef};
+use orderwire_types::scope::Clients;
 use orderwire_types::{Event, Pattern, QueueName, RawJson, Right};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,7 @@ use crate::state::{Shared, State as Gateway};
 const PEEK: usize = 10;
 
 /// Every queue that the caller may touch, by name. Figures are of whole
-/// queues, so that a key of some clients sees none.
+/// queues, so that they need a key for all clients.
 #[utoipa::path(get, path = "/v1/queues", tag = "queues",
     responses((status = 200, description = "the queues", body = List<QueueInfo>), ReadProblems))]
 pub(crate) async fn list_queues(
@@ -28,23 +29,36 @@ pub(crate) async fn list_queues(
     caller: Caller,
 ) -> Result<Json<List<QueueInfo>>, Problem> {
     may_look(&caller)?;
+    for_all_clients(&caller)?;
     let states = state.queues().states(&caller.scope).await.map_err(|err| of_queue(&err))?;
     let items = states.into_iter().map(|queue| info(&state, &queue)).collect();
     Ok(Json(List { items, next: None }))
 }
 
-/// Makes a queue, or changes one that a call made.
+/// Makes a queue, or changes one that a call made. Its kind stays.
 #[utoipa::path(post, path = "/v1/queues", tag = "queues", request_body = NewQueue,
-    responses((status = 201, description = "the queue", body = QueueInfo), WriteProblems))]
+    responses((status = 200, description = "it was there", body = QueueInfo),
+        (status = 201, description = "it is new", body = QueueInfo), WriteProblems))]
 pub(crate) async fn post_queue(
     State(state): State<Shared>,
     caller: Caller,
     Document(new): Document<NewQueue>,
 ) -> Result<(StatusCode, Json<QueueInfo>), Problem> {
     caller.require(Right::Operate)?;
+    for_all_clients(&caller)?;
     let (name, def) = definition(&new)?;
+    let status = match state.queues().definition(&caller.scope, &name) {
+        Err(_) => StatusCode::CREATED,
+        Ok(known) if known.kind == def.kind => StatusCode::OK,
+        Ok(known) => {
+            return Err(Problem::conflict(format!(
+                "queue {name} is of the kind {:?}, which stays; make another queue",
+                word(&known.kind)
+            )));
+        }
+    };
     state.queues().declare(&caller.scope, &name, def).await.map_err(|err| of_queue(&err))?;
-    Ok((StatusCode::CREATED, Json(show(&state, &caller, &name).await?)))
+    Ok((status, Json(show(&state, &caller, &name).await?)))
 }
 
 /// One queue.
@@ -57,6 +71,7 @@ pub(crate) async fn get_queue(
     Segments(name): Segments<String>,
 ) -> Result<Json<QueueInfo>, Problem> {
     may_look(&caller)?;
+    for_all_clients(&caller)?;
     Ok(Json(show(&state, &caller, &queue_name(&name)?).await?))
 }
 
@@ -131,6 +146,17 @@ fn may_look(caller: &Caller) -> Result<(), Problem> {
     if caller.scope.may(Right::Consume) { Ok(()) } else { caller.require(Right::Operate) }
 }
 
+/// A queue holds deliveries of every client, so that its figures and settings
+/// are for who may see all of them.
+fn for_all_clients(caller: &Caller) -> Result<(), Problem> {
+    if caller.scope.clients == Clients::All {
+        return Ok(());
+    }
+    Err(Problem::forbidden(
+        "the figures and settings of a queue are of all clients; they need a key for all clients",
+    ))
+}
+
 async fn set_paused(
     state: &Gateway,
     caller: &Caller,
@@ -138,6 +164,7 @@ async fn set_paused(
     paused: bool,
 ) -> Result<Json<QueueInfo>, Problem> {
     caller.require(Right::Operate)?;
+    for_all_clients(caller)?;
     let name = queue_name(name)?;
     state.queues().pause(&caller.scope, &name, paused).await.map_err(|err| of_queue(&err))?;
     tracing::info!(queue.name = %name, paused, principal = %caller.scope.principal, "a queue was paused or resumed");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use orderwire_types::Limits;
 use serde_json::json;
 
 use crate::support::{JSON, NDJSON, Server, bearer};
@@ -132,4 +133,51 @@ async fn a_consumer_that_vanishes_while_it_waits_takes_nothing_along() {
     drop(lease);
     let leased = server.post("/v1/queues/shop/lease", &waits).await.ok(200);
     assert_eq!(leased["deliveries"][0]["attempt"], 1);
+}
+
+#[tokio::test]
+async fn consumers_who_wait_keep_nobody_out() {
+    let server = Server::with(Limits { concurrent_requests: 2, ..Limits::default() }).await;
+    let waits = json!({"wait_ms": 30_000});
+    let mut leases: Vec<_> = (0..2).map(|_| Box::pin(server.post("/v1/queues/shop/lease", &waits))).collect();
+    for lease in &mut leases {
+        assert!(futures::poll!(lease).is_pending());
+    }
+    server.post("/v1/queues/shop/lease", &waits).await.problem(503, "overloaded");
+    server.post("/v1/events/shop.a", &json!({})).await.ok(202);
+    drop(leases);
+    server.post("/v1/queues/shop/lease", &json!({})).await.ok(200);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_there_is_changed_but_not_its_kind() {
+    let server = Server::start().await;
+    server.post("/v1/queues", &json!({"name": "mine", "types": ["shop.*"]})).await.ok(201);
+    let more = json!({"name": "mine", "types": ["shop.#"], "attempts": 7});
+    assert_eq!(server.post("/v1/queues", &more).await.ok(200)["attempts"], 7);
+    server.post("/v1/queues", &more).await.ok(200);
+    let other = json!({"name": "mine", "types": ["shop.#"], "kind": "stream"});
+    server.post("/v1/queues", &other).await.problem(409, "conflict");
+    assert_eq!(server.get("/v1/queues/mine").await.ok(200)["kind"], "task");
+}
+
+#[tokio::test]
+async fn figures_and_settings_of_queues_need_a_key_for_all_clients() {
+    let server = Server::start().await;
+    let key = json!({"clients": ["acme"], "roles": ["consume", "operate"]});
+    let key = bearer(&server.key(key).await);
+    let auth = [JSON, ("authorization", key.as_str())];
+    let new = json!({"name": "mine", "types": ["shop.*"]}).to_string();
+    for (method, path, body) in [
+        ("GET", "/v1/queues", ""),
+        ("GET", "/v1/queues/shop", ""),
+        ("POST", "/v1/queues/shop/pause", ""),
+        ("POST", "/v1/queues/shop/resume", ""),
+        ("POST", "/v1/queues", new.as_str()),
+    ] {
+        let problem = server.call(method, path, &auth, body.to_owned()).await.problem(403, "forbidden");
+        assert!(problem["detail"].as_str().unwrap().contains("for all clients"), "{problem}");
+    }
+    server.call("GET", "/v1/queues/shop/peek", &auth[1..], "").await.ok(200);
+    server.call("POST", "/v1/queues/shop/lease", &auth, "{}").await.ok(200);
 }
