@@ -7,7 +7,8 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use orderwire_types::{Client, Right, Scope};
+use orderwire_types::names::InvalidName;
+use orderwire_types::{Client, Fault, Right, Scope};
 
 use crate::problem::Problem;
 
@@ -50,7 +51,8 @@ impl Caller {
     /// header `Orderwire-Client` names.
     ///
     /// # Errors
-    /// 403 for a client outside the scope, 422 for a header that is no client.
+    /// 403 for a client outside the scope, 422 for a header that is no client
+    /// or there twice.
     pub fn narrowed(&self, headers: &HeaderMap) -> Result<Arc<Scope>, Problem> {
         match client_header(headers)? {
             None => Ok(self.scope.clone()),
@@ -66,7 +68,7 @@ impl Caller {
     /// [`Caller::covering`] to say, once the document's own client is known.
     ///
     /// # Errors
-    /// 422 for a header that is no client.
+    /// 422 for a header that is no client or there twice.
     pub fn write_client(&self, headers: &HeaderMap) -> Result<Client, Problem> {
         Ok(client_header(headers)?.unwrap_or_else(|| self.scope.own_client()))
     }
@@ -85,11 +87,15 @@ fn outside(client: &Client) -> Problem {
 }
 
 fn client_header(headers: &HeaderMap) -> Result<Option<Client>, Problem> {
-    let Some(value) = headers.get(CLIENT_HEADER) else { return Ok(None) };
+    let wrong =
+        |detail: String| Problem::from(Fault::invalid("", format!("header Orderwire-Client: {detail}")));
+    let mut values = headers.get_all(CLIENT_HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(wrong("it is there twice; name one client".to_owned()));
+    }
     let text = value.to_str().unwrap_or("\u{fffd}");
-    text.parse().map(Some).map_err(|invalid: orderwire_types::names::InvalidName| {
-        Problem::from(orderwire_types::Fault::invalid("", format!("header Orderwire-Client: {invalid}")))
-    })
+    text.parse().map(Some).map_err(|invalid: InvalidName| wrong(invalid.to_string()))
 }
 
 /// The key that a request shows: `Authorization: Bearer KEY` or `X-API-Key: KEY`.

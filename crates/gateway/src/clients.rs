@@ -61,11 +61,13 @@ pub(crate) async fn get_client(
     State(state): State<Shared>,
     caller: Caller,
     Segments(name): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Json<ClientInfo>, Problem> {
     caller.require(Right::Read)?;
+    let scope = caller.narrowed(&headers)?;
     let missing = || Problem::not_found(format!("client {} does not exist", shown(&name)));
     let client: Client = name.parse().map_err(|_| missing())?;
-    let record = state.store().client(&caller.scope, &client).await.map_err(|err| of_store(&err))?;
+    let record = state.store().client(&scope, &client).await.map_err(|err| of_store(&err))?;
     record.map(|record| Json(info(record))).ok_or_else(missing)
 }
 

@@ -79,11 +79,13 @@ pub(crate) async fn get_dead(
     State(state): State<Shared>,
     caller: Caller,
     Segments(id): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Json<wire::DeadLetter>, Problem> {
     may_look(&caller)?;
+    let scope = caller.narrowed(&headers)?;
     let number =
         id.parse().map_err(|_| Problem::not_found(format!("dead letter {} does not exist", shown(&id))))?;
-    let letter = state.queues().dead_letter(&caller.scope, number).await.map_err(|err| of_queue(&err))?;
+    let letter = state.queues().dead_letter(&scope, number).await.map_err(|err| of_queue(&err))?;
     let event = rendered(&letter.body, Format::Cloudevents)?;
     Ok(Json(wire::DeadLetter { event: Some(event.0), ..info(letter) }))
 }

@@ -7,12 +7,16 @@ use axum::http::HeaderMap;
 use orderwire_api::wire::{Trace, TraceStep};
 use orderwire_api::{Caller, Problem};
 use orderwire_types::step::Step;
-use orderwire_types::{Right, TraceId};
+use orderwire_types::{QueueName, Right, Scope, TraceId};
+use uuid::Uuid;
 
 use crate::extract::Segments;
 use crate::openapi::ReadProblems;
 use crate::problems::{of_queue, of_store, shown};
 use crate::state::Shared;
+
+/// What the principal of a key begins with.
+const KEY: &str = "key:";
 
 /// The steps of a trace, in order. The id may be spelled as the producer did,
 /// as a UUID, or as 32 hex digits.
@@ -29,6 +33,9 @@ pub(crate) async fn get_trace(
     caller.require(Right::Read)?;
     let scope = caller.narrowed(&headers)?;
     let id = TraceId::from_given(&given).id;
+    // A UUID has one spelling in answers; what is none is as it was given.
+    let is_uuid = Uuid::parse_str(&given).is_ok_and(|uuid| uuid == id);
+    let trace_id = if is_uuid { id.hyphenated().to_string() } else { given.clone() };
     // The queue first: what moves from one to the other meanwhile is seen
     // twice, which merging undoes, and never missed.
     let queue = state.queues().trace(&scope, id).await.map_err(|err| of_queue(&err))?;
@@ -37,7 +44,9 @@ pub(crate) async fn get_trace(
         return Err(Problem::not_found(format!("trace {} does not exist", shown(&given))));
     }
     let client = queue.client.or(store.client).map(|client| client.to_string());
-    let steps = merge(queue.steps, store.steps);
+    let mut steps = merge(queue.steps, store.steps);
+    let touches = |queue: &QueueName| scope.touches(&format!("queue/{queue}"));
+    steps.retain(|step| step.queue.as_ref().is_none_or(touches));
     let waiting = steps.iter().any(|step| step.outcome == "waiting");
     let state = match (queue.open > 0 || waiting, queue.dead > 0) {
         (true, _) => "open",
@@ -45,10 +54,10 @@ pub(crate) async fn get_trace(
         (false, false) => "done",
     };
     Ok(Json(Trace {
-        trace_id: given,
+        trace_id,
         client,
         state: state.to_owned(),
-        steps: steps.into_iter().map(show).collect(),
+        steps: steps.into_iter().map(|step| show(anonymous(step, &scope))).collect(),
     }))
 }
 
@@ -107,6 +116,25 @@ fn rank(step: &Step) -> u8 {
     }
 }
 
+/// The step without the names of other keys: who has which key is for those who
+/// operate the server.
+fn anonymous(mut step: Step, scope: &Scope) -> Step {
+    let hides = |name: &str| name.starts_with(KEY) && *name != *scope.principal;
+    if scope.may(Right::Operate) {
+        return step;
+    }
+    if hides(&step.role) {
+        KEY.trim_end_matches(':').clone_into(&mut step.role);
+    }
+    if step.step == "accepted"
+        && let Some((what, name)) = step.detail.as_deref().and_then(|detail| detail.rsplit_once(" from "))
+        && hides(name)
+    {
+        step.detail = Some(format!("{what} from a {}", KEY.trim_end_matches(':')));
+    }
+    step
+}
+
 fn show(step: Step) -> TraceStep {
     TraceStep {
         at: step.at.to_string(),
@@ -133,7 +161,7 @@ mod tests {
             step: step.into(),
             outcome: "ok".into(),
             queue: None,
-            event_id: event.map(uuid::Uuid::from_u128),
+            event_id: event.map(Uuid::from_u128),
             attempt: None,
             duration_ms: None,
             detail: detail.map(str::to_owned),

@@ -16,6 +16,11 @@ pub struct Accepted {
     pub queues: Vec<String>,
     /// Where its trace is found.
     pub status_url: String,
+    /// True when the event came before, so that nothing was put on a queue now;
+    /// `queues` then are those that take such an event at present. Not said of a
+    /// request with an `Idempotency-Key`, whose answer stays the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub duplicate: bool,
 }
 
 /// 202: a batch is durable; or its part without faults, with `on_error=skip`.

@@ -2,6 +2,8 @@
 
 use axum::http::{HeaderMap, header};
 use orderwire_api::Problem;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::extract::content_type;
 use crate::problems::{invalid, unsupported};
@@ -47,6 +49,24 @@ impl<'h> Form<'h> {
         all
     }
 
+    /// JSON that `may` be a batch is one when it is an array of CloudEvents, by
+    /// its first member: many libraries know no media type but JSON's.
+    pub(super) fn or_batch(self, may: bool, body: &[u8]) -> Self {
+        /// What only a CloudEvent has.
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(rename = "specversion")]
+            _version: IgnoredAny,
+        }
+        if !may || !matches!(self, Self::Json) || !is_array(body) {
+            return self;
+        }
+        let members = body.trim_ascii_start()[1..].trim_ascii_start();
+        let first = serde_json::Deserializer::from_slice(members).into_iter::<Head>().next();
+        // A struct may also be read from an array.
+        if members.starts_with(b"{") && matches!(first, Some(Ok(_))) { Self::Batch } else { self }
+    }
+
     /// The form that these headers say.
     ///
     /// # Errors
@@ -73,6 +93,11 @@ impl<'h> Form<'h> {
             ))),
         }
     }
+}
+
+/// Whether a JSON document is an array, if it is one at all.
+pub(super) fn is_array(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"[")
 }
 
 fn binary(headers: &HeaderMap) -> Result<Form<'_>, Problem> {

@@ -75,15 +75,21 @@ impl<'r> Intake<'r> {
         }
         let entries = envelope::batch(body, self.state.limits().batch_entries)?;
         let entries = entries.into_iter().zip(1..).map(|(entry, line)| (line, entry.as_bytes()));
-        self.many(entries)
+        self.many(entries, true)
     }
 
     /// NDJSON.
     pub(super) fn lines(&mut self, body: &[u8]) -> Result<Batch, Problem> {
-        self.many(envelope::lines(body).map(|(line, entry)| (line as u64, entry)))
+        self.many(envelope::lines(body).map(|(line, entry)| (line as u64, entry)), false)
     }
 
-    fn many<'b>(&mut self, entries: impl Iterator<Item = (u64, &'b [u8])>) -> Result<Batch, Problem> {
+    /// Reads the entries. Those of an array are parts of one document, so that
+    /// pointers go through it.
+    fn many<'b>(
+        &mut self,
+        entries: impl Iterator<Item = (u64, &'b [u8])>,
+        is_array: bool,
+    ) -> Result<Batch, Problem> {
         let trace = self.shared_trace();
         let max = self.state.limits().batch_entries;
         let mut batch = Batch { events: Vec::new(), faults: Faults::default(), entries: 0, trace };
@@ -91,10 +97,14 @@ impl<'r> Intake<'r> {
             if batch.entries == max as u64 {
                 return Err(too_large(format!("the request holds more than {max} events")));
             }
-            let read = self.entry(entry, batch.entries, &batch.trace);
+            let index = batch.entries;
             batch.entries += 1;
-            match read {
+            match self.entry(entry, index, &batch.trace) {
                 Ok(incoming) => batch.events.push(incoming),
+                Err(problem) if is_array => {
+                    let pointer = format!("/{index}{}", problem.pointer.as_deref().unwrap_or_default());
+                    batch.faults.add(line, problem.at(pointer));
+                }
                 Err(problem) => batch.faults.add(line, problem),
             }
         }

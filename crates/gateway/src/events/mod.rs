@@ -121,7 +121,7 @@ async fn accept(
     if !caller.scope.may(Right::Order) {
         caller.require(Right::Write)?;
     }
-    let form = Form::of(headers)?;
+    let form = Form::of(headers)?.or_batch(call.event_type.is_none(), &body.bytes);
     let client = caller.write_client(headers)?;
     let event_type = call.event_type.as_ref();
     let meaning = form.fingerprint(headers);
@@ -138,12 +138,18 @@ async fn accept(
     let one_of_one = || Intake::new(state, &caller.scope, client.clone(), event_type, traceparent, name);
     match &form {
         Form::Json => {
-            let event = one_of_one().single(&body.bytes)?;
-            return one(publish(state, caller, vec![event], request).await?);
+            let event = one_of_one().single(&body.bytes).map_err(|problem| {
+                // Plain JSON of a typed path may be an array.
+                if event_type.is_none() && problem.status == 422 && form::is_array(&body.bytes) {
+                    return invalid("", NO_ARRAY);
+                }
+                problem
+            })?;
+            return one(publish(state, caller, vec![event], request).await?, name.is_some());
         }
         Form::Binary(attributes, content_type) => {
             let event = one_of_one().binary(attributes, *content_type, &body.bytes)?;
-            return one(publish(state, caller, vec![event], request).await?);
+            return one(publish(state, caller, vec![event], request).await?, name.is_some());
         }
         Form::Batch | Form::Lines => {}
     }
@@ -187,7 +193,13 @@ pub(crate) fn batch_answer(accepted: u64, faults: crate::faults::Faults, trace: 
     }
 }
 
-fn one(published: Vec<orderwire_queue::PublishedEvent>) -> Result<Response, Problem> {
+/// What to do with an array that is no batch.
+const NO_ARRAY: &str = "an array is no event: send CloudEvents as application/cloudevents-batch+json, \
+    and events of other forms one a line as application/x-ndjson";
+
+/// The answer to one event. A request with a name of its own has the same answer
+/// whenever it is repeated.
+fn one(published: Vec<orderwire_queue::PublishedEvent>, is_named: bool) -> Result<Response, Problem> {
     let event = published
         .into_iter()
         .next()
@@ -197,6 +209,7 @@ fn one(published: Vec<orderwire_queue::PublishedEvent>) -> Result<Response, Prob
         status_url: status_url(&event.trace),
         trace_id: event.trace.to_string(),
         queues: event.queues.iter().map(ToString::to_string).collect(),
+        duplicate: event.duplicate && !is_named,
     };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }

@@ -38,6 +38,9 @@ async fn dead_letters_are_found_by_what_they_are() {
     let id = page["items"][0]["id"].as_str().unwrap();
     let one = server.get(&format!("/v1/dead/{id}")).await.ok(200);
     assert_eq!(one["event"]["data"], json!({"key": "shop.a"}));
+    let other = [("orderwire-client", "other")];
+    server.call("GET", &format!("/v1/dead/{id}"), &other, "").await.problem(404, "not-found");
+    server.call("GET", "/v1/clients/default", &other, "").await.problem(404, "not-found");
     assert_eq!(one["cause"], "cannot shop.a");
     assert!(page["items"][0].get("event").is_none());
     let trace = server.get(&format!("/v1/traces/{}", one["trace_id"].as_str().unwrap())).await.ok(200);

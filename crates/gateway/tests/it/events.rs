@@ -161,9 +161,13 @@ async fn the_trace_of_the_caller_is_taken() {
     assert_eq!(answer["trace_id"], "4bf92f35-77b3-4da6-a3ce-929d0e0e4736");
     let answer = server.call("POST", "/v1/events/shop.a", &[NDJSON, parent], "1\n2").await.ok(202);
     assert_eq!(answer["trace_id"], "4bf92f35-77b3-4da6-a3ce-929d0e0e4736");
-    for spelling in ["4bf92f3577b34da6a3ce929d0e0e4736", "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"] {
+    for spelling in [
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+        "4BF92F3577B34DA6A3CE929D0E0E4736",
+        "4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
+    ] {
         let trace = server.get(&format!("/v1/traces/{spelling}")).await.ok(200);
-        assert_eq!(trace["trace_id"], spelling);
+        assert_eq!(trace["trace_id"], answer["trace_id"]);
         assert_eq!(
             trace["steps"].as_array().unwrap().iter().filter(|step| step["step"] == "accepted").count(),
             3
@@ -173,7 +177,7 @@ async fn the_trace_of_the_caller_is_taken() {
     let answer = server.call("POST", "/v1/events/shop.a", &[JSON], body).await.ok(202);
     assert_eq!(answer["trace_id"], "my trace/1");
     server.get(answer["status_url"].as_str().unwrap()).await.ok(200);
-    server.get("/v1/traces/my%20trace%2F1").await.ok(200);
+    assert_eq!(server.get("/v1/traces/my%20trace%2F1").await.ok(200)["trace_id"], "my trace/1");
 }
 
 #[tokio::test]
@@ -236,4 +240,101 @@ async fn a_large_batch_is_taken_in_order() {
     let waiting = server.waiting("shop").await;
     let numbers: Vec<_> = waiting.iter().map(|event| event["data"]["json"]["n"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (0..1_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_repeated_event_is_said_to_be_one() {
+    let server = Server::start().await;
+    server.knows_default_client().await;
+    let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"shop.a"}"#;
+    let first = server.call("POST", "/v1/events", &[JSON], event).await.ok(202);
+    assert_eq!(first.get("duplicate"), None);
+    let mut again = server.call("POST", "/v1/events", &[JSON], event).await.ok(202);
+    assert_eq!(again.as_object_mut().unwrap().remove("duplicate"), Some(json!(true)));
+    assert_eq!(again, first);
+    // A request with a name has the same answer each time.
+    let named = [JSON, ("idempotency-key", "k")];
+    let first = server.call("POST", "/v1/events", &named, event).await.ok(202);
+    assert_eq!(server.call("POST", "/v1/events", &named, event).await.ok(202), first);
+}
+
+#[tokio::test]
+async fn an_array_of_cloudevents_is_a_batch_and_another_is_not_taken() {
+    let server = Server::start().await;
+    let event = |id: &str| json!({"specversion": "1.0", "id": id, "source": "/s", "type": "shop.a"});
+    let answer = server.post("/v1/events", &json!([event("1"), event("2")])).await.ok(202);
+    assert_eq!(answer["accepted"], 2);
+    for other in [json!([]), json!([{"no": "version"}, event("3")]), json!([[1]])] {
+        let problem = server.post("/v1/events", &other).await.problem(422, "invalid");
+        for form in ["application/cloudevents-batch+json", "application/x-ndjson"] {
+            assert!(problem["detail"].as_str().unwrap().contains(form), "{problem}");
+        }
+    }
+    server.call("POST", "/v1/events", &[JSON], "[{\"a\":1}").await.problem(400, "malformed");
+    assert_eq!(server.waiting("shop").await.len(), 2);
+    // Posted to a type an array is what the event says.
+    server.post("/v1/events/shop.b", &json!([event("4")])).await.ok(202);
+    assert_eq!(server.waiting("shop").await[2]["data"]["json"], json!([event("4")]));
+}
+
+#[tokio::test]
+async fn pointers_of_a_batch_go_through_the_array() {
+    let server = Server::start().await;
+    let batch = [("content-type", "application/cloudevents-batch+json")];
+    let event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "shop.a"});
+    let nameless = json!({"specversion": "1.0", "source": "/s", "type": "shop.a"});
+    let body = json!([event, nameless, 7]).to_string();
+    let problem = server.call("POST", "/v1/events", &batch, body.clone()).await.problem(422, "invalid");
+    assert_eq!(problem["pointer"], "/1/id");
+    assert_eq!(
+        (&problem["errors"][0]["line"], &problem["errors"][0]["pointer"]),
+        (&json!(2), &json!("/1/id"))
+    );
+    assert!(problem["errors"][1]["pointer"].as_str().unwrap().starts_with("/2"), "{problem}");
+    let lines = format!("{event}\n{nameless}\n");
+    let problem = server.call("POST", "/v1/events", &[NDJSON], lines).await.problem(422, "invalid");
+    assert_eq!(problem["pointer"], "/id");
+}
+
+#[tokio::test]
+async fn one_client_is_named_once() {
+    let server = Server::start().await;
+    let twice = [JSON, ("orderwire-client", "a"), ("orderwire-client", "b")];
+    server.call("POST", "/v1/events/shop.a", &twice, "{}").await.problem(422, "invalid");
+    server.call("GET", "/v1/clients", &twice[1..], "").await.problem(422, "invalid");
+}
+
+#[tokio::test]
+async fn a_trace_names_no_other_key_and_no_queue_outside_the_scope() {
+    let server = Server::start().await;
+    server.knows_default_client().await;
+    server.post("/v1/queues", &json!({"name": "mine", "types": ["shop.*"]})).await.ok(201);
+    let answer = server.post("/v1/events/shop.a", &json!({})).await.ok(202);
+    let url = answer["status_url"].as_str().unwrap();
+    let leased = server.post("/v1/queues/shop/lease", &json!({})).await.ok(200);
+    let nack = json!({"delivery_ids": [leased["deliveries"][0]["delivery_id"]], "fail": true});
+    server.post("/v1/queues/shop/nack", &nack).await.ok(200);
+    server.post("/v1/dead/replay", &json!({"filter": {}})).await.ok(200);
+    let all = server.get(url).await.ok(200);
+    let own = server.get("/v1/whoami").await.ok(200)["principal"].as_str().unwrap().to_owned();
+    assert!(own.starts_with("key:") && all.to_string().matches(&own).count() >= 2, "{all}");
+    assert!(all["steps"].as_array().unwrap().iter().any(|step| step["queue"] == "shop"));
+
+    let key = json!({"roles": ["read", "write"], "objects": ["queue/mine", "queue/shop"]});
+    let reader = bearer(&server.key(key).await);
+    let seen = server.call("GET", url, &[("authorization", &reader)], "").await.ok(200);
+    assert_eq!(seen["steps"].as_array().unwrap().len(), all["steps"].as_array().unwrap().len());
+    assert!(!seen.to_string().contains("key:"), "{seen}");
+    assert!(seen.to_string().contains("shop.a from a key"), "{seen}");
+    // One's own name is no secret.
+    let auth = [JSON, ("authorization", reader.as_str())];
+    let answer = server.call("POST", "/v1/events/shop.b", &auth, "{}").await.ok(202);
+    let seen = server.call("GET", answer["status_url"].as_str().unwrap(), &auth[1..], "").await.ok(200);
+    assert!(seen.to_string().contains("shop.b from key:"), "{seen}");
+
+    let reader = bearer(&server.key(json!({"roles": ["read"], "objects": ["queue/mine"]})).await);
+    let seen = server.call("GET", url, &[("authorization", &reader)], "").await.ok(200);
+    let queues: Vec<_> =
+        seen["steps"].as_array().unwrap().iter().filter_map(|step| step.get("queue")).collect();
+    assert_eq!(queues, ["mine"]);
 }
