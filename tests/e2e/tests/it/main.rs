@@ -8,5 +8,6 @@ mod fair;
 mod faults;
 mod kill;
 mod line;
+mod readme;
 mod replaced;
 mod sync;
