@@ -23,11 +23,18 @@ const SERVERS: [(&str, u16); 6] = [
 
 /// What a suite cannot run without. The embedded suite needs no server; an
 /// engine or a broker adds its line here with its crate.
-const REQUIRED: &[Requirement] = &[Requirement {
-    name: "strace",
-    suite: "the system-call trace: a data sync before each acknowledgement",
-    wanted_here: cfg!(target_os = "linux"),
-}];
+const REQUIRED: &[Requirement] = &[
+    Requirement {
+        name: "strace",
+        suite: "the system-call trace: a data sync before each acknowledgement",
+        wanted_here: cfg!(target_os = "linux"),
+    },
+    Requirement {
+        name: "mount",
+        suite: "the full disk: a small file system that is filled to its end",
+        wanted_here: cfg!(target_os = "linux"),
+    },
+];
 
 const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 
@@ -79,7 +86,23 @@ fn look() -> Vec<Finding> {
     // Being installed is not enough: containers often forbid tracing.
     let traces = shell::succeeds(Command::new("strace").args(["-f", "-e", "trace=fsync", "true"]));
     findings.push(Finding { name: "strace", place: "able to trace a child".to_owned(), found: traces });
+    findings.push(Finding { name: "mount", place: "able to mount a tmpfs".to_owned(), found: mounts() });
     findings
+}
+
+/// Whether a small file system can be mounted, which needs root and is often
+/// forbidden in containers: tried, and undone.
+fn mounts() -> bool {
+    let folder = std::env::temp_dir().join(format!("orderwire-needs-{}", std::process::id()));
+    if std::fs::create_dir(&folder).is_err() {
+        return false;
+    }
+    let mount = ["-t", "tmpfs", "-o", "size=64k", "tmpfs"];
+    let mounted = shell::succeeds(Command::new("mount").args(mount).arg(&folder));
+    let undone = !mounted || shell::succeeds(Command::new("umount").arg(&folder));
+    // What stays behind is an empty folder of the system's temporary ones.
+    let removed = undone && std::fs::remove_dir(&folder).is_ok();
+    mounted && removed
 }
 
 fn missing<'a>(findings: &[Finding], required: &'a [Requirement]) -> Vec<&'a Requirement> {
