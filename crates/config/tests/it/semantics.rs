@@ -124,6 +124,20 @@ fn a_dataset_is_sound() {
 }
 
 #[test]
+fn a_key_may_say_its_client_first() {
+    let yaml = "datasets:
+  air:
+    fields: [{name: a, type: text, required: true}]
+    key: [_client, a]
+";
+    let config = load(yaml).unwrap();
+    let air = config.datasets.values().next().unwrap();
+    assert_eq!(format!("{:?}", air.key), "[a]");
+    let misplaced = faults(&yaml.replace("[_client, a]", "[a, _client]"));
+    assert!(misplaced.starts_with("4:10: datasets.air.key: _client is part of every key"), "{misplaced}");
+}
+
+#[test]
 fn limits_and_times_have_bounds() {
     let shown = faults(
         "limits: {body_bytes: 1, event_bytes: 2MiB, field_bytes: 3MiB, json_depth: 128, batch_entries: 0, rows: 0,
