@@ -36,7 +36,7 @@ const ENDING: Duration = Duration::from_secs(1);
 /// How often a read is interrupted until it has ended.
 const PULL: Duration = Duration::from_millis(20);
 
-/// How long emptying waits for connections of other programs.
+/// How long emptying waits for short reads and for other programs.
 const OTHERS: Duration = Duration::from_millis(250);
 
 /// The write-ahead log of one file, known to its writer and all its readers.
@@ -61,6 +61,11 @@ impl Log {
     /// held.
     pub(super) async fn enter(&self) -> OwnedRwLockReadGuard<()> {
         self.gate.clone().read_owned().await
+    }
+
+    /// Waits until no pass is held; no other is given meanwhile.
+    pub(super) fn alone(&self) -> impl Future<Output = Alone> + use<> {
+        self.gate.clone().write_owned()
     }
 
     /// Lets a read be ended for the log's sake.
@@ -143,7 +148,7 @@ impl Keeper {
                 return None;
             }
         };
-        let alone = Box::pin(self.log.gate.clone().write_owned());
+        let alone = Box::pin(self.log.alone());
         Some(Waiting { runtime, alone, until: Instant::now() + PATIENCE })
     }
 
@@ -168,7 +173,7 @@ impl Keeper {
         self.try_later();
     }
 
-    /// No read of this process is at work.
+    /// No long read of this process is at work.
     fn empty(&mut self, connection: &Connection, _alone: Alone) {
         let emptied = connection.busy_timeout(OTHERS).and_then(|()| {
             let busy =
@@ -179,7 +184,7 @@ impl Keeper {
         match emptied {
             Ok(0) => self.next = self.log.limit,
             Ok(_) => {
-                tracing::warn!(%file, "another program reads the file and keeps the write-ahead log");
+                tracing::warn!(%file, "a read, perhaps of another program, keeps the write-ahead log: it is emptied later");
                 self.try_later();
             }
             Err(error) => {

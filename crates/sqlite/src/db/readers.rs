@@ -19,6 +19,8 @@ pub(crate) struct Readers {
     permits: Arc<Semaphore>,
     timeout: Duration,
     log: Arc<Log>,
+    /// Whether the log is never emptied while one of these reads runs.
+    gated: bool,
 }
 
 impl Readers {
@@ -31,7 +33,14 @@ impl Readers {
             permits: Arc::new(Semaphore::new(count)),
             timeout,
             log: setup.log.clone(),
+            gated: true,
         })
+    }
+
+    /// For reads of a few rows each: they do not wait while long reads come to
+    /// their end, because emptying the log can wait for them.
+    pub(crate) fn short(self) -> Self {
+        Self { gated: false, ..self }
     }
 
     /// Does something to every connection, before the first read.
@@ -70,7 +79,11 @@ impl Readers {
         let now = tokio::time::Instant::now();
         // A limit beyond what the clock can tell is a day.
         let end = now.checked_add(timeout).unwrap_or_else(|| now + Duration::from_secs(86_400));
-        let turn = async { Ok((self.permits.clone().acquire_owned().await?, self.log.enter().await)) };
+        let turn = async {
+            let permit = self.permits.clone().acquire_owned().await?;
+            let pass = if self.gated { Some(self.log.enter().await) } else { None };
+            Ok((permit, pass))
+        };
         let (permit, pass) = match tokio::time::timeout_at(end, turn).await {
             Ok(turn) => turn.map_err(|_: tokio::sync::AcquireError| self.late(what))?,
             Err(_) => return Ok(None),
@@ -210,7 +223,7 @@ struct Lent {
     leash: Arc<Leash>,
     idle: Arc<Mutex<Vec<Connection>>>,
     /// The log is not emptied meanwhile.
-    _pass: OwnedRwLockReadGuard<()>,
+    _pass: Option<OwnedRwLockReadGuard<()>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -249,5 +262,24 @@ mod tests {
         let next =
             readers.read("asking", |db| db.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))).await;
         assert_eq!(next.unwrap(), 1, "the connection is good again");
+    }
+
+    #[tokio::test]
+    async fn only_short_reads_go_on_while_the_log_is_emptied() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("a.db");
+        let log = Log::of(&file, LOG_BYTES);
+        let setup =
+            Setup { file, schema: &SCHEMA, page_size: 4096, cache_kib: 800, page_count_max: None, log };
+        let _writer = open_writer(&setup).unwrap();
+        let open = |timeout| Readers::open(&setup, 1, timeout).unwrap();
+        let one = |db: &Connection| db.query_row("SELECT 1", [], |row| row.get::<_, i64>(0));
+        let (long, short) = (open(Duration::from_millis(20)), open(Duration::from_secs(60)).short());
+        let alone = setup.log.alone().await;
+        assert_eq!(short.read("asking", one).await.unwrap(), 1);
+        assert_eq!(long.read("asking", one).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        drop(alone);
+        let long = open(Duration::from_secs(60));
+        assert_eq!(long.read("asking", one).await.unwrap(), 1);
     }
 }

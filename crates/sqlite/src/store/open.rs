@@ -82,7 +82,7 @@ impl SqliteStore {
         let (catalogue, last_generation) = Catalogue::load(&connection)
             .map_err(|error| crate::Error::sqlite(&file, "reading the datasets", &error))?;
         let catalogue = Arc::new(catalogue);
-        let lookups = Readers::open(&setup, 2, LOOKUP)?;
+        let lookups = Readers::open(&setup, 2, LOOKUP)?.short();
         let selects = Readers::open(&setup, options.selects.max(1), LOOKUP)?;
         selects
             .prepare(super::pattern::register)
