@@ -32,8 +32,6 @@ const TYPES: &str = "mycompany.#";
 const EXCERPT_MAX: usize = 320;
 /// How long a trace may take to be complete.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a trace may stay open before it is shown as it is.
-const MOVES: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// Gives the tour: `server` is its address, `key` its admin key, `data` its
@@ -80,10 +78,12 @@ async fn stops(url: &str, key: &str, data: &Path, out: &mut impl Write) -> Resul
     )?;
     let trace_id = event_there_and_back(&server, out).await?;
     say(out, "\n5. Where did it go?")?;
-    show_trace(&server, &trace_id, out).await?;
+    // What waits in a queue that nobody consumes keeps this one open.
+    let consumed = |trace: &Trace| trace.steps.iter().any(|step| step.step == "attempt");
+    show_trace(&server, &trace_id, consumed, out).await?;
     if !summary.trace_id.is_empty() {
         say(out, "\n6. And the file of step 1?")?;
-        show_trace(&server, &summary.trace_id, out).await?;
+        show_trace(&server, &summary.trace_id, |trace| trace.state != "open", out).await?;
     }
 
     say(out, &farewell(url, data))
@@ -150,26 +150,32 @@ fn event(trace: Uuid) -> String {
 fn farewell(url: &str, data: &Path) -> String {
     let key = data.join("admin.key");
     let (key, folder) = (key.display(), data.display());
+    // As it was called: it need not be installed.
+    let program = std::env::args().next().unwrap_or_else(|| "orderwire".to_owned());
     format!(
         "\nWhat to try next, in another terminal:\n   \
          curl -s {url}{VIEW}\n   \
          curl -s -H \"Authorization: Bearer $(cat {key})\" '{url}/rest/air?id_entity=eq.air-station-03&limit=5'\n   \
          curl -s -H \"Authorization: Bearer $(cat {key})\" -d '{{\"hello\":\"world\"}}' \
          -H 'Content-Type: application/json' {url}/v1/events/my.producer.event.greeting.published\n   \
-         orderwire --server {url} --data {folder} queue list\n   \
-         orderwire --server {url} --data {folder} load event --duration 5\n\
+         {program} --server {url} --data {folder} queue list\n   \
+         {program} --server {url} --data {folder} load event --duration 5\n\
          Ctrl-C ends."
     )
 }
 
-/// Shows a trace as it is once nothing of it moves any more, or after a
-/// while: what waits in a queue that nobody consumes keeps it open.
-async fn show_trace(server: &Server, id: &str, out: &mut impl Write) -> Result<(), Error> {
+/// Shows a trace once it says what the demo did; after a while, as it is.
+async fn show_trace(
+    server: &Server,
+    id: &str,
+    complete: impl Fn(&Trace) -> bool,
+    out: &mut impl Write,
+) -> Result<(), Error> {
     let begun = Instant::now();
     let trace = loop {
         let answer = server.get::<Trace>(&["v1", "traces", id], &[]).await;
         match answer {
-            Ok(trace) if trace.state != "open" || begun.elapsed() > MOVES => break trace,
+            Ok(trace) if complete(&trace) || begun.elapsed() > PATIENCE => break trace,
             // A trace may be readable a moment after its event.
             Err(error) if error.kind() != ErrorKind::NotFound || begun.elapsed() > PATIENCE => {
                 return Err(error);
