@@ -78,6 +78,9 @@ faults! {
     NeverExpires => an_expired_lease_is_delivered_again,
     /// An ack after the lease is taken for good.
     AcksLostLeases => a_late_ack_is_reported_and_not_applied a_delivery_is_settled_once,
+    /// The first ack is done, although its commit fails. Consumers are tested
+    /// with it: a confirmation may get lost.
+    LosesAnAnswer => a_drained_queue_is_empty,
     /// An extension after the lease is taken for good.
     ExtendsLostLeases => a_lost_lease_cannot_be_extended,
     /// Nobody is told when the next lease runs out.

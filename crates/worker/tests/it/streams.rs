@@ -91,7 +91,8 @@ impl Ledger {
     /// Returns when so many entries were applied or skipped.
     async fn until(&self, count: usize) {
         let mut state = self.state.subscribe();
-        state.wait_for(|state| state.applied.len() + state.skipped >= count).await.unwrap();
+        let there = state.wait_for(|state| state.applied.len() + state.skipped >= count);
+        tokio::time::timeout(24 * 3_600 * SECOND, there).await.expect("progress within a day").unwrap();
     }
 }
 

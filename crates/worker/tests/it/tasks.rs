@@ -2,11 +2,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use orderwire_queue::testkit::Factory;
+use orderwire_queue::testkit::twins::{Fault, TwinFactory};
 use orderwire_worker::{Task, TaskHandler, TaskOptions, TaskWorker, Verdict};
 use tokio::sync::{Barrier, Notify, mpsc};
 use tokio::time::Instant;
 
-use crate::deaf::Deaf;
 use crate::line::{Line, ROLE, Running, SECOND, scope, tasks};
 
 type Act = dyn Fn(Seen) -> BoxFuture<'static, Verdict> + Send + Sync;
@@ -205,7 +206,8 @@ async fn the_lease_of_a_long_handler_is_extended() {
 
 #[tokio::test(start_paused = true)]
 async fn an_ack_whose_answer_got_lost_gives_back_those_behind_it_at_once() {
-    let mut line = Line::over(Arc::new(Deaf::to_the_first_ack())).await;
+    let engine = TwinFactory::new(Fault::LosesAnAnswer).open().await.unwrap();
+    let mut line = Line::over(engine).await;
     let (handler, mut told) = handler(|_| async { Verdict::Ack });
     line.publish("task.do", &[("a1", "k"), ("a2", "k"), ("a3", "k")]).await;
     let begin = Instant::now();

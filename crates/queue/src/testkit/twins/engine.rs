@@ -13,7 +13,7 @@ use super::Fault;
 use super::twin::Twin;
 use crate::engine::{Capabilities, Committed, Engine, Op, Origin, Outcome};
 use crate::error::{Error, ErrorKind};
-use crate::model::{DeadFilter, DeadPage, Entry, Position, QueueState, TraceView};
+use crate::model::{DeadFilter, DeadPage, Entry, Position, QueueState, Settlement, TraceView};
 
 #[async_trait]
 impl Engine for Twin {
@@ -60,6 +60,10 @@ impl Engine for Twin {
             let outcomes = vec![Ok(Outcome::Done)];
             return Ok(Committed { outcomes, ..Committed::default() });
         }
+        let acks = |op: &Op| matches!(op, Op::Settle(settle) if settle.settlement == Settlement::Ack);
+        let lost = self.fault == Fault::LosesAnAnswer
+            && asked.iter().any(acks)
+            && self.memory(|memory| !std::mem::replace(&mut memory.answer_lost, true));
         let mut extra = Vec::new();
         for op in &asked {
             extra.extend(self.extra(op).await?);
@@ -67,6 +71,9 @@ impl Engine for Twin {
         let count = asked.len();
         let ops = asked.iter().cloned().map(|op| self.distort(op)).chain(extra).collect();
         let mut committed = self.inner.commit(ops, now).await?;
+        if lost {
+            return Err(Error::new(ErrorKind::Unconfirmed, "commit: the answer got lost"));
+        }
         committed.outcomes.truncate(count);
         let outcomes = asked.iter().zip(committed.outcomes);
         committed.outcomes = outcomes.map(|(op, outcome)| self.misreport(op, outcome)).collect();

@@ -32,6 +32,7 @@ pub(super) struct Memory {
     tries: HashMap<Position, u32>,
     pub(super) bindings: HashMap<QueueName, QueueDef>,
     pub(super) oldest: Option<Timestamp>,
+    pub(super) answer_lost: bool,
 }
 
 impl Twin {
