@@ -48,7 +48,8 @@ pub trait Datasets: Send + Sync {
     /// All datasets, by name.
     fn datasets(&self, scope: &Scope) -> Vec<std::sync::Arc<Dataset>>;
 
-    /// Forgets a dataset with all its rows.
+    /// Forgets a dataset with all its rows. Their space may only be free after
+    /// [`Datasets::sweep`].
     ///
     /// # Errors
     /// `NotFound`.
@@ -70,7 +71,11 @@ pub trait Datasets: Send + Sync {
     /// batch was); `Unavailable`.
     async fn record(&self, recording: Recording) -> Result<Vec<RowsRecorded>, Error>;
 
-    /// The position of a reader; 0 when it has none. For the recorder's own use.
+    /// The position of a reader; 0 when it has none. For the recorder's own use,
+    /// and to tell whether the store works.
+    ///
+    /// # Errors
+    /// `Damaged` when nothing more is written; `Unavailable`.
     async fn position(&self, reader: &str) -> Result<i64, Error>;
 
     /// Moves a reader from `from` to `to` without an effect, past an entry that was
@@ -108,9 +113,9 @@ pub trait Datasets: Send + Sync {
     /// rows that are cached under it.
     fn generation(&self, name: &DatasetName) -> u64;
 
-    /// Drops rows that are past their dataset's retention and trace records
-    /// from before `traces_before`, at most `limit` of each; returns how many. Trace
-    /// records go by windows of time, so that some stay up to an hour longer. A row
+    /// Drops rows that are past their dataset's retention or whose dataset was
+    /// removed, and trace records from before `traces_before`, at most `limit` of
+    /// the rows and of the records; returns how many. Trace records go by windows of time, so that some stay up to an hour longer. A row
     /// whose `time` is null is as old as its record.
     async fn sweep(&self, now: Timestamp, traces_before: Timestamp, limit: usize) -> Result<u64, Error>;
 }

@@ -1,6 +1,8 @@
 -- The store: what there is. The rows of a dataset are in a table of their own,
--- data_<name>, made when the dataset is defined; its indexes are key_<name>
--- (client and key, unique) and time_<name> (client and time).
+-- data_<name>, made when the dataset is defined; its indexes are
+-- client_<name>#<generation> (client), key_<name>#<generation> (client and
+-- key, unique) and time_<name>#<generation> (client and time). The table of a
+-- dataset that was removed is gone_<generation> until its rows are swept.
 -- Moments are microseconds since 1970 in UTC, ids are 16 bytes.
 
 -- Every dataset.

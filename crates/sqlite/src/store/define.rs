@@ -33,7 +33,7 @@ pub(super) fn define(
     let memory = &mut *transaction.memory;
     let Some(entry) = memory.catalogue.get(name) else {
         let generation = memory.next_generation();
-        transaction.connection.execute_batch(&table::create(name, def))?;
+        transaction.connection.execute_batch(&table::create(name, def, generation))?;
         transaction.connection.execute(
             "INSERT INTO dataset (name, def, created_at, changed_at, last_seq, generation) \
              VALUES (?1, ?2, ?3, ?3, 0, ?4)",
@@ -48,7 +48,9 @@ pub(super) fn define(
     }
     evolves(name, &entry.dataset.def, def)?;
     let generation = memory.next_generation();
-    transaction.connection.execute_batch(&table::alter(name, &entry.dataset.def, def))?;
+    let indexed = table::indexed_time(transaction.connection, name)?;
+    let alter = table::alter(name, &entry.dataset.def, def, indexed.as_deref(), generation);
+    transaction.connection.execute_batch(&alter)?;
     transaction.connection.execute(
         "UPDATE dataset SET def = ?2, changed_at = ?3, generation = ?4 WHERE name = ?1",
         params![name.as_str(), stored, at, generation.cast_signed()],
@@ -101,7 +103,9 @@ pub(super) fn remove(transaction: &mut Transaction<'_>, name: &DatasetName) -> R
         return Err(not_found(format!("removing dataset {name}: there is none")).into());
     };
     let connection = transaction.connection;
-    connection.execute_batch(&format!("DROP TABLE {}", table::table_name(name)))?;
+    // Dropping a large table would hold up every other write: its rows are swept.
+    let (table, gone) = (table::table_name(name), table::gone_name(entry.generation()));
+    connection.execute_batch(&format!("ALTER TABLE {table} RENAME TO {gone}"))?;
     connection.execute("DELETE FROM import WHERE dataset = ?1", [name.as_str()])?;
     connection.execute("DELETE FROM dataset WHERE name = ?1", [name.as_str()])?;
     connection

@@ -28,6 +28,7 @@ pub(super) fn sweep(
             note_change(transaction, entry)?;
         }
     }
+    dropped += gone(transaction.connection, limit - dropped)?;
     dropped += traces(transaction.connection, traces_before, limit)?;
     Ok(dropped.unsigned_abs())
 }
@@ -82,6 +83,25 @@ fn rows(
             return Ok(dropped);
         }
     }
+}
+
+/// Drops at most `limit` rows of datasets that were removed, and the tables
+/// that are empty then.
+fn gone(connection: &Connection, limit: i64) -> Result<i64, rusqlite::Error> {
+    let mut dropped = 0;
+    while dropped < limit {
+        let first = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'gone_*' LIMIT 1";
+        let table: Option<String> =
+            connection.prepare_cached(first)?.query_row([], |row| row.get(0)).optional()?;
+        let Some(table) = table.as_deref().map(quoted) else { break };
+        let sql =
+            format!("DELETE FROM {table} WHERE _seq IN (SELECT _seq FROM {table} ORDER BY _seq LIMIT ?1)");
+        dropped += counted(connection.execute(&sql, [limit - dropped])?);
+        if dropped < limit {
+            connection.execute_batch(&format!("DROP TABLE {table}"))?;
+        }
+    }
+    Ok(dropped)
 }
 
 /// Drops records of windows that ended before `before`, so that one is kept at

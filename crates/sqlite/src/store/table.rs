@@ -7,7 +7,7 @@ use orderwire_types::dataset::{DatasetDef, FieldType, OnConflict};
 use orderwire_types::row::{Reader, Value};
 use orderwire_types::{DatasetName, Limits};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Row, Statement, ToSql};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql};
 use uuid::Uuid;
 
 use super::error::damaged_value;
@@ -80,11 +80,18 @@ pub(super) fn table_name(name: &DatasetName) -> String {
     quoted(&format!("data_{name}"))
 }
 
-/// The statements that make the table of a new dataset.
+/// The table of a dataset that was removed, until its rows are swept; its
+/// generation then makes it one of a kind.
+pub(super) fn gone_name(generation: u64) -> String {
+    quoted(&format!("gone_{generation}"))
+}
+
+/// The statements that make the table of a new dataset. `generation` keeps its
+/// indexes apart from those of a dataset of that name that was removed.
 ///
 /// Columns are not declared NOT NULL, because a definition may stop requiring
 /// one; the row reader checks that. Those of the key stay what they are.
-pub(super) fn create(name: &DatasetName, def: &DatasetDef) -> String {
+pub(super) fn create(name: &DatasetName, def: &DatasetDef, generation: u64) -> String {
     let table = table_name(name);
     let mut sql = format!(
         "CREATE TABLE {table} (_seq INTEGER PRIMARY KEY, _client TEXT NOT NULL, _event_id BLOB NOT NULL, \
@@ -103,18 +110,25 @@ pub(super) fn create(name: &DatasetName, def: &DatasetDef) -> String {
     }
     sql.push_str(") STRICT;\n");
     // Holds `_seq` as well: the rows of one client in order of arrival.
-    let client = quoted(&format!("client_{name}"));
+    let client = index_name("client", name, generation);
     push(&mut sql, format_args!("CREATE INDEX {client} ON {table} (_client);\n"));
     if !def.key.is_empty() {
-        let key = quoted(&format!("key_{name}"));
+        let key = index_name("key", name, generation);
         push(&mut sql, format_args!("CREATE UNIQUE INDEX {key} ON {table} ({});\n", key_columns(def)));
     }
-    sql.push_str(&time_index(name, def));
+    sql.push_str(&time_index(name, def, generation));
     sql
 }
 
-/// The statements that turn the table of `old` into that of `new`.
-pub(super) fn alter(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> String {
+/// The statements that turn the table of `old` into that of `new`; `indexed`
+/// is the index by time that there is.
+pub(super) fn alter(
+    name: &DatasetName,
+    old: &DatasetDef,
+    new: &DatasetDef,
+    indexed: Option<&str>,
+    generation: u64,
+) -> String {
     let table = table_name(name);
     let mut sql = String::new();
     for field in new.fields.iter().filter(|field| old.field(field.name.as_str()).is_none()) {
@@ -125,15 +139,28 @@ pub(super) fn alter(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> S
         );
     }
     if old.time != new.time {
-        push(&mut sql, format_args!("DROP INDEX IF EXISTS {};\n", quoted(&format!("time_{name}"))));
-        sql.push_str(&time_index(name, new));
+        if let Some(indexed) = indexed {
+            push(&mut sql, format_args!("DROP INDEX {};\n", quoted(indexed)));
+        }
+        sql.push_str(&time_index(name, new, generation));
     }
     sql
 }
 
-fn time_index(name: &DatasetName, def: &DatasetDef) -> String {
+/// The index by time of this dataset.
+pub(super) fn indexed_time(connection: &Connection, name: &DatasetName) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1 AND name GLOB 'time_*'";
+    connection.query_row(sql, [format!("data_{name}")], |row| row.get(0)).optional()
+}
+
+/// No dataset's name has a `#`.
+fn index_name(kind: &str, name: &DatasetName, generation: u64) -> String {
+    quoted(&format!("{kind}_{name}#{generation}"))
+}
+
+fn time_index(name: &DatasetName, def: &DatasetDef, generation: u64) -> String {
     let Some(time) = &def.time else { return String::new() };
-    let index = quoted(&format!("time_{name}"));
+    let index = index_name("time", name, generation);
     format!("CREATE INDEX {index} ON {} (_client, {});\n", table_name(name), quoted(time.as_str()))
 }
 

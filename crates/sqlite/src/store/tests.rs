@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use orderwire_store::{Datasets, ErrorKind, Keys};
+use jiff::Timestamp;
+use orderwire_store::{Datasets, Defined, ErrorKind, Keys};
+use orderwire_types::Scope;
 
 use super::open::{Options, SqliteStore};
 use crate::lock::DataDir;
@@ -76,4 +78,38 @@ async fn a_write_that_cannot_be_done_fails_alone() {
     drop(store);
     let store = open(&root);
     assert_eq!((store.position("a").await.unwrap(), store.position("b").await.unwrap()), (3, 3));
+}
+
+/// Dropping a table takes as long as it is large, and all other writes wait.
+#[tokio::test]
+async fn the_rows_of_a_removed_dataset_go_a_piece_at_a_time() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(&root);
+    let (scope, name, now) = (Scope::internal("test"), "d".parse().unwrap(), Timestamp::UNIX_EPOCH);
+    let def = r#"{"fields":[{"name":"at","type":"timestamp"},{"name":"k","type":"text","required":true}],
+        "time":"at","key":["k"]}"#;
+    let def = serde_json::from_str(def).unwrap();
+    // Twice, as one of the same name may come and go before the first is swept.
+    for _ in 0..2 {
+        assert_eq!(store.define(&scope, &name, &def, now).await.unwrap(), Defined::Created);
+        let fill = |transaction: &mut super::writer::Transaction<'_>| {
+            let sql = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 25)
+                INSERT INTO data_d SELECT x, 'c', x'', x'', 0, x, x FROM n";
+            Ok(transaction.connection.execute(sql, []).map(drop)?)
+        };
+        store.write("filling", fill).await.unwrap();
+        store.remove(&scope, &name).await.unwrap();
+    }
+    let timeless = serde_json::from_str(r#"{"fields":[{"name":"k","type":"text"}]}"#).unwrap();
+    store.define(&scope, &name, &timeless, now).await.unwrap();
+    let tables = async || {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'gone_*' OR name GLOB '*_d#*'";
+        store.look_up("counting", |db| db.query_row(sql, [], |row| row.get::<_, i64>(0))).await.unwrap()
+    };
+    assert_eq!(tables().await, 2 * 4 + 1, "tables and indexes of both, and an index of the third");
+    for swept in [20, 20, 10, 0] {
+        assert_eq!(store.sweep(now, now, 20).await.unwrap(), swept);
+    }
+    assert_eq!(tables().await, 1);
+    assert!(store.dataset(&scope, &name).is_some());
 }

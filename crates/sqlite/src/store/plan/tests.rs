@@ -36,7 +36,7 @@ fn explained(scope: &Scope, filter: Filter, order: Vec<OrderBy>) -> String {
     let def: DatasetDef = serde_json::from_str(DEF).unwrap();
     let name = "d".parse().unwrap();
     let connection = Connection::open_in_memory().unwrap();
-    connection.execute_batch(&table::create(&name, &def)).unwrap();
+    connection.execute_batch(&table::create(&name, &def, 7)).unwrap();
     let column = Column { name: "v".to_owned(), alias: "v".to_owned() };
     let columns = vec![column];
     let select = Select { dataset: name, columns, filter, order, limit: 100, offset: 0, count: Count::None };
@@ -53,7 +53,7 @@ fn pages_by_seq_need_no_sorting() {
     let seq = || compare("_seq", Compare::Gt(Operand::Integer(5)));
     for (scope, expected) in [
         (Scope::internal("test"), "INTEGER PRIMARY KEY (rowid>?)"),
-        (only(&["a"]), "INDEX client_d (_client=? AND rowid>?)"),
+        (only(&["a"]), "INDEX client_d#7 (_client=? AND rowid>?)"),
         (only(&["a", "b"]), "INTEGER PRIMARY KEY (rowid>?)"),
     ] {
         for order in [Vec::new(), by("_seq")] {
@@ -74,7 +74,7 @@ fn keys_are_looked_up() {
     };
     for scope in [Scope::internal("test"), only(&["a"]), only(&["a", "b"])] {
         let plan = explained(&scope, key(), by("at"));
-        assert!(plan.contains("INDEX key_d (_client=? AND station=? AND at>?)"), "{plan}");
+        assert!(plan.contains("INDEX key_d#7 (_client=? AND station=? AND at>?)"), "{plan}");
     }
 }
 
@@ -83,9 +83,9 @@ fn ranges_of_time_are_looked_up() {
     let range = || Filter::And(vec![after(1), before(9)]);
     for scope in [Scope::internal("test"), only(&["a"]), only(&["a", "b"])] {
         let plan = explained(&scope, range(), by("at"));
-        assert!(plan.contains("INDEX time_d (_client=? AND at>? AND at<?)"), "{plan}");
+        assert!(plan.contains("INDEX time_d#7 (_client=? AND at>? AND at<?)"), "{plan}");
         let plan = explained(&scope, after(1), by("at"));
-        assert!(plan.contains("INDEX time_d (_client=? AND at>?)"), "{plan}");
+        assert!(plan.contains("INDEX time_d#7 (_client=? AND at>?)"), "{plan}");
     }
     // One client's rows in order of time need no sorting beyond ties.
     let plan = explained(&only(&["a"]), after(1), by("at"));
