@@ -74,7 +74,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::model::{
-    DeadFilter, DeadPage, Delivery, DeliveryId, Entry, Position, QueueState, Settlement, TraceView,
+    DeadFilter, DeadPage, DeadRefs, Delivery, DeliveryId, Entry, Position, QueueState, Settlement, TraceView,
 };
 
 /// What survives when an acknowledged commit is followed by a fault.
@@ -125,7 +125,8 @@ pub enum Op {
         until: Timestamp,
     },
     /// Return what leases that ran out held, and make delayed lanes ready
-    /// whose time has come; at most `limit` lanes.
+    /// whose time has come; at most `limit` lanes, and fewer when many bytes
+    /// become dead letters: [`Committed::next_expiry`] is not later than now then.
     Expire {
         /// At most this many lanes.
         limit: usize,
@@ -243,6 +244,9 @@ pub struct Claim {
     pub clients: Clients,
     /// At most this many, at least 1.
     pub max: usize,
+    /// The delivery whose body reaches this many bytes, all bodies together,
+    /// is the last one.
+    pub max_bytes: usize,
     /// When the lease runs out.
     pub until: Timestamp,
     /// Who claims, for the trace.
@@ -286,7 +290,7 @@ pub enum Outcome {
     /// Of [`Op::Settle`]: what became of the delivery.
     Settled(Settled),
     /// Of [`Op::Replay`], [`Op::Discard`], [`Op::Sweep`] and [`Op::Expire`]: how many
-    /// (of `Expire` and `Sweep`: fewer than `limit` means that nothing is left to do now).
+    /// (of `Sweep`: fewer than `limit` means that nothing is left to do now).
     Count(u64),
     /// Of the others.
     Done,
@@ -314,6 +318,10 @@ pub struct Committed {
     /// [`Op::Expire`] then.
     pub next_expiry: Option<Timestamp>,
 }
+
+/// At most this many waiting entries of streams are looked at for what no
+/// index tells.
+pub const LOOK: usize = 20_000;
 
 /// A storage engine of queues.
 ///
@@ -347,12 +355,15 @@ pub trait Engine: Send + Sync + 'static {
     async fn state(&self, queue: &QueueName) -> Result<QueueState, Error>;
 
     /// The first unsettled deliveries of these clients in order of position,
-    /// without a lease; the attempt is the number of those so far.
+    /// without a lease; the attempt is the number of those so far. The entry
+    /// whose body reaches `max_bytes`, all bodies together, is the last one. Of a
+    /// stream and some clients an engine looks at the first [`LOOK`] entries only.
     async fn peek(
         &self,
         queue: &QueueName,
         clients: &Clients,
         max: usize,
+        max_bytes: usize,
     ) -> Result<Vec<(u32, Entry)>, Error>;
 
     /// Entries of a stream after `after`, in order: at most `max` and, beyond
@@ -365,20 +376,33 @@ pub trait Engine: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Vec<Entry>, Error>;
 
-    /// Dead letters of these clients after the id `after`, by ascending id.
-    /// Looks at no more letters than it takes to fill the page.
+    /// Dead letters of these clients after the id `after`, by ascending id. The
+    /// letter whose body reaches `max_bytes`, all bodies together, is the last
+    /// one. Looks at a bounded number of letters, so that a page may be short,
+    /// or empty, although there is a next one.
     async fn dead(
         &self,
         clients: &Clients,
         filter: &DeadFilter,
         after: i64,
         max: usize,
+        max_bytes: usize,
     ) -> Result<DeadPage, Error>;
 
+    /// The same letters without what is in them.
+    async fn dead_refs(
+        &self,
+        clients: &Clients,
+        filter: &DeadFilter,
+        after: i64,
+        max: usize,
+    ) -> Result<DeadRefs, Error>;
+
     /// What is known of a trace, within these clients, from memory of at least
-    /// the retention: the steps of its task deliveries, and, by a bounded
-    /// look, those of its entries that still wait in a stream ([`waiting_steps`];
-    /// `accepted` once per event).
+    /// the retention: the steps of its task deliveries, and those of its entries
+    /// that still wait in a stream ([`waiting_steps`]; `accepted` once per
+    /// event), as far as a look at [`LOOK`] entries finds them
+    /// ([`TraceView::partial`]).
     async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, Error>;
 }
 

@@ -177,6 +177,26 @@ pub struct DeadPage {
     pub next: Option<i64>,
 }
 
+/// Which letter it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadRef {
+    /// Its id.
+    pub id: i64,
+    /// The queue that gave up.
+    pub queue: QueueName,
+    /// The length of its body in bytes.
+    pub bytes: usize,
+}
+
+/// A page of dead letters without what is in them, by ascending id.
+#[derive(Clone, Debug, Default)]
+pub struct DeadRefs {
+    /// The letters.
+    pub items: Vec<DeadRef>,
+    /// The id after which the next page begins.
+    pub next: Option<i64>,
+}
+
 /// What the queue knows of a trace.
 #[derive(Clone, Debug, Default)]
 pub struct TraceView {
@@ -188,6 +208,9 @@ pub struct TraceView {
     pub open: u64,
     /// Deliveries that are dead letters now.
     pub dead: u64,
+    /// Whether more waits in streams than was looked at: an event of the trace
+    /// may be among that.
+    pub partial: bool,
 }
 
 impl TraceView {

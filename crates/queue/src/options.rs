@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use orderwire_types::Limits;
 
+/// What one answer with bodies holds, in bytes.
+const LEASE_BYTES: usize = 8 << 20;
+
 /// How much the scheduler takes, and how long it keeps.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -11,6 +14,10 @@ pub struct Options {
     pub queue_events: u64,
     /// The most deliveries of one lease; a request for more gets this many.
     pub lease_deliveries: usize,
+    /// The delivery, entry or letter whose body reaches this many bytes, all
+    /// bodies of the answer together, is the answer's last one. Also how much
+    /// one commit of a replay puts back.
+    pub lease_bytes: usize,
     /// The longest wait of a long poll; a longer one is cut.
     pub wait_max: Duration,
     /// The longest lease; a longer one is cut.
@@ -53,6 +60,7 @@ impl From<&Limits> for Options {
         Self {
             queue_events: limits.queue_events,
             lease_deliveries: limits.lease_max,
+            lease_bytes: LEASE_BYTES,
             wait_max: Duration::from_millis(limits.wait_ms_max),
             lease_max: Duration::from_millis(limits.lease_ms_max),
             call_timeout: Duration::from_secs(30),

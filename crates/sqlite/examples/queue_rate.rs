@@ -129,6 +129,7 @@ impl Bench {
                 queue: name.clone(),
                 clients: Clients::All,
                 max: group,
+                max_bytes: usize::MAX,
                 until: now + std::time::Duration::from_secs(60),
                 principal: "bench".to_owned(),
             };

@@ -58,7 +58,8 @@ impl Queues {
 
     /// The first unsettled deliveries of the scope's clients in order of
     /// position, without a lease, each with its attempts so far; at most as
-    /// many as one lease holds.
+    /// many as one lease holds. A caller of some clients sees of a stream what
+    /// is among its first [`crate::engine::LOOK`] entries.
     ///
     /// # Errors
     /// `NotFound`.
@@ -70,7 +71,8 @@ impl Queues {
     ) -> Result<Vec<(u32, Entry)>, Error> {
         let queue = self.find(scope, queue)?;
         let max = max.clamp(1, self.inner.options.lease_deliveries.max(1));
-        self.inner.read("peek", self.inner.engine.peek(&queue.name, &scope.clients, max)).await
+        let peek = self.inner.engine.peek(&queue.name, &scope.clients, max, self.inner.options.lease_bytes);
+        self.inner.read("peek", peek).await
     }
 
     /// Stops or resumes handing out leases, and the entries of a stream, also

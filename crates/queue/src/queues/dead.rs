@@ -6,7 +6,7 @@ use super::{Queues, canonical, single, touches, wrong_outcome};
 use crate::clock::after;
 use crate::engine::{Op, Outcome};
 use crate::error::{Error, ErrorKind};
-use crate::model::{DeadFilter, DeadLetter, DeadPage};
+use crate::model::{DeadFilter, DeadLetter, DeadPage, DeadRef};
 
 /// How many dead letters one commit replays or discards.
 const PAGE: usize = 256;
@@ -23,7 +23,8 @@ pub struct Selected {
 
 impl Queues {
     /// A page of dead letters of the scope, by ascending id, after the id
-    /// `after`. May be short although there is a next one.
+    /// `after`, as many as one lease holds. May be short, or empty, although
+    /// there is a next one.
     pub async fn dead(
         &self,
         scope: &Scope,
@@ -34,7 +35,8 @@ impl Queues {
         let mut filter = filter.clone();
         filter.queue = filter.queue.as_ref().map(canonical);
         let max = max.clamp(1, self.inner.options.lease_deliveries.max(1));
-        let page = self.inner.engine.dead(&scope.clients, &filter, after, max);
+        let bytes = self.inner.options.lease_bytes;
+        let page = self.inner.engine.dead(&scope.clients, &filter, after, max, bytes);
         let mut page = self.inner.read("read dead letters", page).await?;
         page.items.retain(|letter| touches(scope, &letter.queue));
         Ok(page)
@@ -82,16 +84,20 @@ impl Queues {
         op: impl Fn(Vec<i64>) -> Op,
     ) -> Result<Selected, Error> {
         let mut filter = filter.clone();
+        filter.queue = filter.queue.as_ref().map(canonical);
         // The next moment that an engine can tell from now, which is included.
         let end = after(self.inner.clock.now(), std::time::Duration::from_micros(1));
         filter.until = Some(filter.until.map_or(end, |until| until.min(end)));
         let mut selected = Selected::default();
         let mut last = 0;
         loop {
-            let page = self.dead(scope, &filter, last, PAGE).await?;
-            let ids: Vec<i64> = page.items.iter().map(|letter| letter.id).collect();
-            selected.matched += ids.len() as u64;
-            if !dry_run && !ids.is_empty() {
+            let page = self.inner.engine.dead_refs(&scope.clients, &filter, last, PAGE);
+            let mut page = self.inner.read("read dead letters", page).await?;
+            page.items.retain(|letter| touches(scope, &letter.queue));
+            selected.matched += page.items.len() as u64;
+            let pieces =
+                if dry_run { Vec::new() } else { pieces(&page.items, self.inner.options.lease_bytes) };
+            for ids in pieces {
                 match single(self.inner.committer.submit_patiently(vec![op(ids)]).await?)? {
                     Outcome::Count(count) => selected.done += count,
                     _ => return Err(wrong_outcome()),
@@ -103,4 +109,22 @@ impl Queues {
             }
         }
     }
+}
+
+/// The ids in pieces for one commit each: a piece ends with the letter that
+/// reaches `max_bytes`.
+fn pieces(letters: &[DeadRef], max_bytes: usize) -> Vec<Vec<i64>> {
+    let mut pieces: Vec<Vec<i64>> = Vec::new();
+    let mut room = 0;
+    for letter in letters {
+        match pieces.last_mut().filter(|_| room > 0) {
+            Some(piece) => piece.push(letter.id),
+            None => {
+                pieces.push(vec![letter.id]);
+                room = max_bytes;
+            }
+        }
+        room = room.saturating_sub(letter.bytes.max(1));
+    }
+    pieces
 }

@@ -30,7 +30,8 @@ pub struct LeaseRequest {
 
 impl Queues {
     /// Hands out deliveries under a lease, after waiting for some; none when
-    /// none came within the wait, or the service stops meanwhile.
+    /// none came within the wait, or the service stops meanwhile. Ends with the
+    /// delivery whose body reaches [`crate::Options::lease_bytes`].
     ///
     /// When the call is dropped before it returned, what it claimed goes back at
     /// once, uncounted.
@@ -68,7 +69,8 @@ impl Queues {
             match self.claim(scope, &queue, max, request.lease).await {
                 Ok(deliveries) if deliveries.is_empty() => {}
                 Ok(deliveries) => {
-                    if deliveries.len() >= max {
+                    let bytes: usize = deliveries.iter().map(|delivery| delivery.body.len()).sum();
+                    if deliveries.len() >= max || bytes >= self.inner.options.lease_bytes {
                         queue.live.gate.wake();
                     }
                     return Ok(deliveries);
@@ -244,6 +246,7 @@ impl Queues {
             queue: queue.name.clone(),
             clients: scope.clients.clone(),
             max,
+            max_bytes: self.inner.options.lease_bytes,
             until: self.lease_end(lease),
             principal: scope.principal.as_ref().to_owned(),
         };

@@ -181,10 +181,21 @@ impl Bench {
         clients: Clients,
         max: usize,
     ) -> Checked<Vec<Got>> {
+        self.claim_bytes(queue, clients, max, usize::MAX).await
+    }
+
+    pub(super) async fn claim_bytes(
+        &self,
+        queue: &QueueName,
+        clients: Clients,
+        max: usize,
+        max_bytes: usize,
+    ) -> Checked<Vec<Got>> {
         let claim = Claim {
             queue: queue.clone(),
             clients,
             max,
+            max_bytes,
             until: after(self.now, LEASE),
             principal: "consumer".to_owned(),
         };
@@ -238,7 +249,7 @@ impl Bench {
     }
 
     pub(super) async fn dead(&self, filter: &DeadFilter) -> Checked<Vec<DeadLetter>> {
-        Ok(self.engine().dead(&Clients::All, filter, 0, 1_000).await.map_err(say)?.items)
+        Ok(self.engine().dead(&Clients::All, filter, 0, 1_000, usize::MAX).await.map_err(say)?.items)
     }
 
     /// Reads the stream: (position, label) of each entry.

@@ -74,6 +74,10 @@ faults! {
     ForgetsPlaces => a_client_keeps_its_place_while_its_only_lane_is_leased,
     /// A claim hands out one delivery, however many were wanted.
     HandsOutOne => a_visit_takes_successive_deliveries_of_one_lane,
+    /// A claim ignores its bound of bytes.
+    ClaimsWithoutBound => a_claim_is_bounded_in_bytes,
+    /// A look ignores its bound of bytes.
+    LooksWithoutBound => looks_are_bounded_in_bytes,
     /// Leases never run out.
     NeverExpires => an_expired_lease_is_delivered_again,
     /// An ack after the lease is taken for good.

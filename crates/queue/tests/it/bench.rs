@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use orderwire_queue::engine::{Capabilities, Committed, Op, Origin};
 use orderwire_queue::testkit::{ModelEngine, ModelPlace};
 use orderwire_queue::{
-    Clock, DeadFilter, DeadPage, Delivery, Engine, Entry, Error, ErrorKind, LeaseRequest, ManualClock,
-    Options, Position, Publication, Published, QueueState, Queues, TraceView,
+    Clock, DeadFilter, DeadPage, DeadRefs, Delivery, Engine, Entry, Error, ErrorKind, LeaseRequest,
+    ManualClock, Options, Position, Publication, Published, QueueState, Queues, TraceView,
 };
 use orderwire_types::envelope::Incoming;
 use orderwire_types::queue::{Backoff, Format, Key, Kind, QueueDef};
@@ -234,8 +234,9 @@ impl Engine for Gated {
         queue: &QueueName,
         clients: &Clients,
         max: usize,
+        max_bytes: usize,
     ) -> Result<Vec<(u32, Entry)>, Error> {
-        self.inner.peek(queue, clients, max).await
+        self.inner.peek(queue, clients, max, max_bytes).await
     }
 
     async fn read(
@@ -254,8 +255,19 @@ impl Engine for Gated {
         filter: &DeadFilter,
         after: i64,
         max: usize,
+        max_bytes: usize,
     ) -> Result<DeadPage, Error> {
-        self.inner.dead(clients, filter, after, max).await
+        self.inner.dead(clients, filter, after, max, max_bytes).await
+    }
+
+    async fn dead_refs(
+        &self,
+        clients: &Clients,
+        filter: &DeadFilter,
+        after: i64,
+        max: usize,
+    ) -> Result<DeadRefs, Error> {
+        self.inner.dead_refs(clients, filter, after, max).await
     }
 
     async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, Error> {

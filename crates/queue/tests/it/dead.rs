@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use orderwire_queue::{DeadFilter, ErrorKind, Selected};
+use orderwire_queue::{DeadFilter, ErrorKind, Options, Selected};
 
 use crate::bench::{Bench, all, kind, name, only, shown};
 
@@ -87,4 +87,54 @@ async fn a_replay_keeps_to_the_time_of_its_filter() {
     let replayed = bench.queues.replay(&all(), &everything, false).await.unwrap();
     assert_eq!(replayed, Selected { matched: 1, done: 1 });
     assert_eq!(shown(&bench.take(1).await), [("e0".to_owned(), 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_is_committed_in_pieces_of_bounded_size() {
+    let bench = Bench::with(Options { lease_bytes: 1_000, ..Options::for_testing() }).await;
+    for _ in 0..3 {
+        bury_some(&bench).await;
+    }
+    let size: usize = {
+        let letters = bench.queues.dead(&all(), &DeadFilter::default(), 0, 100).await.unwrap();
+        assert!(letters.next.is_some(), "a page of letters is bounded as well");
+        letters.items[0].body.len()
+    };
+    let per_commit = 1_000usize.div_ceil(size);
+    let before = bench.engine.commits().len();
+    let done = bench.queues.replay(&all(), &DeadFilter::default(), false).await.unwrap();
+    assert_eq!(done, Selected { matched: 30, done: 30 });
+    let commits = bench.engine.commits().len() - before;
+    assert_eq!(commits, 30usize.div_ceil(per_commit), "letters of {size} bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_bounded_in_bytes_and_wakes_the_next() {
+    let bench = Bench::with(Options { lease_bytes: 1, ..Options::for_testing() }).await;
+    let consumers: Vec<_> = (0..2)
+        .map(|_| {
+            let (queues, request) = (bench.queues.clone(), crate::bench::request(9, Duration::from_secs(60)));
+            tokio::spawn(async move { queues.lease(&all(), &name("tasks"), request).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let begin = tokio::time::Instant::now();
+    let events = (0..2).map(|i| bench.event("task.do", "acme", &format!("e{i}"))).collect();
+    bench.publish(events).await.unwrap();
+    for consumer in consumers {
+        assert_eq!(consumer.await.unwrap().unwrap().len(), 1);
+    }
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+/// Dead-letters ten events, each leased by itself where leases are small.
+async fn bury_some(bench: &Bench) {
+    bench.publish((0..10).map(|i| bench.event("task.do", "acme", &format!("e{i}"))).collect()).await.unwrap();
+    let mut left = 10;
+    while left > 0 {
+        let ids: Vec<_> = bench.take(10).await.iter().map(|delivery| delivery.id).collect();
+        assert!(!ids.is_empty());
+        left -= ids.len();
+        bench.queues.fail(&all(), &name("tasks"), &ids, "no use").await.unwrap();
+    }
 }

@@ -13,11 +13,26 @@ use super::lane::{Lane, LaneState, segment, segment_after};
 use super::nanos;
 use super::writer::{Stop, Tx};
 
+/// What a claim hands out.
+#[derive(Default)]
+struct Handed {
+    deliveries: Vec<Delivery>,
+    /// Of their bodies.
+    bytes: usize,
+}
+
+impl Handed {
+    /// Whether that is as many bytes as the claim wants.
+    fn reaches(&self, claim: &Claim) -> bool {
+        self.bytes >= claim.max_bytes && !self.deliveries.is_empty()
+    }
+}
+
 impl Tx<'_> {
     pub(super) fn claim(&mut self, claim: &Claim) -> Result<Outcome, Stop> {
         let id = self.state.id(&claim.queue)?;
         let queue = self.state.queue(id);
-        let mut deliveries = Vec::new();
+        let mut handed = Handed::default();
         if queue.is_stream() {
             if claim.clients != Clients::All {
                 let message =
@@ -27,20 +42,15 @@ impl Tx<'_> {
             let ready = queue.stream.clone().filter(|lane| lane.state == LaneState::Ready);
             if let Some(lane) = ready.filter(|_| !queue.paused) {
                 let (lease, _) = self.state.queue_mut(id).visit();
-                self.lease(lane, claim, claim.max.max(1), lease, &mut deliveries)?;
+                self.lease(lane, claim, claim.max.max(1), lease, &mut handed)?;
             }
         } else if !queue.paused {
-            self.visit_clients(id, claim, &mut deliveries)?;
+            self.visit_clients(id, claim, &mut handed)?;
         }
-        Ok(Outcome::Claimed(deliveries))
+        Ok(Outcome::Claimed(handed.deliveries))
     }
 
-    fn visit_clients(
-        &mut self,
-        queue: i64,
-        claim: &Claim,
-        deliveries: &mut Vec<Delivery>,
-    ) -> Result<(), Stop> {
+    fn visit_clients(&mut self, queue: i64, claim: &Claim, handed: &mut Handed) -> Result<(), Stop> {
         let max = claim.max.max(1);
         let mut round = self.active(queue, &claim.clients, max)?;
         if round.is_empty() {
@@ -48,15 +58,16 @@ impl Tx<'_> {
         }
         // Of more than `max` active clients each gives one delivery.
         let quota = (max / round.len()).max(1);
-        while deliveries.len() < max
+        while handed.deliveries.len() < max
+            && !handed.reaches(claim)
             && let Some(client) = round.pop_front()
         {
             let lane = Lane::oldest_ready(self.db, queue, &client)?
                 .ok_or_else(|| Stop::Damaged(format!("client {client} has a turn but no ready lane")))?;
             let (lease, turn) = self.state.queue_mut(queue).visit();
             let more = self.serve(queue, &client, turn)?;
-            let take = quota.min(max - deliveries.len());
-            self.lease(lane, claim, take, lease, deliveries)?;
+            let take = quota.min(max - handed.deliveries.len());
+            self.lease(lane, claim, take, lease, handed)?;
             if more {
                 round.push_back(client);
             }
@@ -98,11 +109,11 @@ impl Tx<'_> {
         claim: &Claim,
         take: usize,
         lease: i64,
-        deliveries: &mut Vec<Delivery>,
+        handed: &mut Handed,
     ) -> Result<(), Stop> {
-        let before = deliveries.len();
-        self.collect(&lane, claim, take, lease, deliveries)?;
-        let taken = &deliveries[before..];
+        let before = handed.deliveries.len();
+        self.collect(&lane, claim, take, lease, handed)?;
+        let taken = &handed.deliveries[before..];
         let Some(last) = taken.last() else {
             return Err(Stop::Damaged(format!("lane {} is ready but holds nothing", lane.id)));
         };
@@ -127,31 +138,41 @@ impl Tx<'_> {
         claim: &Claim,
         take: usize,
         lease: i64,
-        deliveries: &mut Vec<Delivery>,
+        handed: &mut Handed,
     ) -> rusqlite::Result<()> {
         let mut in_segment = self.db.prepare_cached(
             "SELECT d.position, d.attempt, e.body FROM delivery d CROSS JOIN event e ON e.position = d.position
              WHERE d.queue = ?1 AND d.segment = ?2 AND d.lane = ?3 AND d.position >= ?4
              ORDER BY d.position LIMIT ?5",
         )?;
-        let end = deliveries.len() + take;
+        let end = handed.deliveries.len() + take;
         let mut next = Some(segment(lane.head));
-        while let Some(here) = next.filter(|here| deliveries.len() < end && *here <= segment(lane.tail)) {
-            let room = i64::try_from(end - deliveries.len()).unwrap_or(i64::MAX);
+        while let Some(here) =
+            next.filter(|here| handed.deliveries.len() < end && *here <= segment(lane.tail))
+        {
+            let room = i64::try_from(end - handed.deliveries.len()).unwrap_or(i64::MAX);
             let mut rows = in_segment.query([lane.queue, here, lane.id, lane.head, room])?;
             while let Some(row) = rows.next()? {
+                if handed.reaches(claim) {
+                    return Ok(());
+                }
                 let attempt: u32 = row.get(1)?;
-                deliveries.push(Delivery {
+                let body = Bytes::copy_from_slice(row.get_ref(2)?.as_blob()?);
+                handed.bytes += body.len();
+                handed.deliveries.push(Delivery {
                     id: DeliveryId { lane: lane.id, position: Position(row.get(0)?), lease },
                     attempt: attempt + 1,
                     leased_until: claim.until,
-                    body: Bytes::copy_from_slice(row.get_ref(2)?.as_blob()?),
+                    body,
                 });
             }
             // A lane whose every delivery was taken needs no further look.
-            let all = i64::try_from(deliveries.len() + take - end).unwrap_or(i64::MAX) >= lane.count;
-            next =
-                if all || deliveries.len() >= end { None } else { segment_after(self.db, lane.queue, here)? };
+            let all = i64::try_from(handed.deliveries.len() + take - end).unwrap_or(i64::MAX) >= lane.count;
+            next = if all || handed.deliveries.len() >= end {
+                None
+            } else {
+                segment_after(self.db, lane.queue, here)?
+            };
         }
         Ok(())
     }

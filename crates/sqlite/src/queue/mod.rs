@@ -18,6 +18,10 @@ mod append;
 mod claim;
 mod dead;
 mod lane;
+mod letters;
+mod peek;
+#[cfg(test)]
+mod plans;
 mod read;
 mod remembered;
 mod settle;
@@ -27,13 +31,14 @@ mod stream;
 mod sweep;
 mod writer;
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_queue::ErrorKind as Kind;
 use orderwire_queue::engine::{Capabilities, Committed, Durability, Engine, Op, Origin};
-use orderwire_queue::model::{DeadFilter, DeadPage, Entry, Position, QueueState, TraceView};
+use orderwire_queue::model::{DeadFilter, DeadPage, DeadRefs, Entry, Position, QueueState, TraceView};
 use orderwire_types::QueueName;
 use orderwire_types::queue::QueueDef;
 use orderwire_types::scope::Clients;
@@ -50,6 +55,9 @@ use writer::{Job, QueueWork};
 /// The name of the file within the data folder.
 const FILE: &str = "queue.db";
 
+/// Connections for reads that others wait for.
+const PROMPT: usize = 2;
+
 static SCHEMA: Schema = Schema {
     application_id: i32::from_be_bytes(*b"OWqu"),
     migrations: &[include_str!("../../migrations/queue/0001_queue.sql")],
@@ -60,7 +68,8 @@ static SCHEMA: Schema = Schema {
 pub struct Options {
     /// Page cache of the writer, in KiB.
     pub cache_kib: u32,
-    /// Read-only connections.
+    /// Read-only connections for looks at what is there. Streams are read, and
+    /// queues' states, over connections of their own.
     pub readers: usize,
     /// How long one read may take.
     pub read_timeout: Duration,
@@ -108,6 +117,8 @@ impl Options {
 pub struct SqliteQueue {
     // Before the writer: the last connection to close tidies up the log.
     readers: Readers,
+    /// For reads that others wait for: a slow look never keeps them waiting.
+    prompt: Readers,
     writer: Writer<Job>,
 }
 
@@ -136,15 +147,16 @@ impl SqliteQueue {
             .map_err(|error| Error::sqlite(&setup.file, "opening", &error))?;
         let work = QueueWork::open(connection, setup.file.clone(), dir.clone(), options.position_min)?;
         let readers = Readers::open(&setup, options.readers.max(1), options.read_timeout)?;
+        let prompt = Readers::open(&setup, PROMPT, options.read_timeout)?.short();
         let writer = Writer::spawn("queue-writer", options.group.max(1), work, setup.log)?;
-        Ok(Self { readers, writer })
+        Ok(Self { readers, prompt, writer })
     }
 
     async fn ask<T>(
         &self,
         job: impl FnOnce(oneshot::Sender<Result<T, orderwire_queue::Error>>) -> Job,
     ) -> Result<T, orderwire_queue::Error> {
-        let ended = || orderwire_queue::Error::new(Kind::Unavailable, "the queue's writer has stopped");
+        let ended = || Error::writer_ended("committing", Path::new(FILE)).into();
         let (answer, answered) = oneshot::channel();
         if !self.writer.send(job(answer)).await {
             return Err(ended());
@@ -169,7 +181,7 @@ impl Engine for SqliteQueue {
     }
 
     async fn definitions(&self) -> Result<Vec<(QueueName, QueueDef)>, orderwire_queue::Error> {
-        Ok(self.readers.read("listing queues", read::definitions).await?)
+        Ok(self.prompt.read("listing queues", read::definitions).await?)
     }
 
     async fn commit(&self, ops: Vec<Op>, now: Timestamp) -> Result<Committed, orderwire_queue::Error> {
@@ -178,7 +190,7 @@ impl Engine for SqliteQueue {
 
     async fn state(&self, queue: &QueueName) -> Result<QueueState, orderwire_queue::Error> {
         let name = queue.clone();
-        let state = self.readers.read("reading a queue's state", move |db| read::state(db, &name)).await?;
+        let state = self.prompt.read("reading a queue's state", move |db| read::state(db, &name)).await?;
         state.ok_or_else(|| orderwire_queue::Error::no_queue(queue))
     }
 
@@ -187,9 +199,11 @@ impl Engine for SqliteQueue {
         queue: &QueueName,
         clients: &Clients,
         max: usize,
+        max_bytes: usize,
     ) -> Result<Vec<(u32, Entry)>, orderwire_queue::Error> {
         let (name, clients) = (queue.clone(), clients.clone());
-        let found = self.readers.read("peeking", move |db| read::peek(db, &name, &clients, max)).await?;
+        let peek = move |db: &rusqlite::Connection| peek::peek(db, &name, &clients, max, max_bytes);
+        let found = self.readers.read("peeking", peek).await?;
         found.ok_or_else(|| orderwire_queue::Error::no_queue(queue))
     }
 
@@ -202,7 +216,7 @@ impl Engine for SqliteQueue {
     ) -> Result<Vec<Entry>, orderwire_queue::Error> {
         let name = queue.clone();
         let read = move |db: &rusqlite::Connection| read::entries(db, &name, after, max, max_bytes);
-        self.readers
+        self.prompt
             .read("reading a stream", read)
             .await??
             .ok_or_else(|| orderwire_queue::Error::no_queue(queue))
@@ -214,9 +228,23 @@ impl Engine for SqliteQueue {
         filter: &DeadFilter,
         after: i64,
         max: usize,
+        max_bytes: usize,
     ) -> Result<DeadPage, orderwire_queue::Error> {
         let (clients, filter) = (clients.clone(), filter.clone());
-        let read = move |db: &rusqlite::Connection| dead::page(db, &clients, &filter, after, max);
+        let read =
+            move |db: &rusqlite::Connection| letters::page(db, &clients, &filter, after, max, max_bytes);
+        Ok(self.readers.read("listing dead letters", read).await?)
+    }
+
+    async fn dead_refs(
+        &self,
+        clients: &Clients,
+        filter: &DeadFilter,
+        after: i64,
+        max: usize,
+    ) -> Result<DeadRefs, orderwire_queue::Error> {
+        let (clients, filter) = (clients.clone(), filter.clone());
+        let read = move |db: &rusqlite::Connection| letters::refs(db, &clients, &filter, after, max);
         Ok(self.readers.read("listing dead letters", read).await?)
     }
 
@@ -249,4 +277,30 @@ fn nanos(time: Timestamp) -> i64 {
 
 fn timestamp(nanos: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(nanos)).expect("jiff's range is wider than i64 nanoseconds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn slow_looks_keep_no_stream_waiting() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(root.path()).unwrap();
+        let queue = SqliteQueue::open(&dir, &Options { readers: 1, ..Options::for_testing() }).unwrap();
+        let name: QueueName = "s".parse().unwrap();
+        let def = serde_json::from_str(r##"{"kind":"stream","types":["#"]}"##).unwrap();
+        queue.declare(&[(name.clone(), def)], Origin::Call).await.unwrap();
+        let endless = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n";
+        let slow = queue.readers.read("counting", |db| db.query_row(endless, [], |row| row.get::<_, i64>(0)));
+        let read = async {
+            assert!(queue.read(&name, Position(0), 1, 1).await.unwrap().is_empty());
+            assert_eq!(queue.state(&name).await.unwrap().ready, 0);
+        };
+        tokio::select! {
+            biased;
+            _ = slow => panic!("an endless look ended before a read of the stream"),
+            () = read => {}
+        }
+    }
 }

@@ -16,6 +16,9 @@ use super::lane::{Lane, LaneState, first_delivery, segment, segment_after};
 use super::writer::{Stop, Tx};
 use super::{nanos, timestamp};
 
+/// Lanes are expired until this many bytes became dead letters.
+const EXPIRE_BYTES: i64 = 8 << 20;
+
 /// What an event's row said when a delivery of it ended.
 pub(super) struct Ended {
     pub(super) event_id: Uuid,
@@ -96,8 +99,12 @@ impl Tx<'_> {
             .query_map([self.now, room], Lane::from_row)?
             .collect::<Result<Vec<_>, _>>()?;
         due.extend(rows);
-        let count = due.len();
+        let mut count = 0;
         for mut lane in due {
+            if self.buried_bytes >= EXPIRE_BYTES {
+                break;
+            }
+            count += 1;
             if lane.state == LaneState::Leased {
                 self.expire_lease(lane)?;
             } else {
@@ -108,7 +115,7 @@ impl Tx<'_> {
                 self.make_ready(lane)?;
             }
         }
-        Ok(Outcome::Count(u64::try_from(count).expect("a count")))
+        Ok(Outcome::Count(count))
     }
 
     fn expire_lease(&mut self, mut lane: Lane) -> Result<(), Stop> {
@@ -243,13 +250,17 @@ impl Tx<'_> {
         attempts: u32,
         cause: &str,
     ) -> Result<(), Stop> {
-        self.db
+        let bytes: i64 = self
+            .db
             .prepare_cached(
                 "INSERT INTO dead (queue, key, event_id, trace, accepted_at, client, type, attempts, cause, died_at, body)
                  SELECT ?2, ?3, event_id, trace, accepted_at, client, type, ?4, ?5, ?6, body
-                 FROM event WHERE position = ?1",
+                 FROM event WHERE position = ?1 RETURNING length(body)",
             )?
-            .execute(params![position, lane.queue, lane.key, attempts, cause, self.now])?;
+            .query_row(params![position, lane.queue, lane.key, attempts, cause, self.now], |row| row.get(0))
+            .optional()?
+            .ok_or_else(|| missing(position))?;
+        self.buried_bytes += bytes;
         self.take(lane, position)?;
         let ended = self.unref(position)?;
         let queue = self.state.queue_mut(lane.queue);

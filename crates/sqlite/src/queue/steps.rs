@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use orderwire_queue::engine::waiting_steps;
+use orderwire_queue::engine::{LOOK, waiting_steps};
 use orderwire_queue::model::TraceView;
 use orderwire_types::EventId;
 use orderwire_types::scope::Clients;
@@ -17,9 +17,6 @@ use super::writer::Tx;
 
 /// A part of the index holds this many rows of `step`.
 const PART_BITS: u32 = 17;
-
-/// At most this many waiting entries of streams are looked at for a trace.
-const LOOK: i64 = 20_000;
 
 /// The number of the next row.
 pub(super) fn next(db: &Connection) -> rusqlite::Result<i64> {
@@ -167,12 +164,17 @@ fn waiting_in_streams(
     while let Some(row) = rows.next()? {
         let (name, def) = super::state::definition(row)?;
         if def.kind == orderwire_types::queue::Kind::Stream {
-            streams.insert(row.get::<_, i64>("id")?, name);
+            let waiting = row.get::<_, i64>("waiting")?
+                + row.get::<_, i64>("in_flight")?
+                + row.get::<_, i64>("delayed")?;
+            streams.insert(row.get::<_, i64>("id")?, (name, waiting));
         }
     }
     let Ok(count) = i64::try_from(streams.len()) else { return Ok(()) };
-    for (id, name) in streams {
-        for (client, event, accepted_at) in newest_of(db, id, trace, LOOK / count)? {
+    let look = i64::try_from(LOOK).unwrap_or(i64::MAX) / count.max(1);
+    for (id, (name, waiting)) in streams {
+        view.partial |= waiting > look;
+        for (client, event, accepted_at) in newest_of(db, id, trace, look)? {
             if see(view, clients, &client)? {
                 view.open += 1;
                 let [accepted, queued] = waiting_steps(event, accepted_at, &name);

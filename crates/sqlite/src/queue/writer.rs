@@ -53,6 +53,8 @@ pub(super) struct Tx<'a> {
     pub(super) time: Timestamp,
     /// `time`, as it is stored.
     pub(super) now: i64,
+    /// How much became dead letters.
+    pub(super) buried_bytes: i64,
     woken: BTreeSet<i64>,
 }
 
@@ -203,7 +205,8 @@ impl Job {
                 state.declare(db, queues, *origin).map(Ok).or_else(refused).map(Answer::Declared)
             }
             Self::Commit { ops, now, .. } => {
-                let mut tx = Tx { db, state, time: *now, now: nanos(*now), woken: BTreeSet::new() };
+                let mut tx =
+                    Tx { db, state, time: *now, now: nanos(*now), buried_bytes: 0, woken: BTreeSet::new() };
                 let mut outcomes = Vec::with_capacity(ops.len());
                 for op in ops {
                     outcomes.push(tx.apply(op).map(Ok).or_else(refused)?);

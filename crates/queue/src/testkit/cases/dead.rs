@@ -5,7 +5,9 @@ use orderwire_types::{Event, EventType};
 
 use crate::engine::Op;
 use crate::model::DeadFilter;
-use crate::testkit::bench::{Bench, Checked, attempts, ensure_eq, label, labels, others, say, stream, tasks};
+use crate::testkit::bench::{
+    Bench, Checked, attempts, ensure_eq, label, labels, only, others, say, stream, tasks,
+};
 
 /// Puts these on `tasks` and dead-letters them, with their label as the cause.
 async fn bury_all(b: &mut Bench, events: &[(&str, &str, &str)]) -> Checked {
@@ -92,13 +94,18 @@ pub(super) async fn dead_letters_come_in_pages(b: &mut Bench) -> Checked {
         bury_all(b, &[(key, if key == "k3" { "bolt" } else { "acme" }, key)]).await?;
     }
     let filter = DeadFilter { client: "acme".parse().ok(), ..DeadFilter::default() };
-    let (mut after, mut seen) = (0, Vec::new());
+    let (mut after, mut seen, mut ids) = (0, Vec::new(), Vec::new());
     loop {
-        let page = b.engine().dead(&Clients::All, &filter, after, 2).await.map_err(say)?;
+        let refs = b.engine().dead_refs(&Clients::All, &filter, after, 2).await.map_err(say)?;
+        let page = b.engine().dead(&Clients::All, &filter, after, 2, usize::MAX).await.map_err(say)?;
         crate::testkit::bench::ensure!(page.items.len() <= 2, "a page of {} letters", page.items.len());
         for letter in &page.items {
             seen.push(label(&letter.body)?);
+            ids.push((letter.id, letter.queue.clone(), letter.body.len()));
         }
+        ensure_eq!(refs.next, page.next, "where the page ends without bodies");
+        let shown = refs.items.into_iter().map(|letter| (letter.id, letter.queue, letter.bytes));
+        ensure_eq!(shown.collect::<Vec<_>>(), std::mem::take(&mut ids), "the page without bodies");
         match page.next {
             Some(next) => {
                 crate::testkit::bench::ensure!(next > after, "a page that ends where it began");
@@ -108,6 +115,23 @@ pub(super) async fn dead_letters_come_in_pages(b: &mut Bench) -> Checked {
         }
     }
     ensure_eq!(seen, ["k0", "k1", "k2", "k4", "k5", "k6"], "letters over all pages");
+    Ok(())
+}
+
+pub(super) async fn looks_are_bounded_in_bytes(b: &mut Bench) -> Checked {
+    bury_all(b, &[("a1", "acme", "k1"), ("a2", "acme", "k2"), ("a3", "acme", "k3")]).await?;
+    b.put(&[("b1", "bolt", "k1"), ("b2", "bolt", "k1"), ("b3", "bolt", "k2")]).await?;
+    let all = DeadFilter::default();
+    let size = b.dead(&all).await?[0].body.len();
+    for (bytes, count) in [(0, 1), (size, 1), (size + 1, 2), (2 * size, 2)] {
+        let page = b.engine().dead(&Clients::All, &all, 0, 9, bytes).await.map_err(say)?;
+        ensure_eq!(page.items.len(), count, "dead letters of {bytes} bytes, of {size} each");
+        ensure_eq!(page.next, page.items.last().map(|letter| letter.id), "the next page");
+        for clients in [Clients::All, only(&["bolt"])] {
+            let peeked = b.engine().peek(&tasks(), &clients, 9, bytes).await.map_err(say)?;
+            ensure_eq!(peeked.len(), count, "a look of {bytes} bytes at events of {size} each");
+        }
+    }
     Ok(())
 }
 
@@ -122,7 +146,7 @@ pub(super) async fn a_replayed_letter_comes_once_and_last(b: &mut Bench) -> Chec
     ensure_eq!(b.dead(&DeadFilter::default()).await?.len(), 0, "dead letters after the replay");
     let got = b.claim(5).await?;
     ensure_eq!(attempts(&got), [("waiting", 1), ("bad", 1)], "deliveries after the replay");
-    let peeked = b.engine().peek(&tasks(), &Clients::All, 5).await.map_err(say)?;
+    let peeked = b.engine().peek(&tasks(), &Clients::All, 5, usize::MAX).await.map_err(say)?;
     let event = Event::decode(&peeked[1].1.body).map_err(|err| err.to_string())?;
     ensure_eq!(event.trace.id, letter.trace, "the trace of the replayed event");
     Ok(())

@@ -1,5 +1,7 @@
+use orderwire_types::scope::Clients;
+
 use crate::engine::{Append, LaneKey, Op};
-use crate::testkit::bench::{Bench, Checked, ensure, ensure_eq, labels, tasks};
+use crate::testkit::bench::{Bench, Checked, ensure, ensure_eq, labels, say, stream, tasks};
 
 pub(super) async fn a_new_client_is_next(b: &mut Bench) -> Checked {
     let events: Vec<String> = (0..20).map(|i| format!("big{i}")).collect();
@@ -87,8 +89,28 @@ pub(super) async fn one_event_is_not_delayed_by_a_hundred_thousand(b: &mut Bench
     let first = b.claim(1).await?;
     ensure_eq!(labels(&first), ["big"], "the first delivery");
     b.put(&[("small", "small", "k")]).await?;
-    let state = b.engine().state(&tasks()).await.map_err(crate::testkit::bench::say)?;
+    let state = b.engine().state(&tasks()).await.map_err(say)?;
     ensure!(state.ready >= 100_000, "only {} events are ready", state.ready);
     ensure_eq!(labels(&b.claim(1).await?), ["small"], "the next delivery");
+    Ok(())
+}
+
+pub(super) async fn a_claim_is_bounded_in_bytes(b: &mut Bench) -> Checked {
+    b.put(&[("a1", "acme", "k"), ("a2", "acme", "k"), ("a3", "acme", "k")]).await?;
+    let size = b.engine().peek(&tasks(), &Clients::All, 1, 0).await.map_err(say)?[0].1.body.len();
+    let got = b.claim_bytes(&tasks(), Clients::All, 9, size + 1).await?;
+    ensure_eq!(labels(&got), ["a1", "a2"], "deliveries up to the one that reaches the bytes");
+    for got in &got {
+        b.ack(got).await?;
+    }
+    ensure_eq!(labels(&b.claim(9).await?), ["a3"], "the rest");
+    b.put(&[("b1", "bolt", "k"), ("c1", "cord", "k")]).await?;
+    let first = b.claim_bytes(&tasks(), Clients::All, 9, 0).await?;
+    ensure_eq!(labels(&first), ["b1"], "a claim of no bytes, which has its first one");
+    ensure_eq!(labels(&b.claim(9).await?), ["c1"], "what was left for the next");
+    let stream_entries = (0..3).map(|i| b.stream_entry(&format!("e{i}"), "acme")).collect();
+    b.append(stream_entries).await?;
+    let got = b.claim_bytes(&stream(), Clients::All, 9, 2 * size).await?;
+    ensure_eq!(labels(&got), ["e0", "e1"], "entries of a stream");
     Ok(())
 }

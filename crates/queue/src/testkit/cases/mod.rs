@@ -67,6 +67,7 @@ suite! { $
         clients_take_turns
         one_claim_is_shared_by_the_clients
         a_visit_takes_successive_deliveries_of_one_lane
+        a_claim_is_bounded_in_bytes
         one_event_is_not_delayed_by_a_hundred_thousand;
     lease:
         an_expired_lease_is_delivered_again
@@ -92,6 +93,7 @@ suite! { $
         a_dead_letter_tells_everything
         dead_letters_are_selected_by_filter
         dead_letters_come_in_pages
+        looks_are_bounded_in_bytes
         a_replayed_letter_comes_once_and_last
         discarded_letters_are_gone;
     stream:

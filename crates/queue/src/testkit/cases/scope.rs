@@ -37,17 +37,17 @@ pub(super) async fn looking_stays_within_its_clients(b: &mut Bench) -> Checked {
     let trace = entry.trace;
     b.append(vec![entry]).await?;
     b.put(&[("a1", "acme", "k")]).await?;
-    let peeked = b.engine().peek(&tasks(), &only(&["acme"]), 10).await.map_err(say)?;
+    let peeked = b.engine().peek(&tasks(), &only(&["acme"]), 10, usize::MAX).await.map_err(say)?;
     let peeked: Vec<String> = peeked.iter().map(|(_, entry)| label(&entry.body)).collect::<Checked<_>>()?;
     ensure_eq!(peeked, ["a1"], "a look at the queue");
 
     let got = b.claim_from(&tasks(), only(&["bolt"]), 1).await?;
     b.fail(&got[0], "no").await?;
     let all = DeadFilter::default();
-    let dead = b.engine().dead(&only(&["acme"]), &all, 0, 10).await.map_err(say)?;
+    let dead = b.engine().dead(&only(&["acme"]), &all, 0, 10, usize::MAX).await.map_err(say)?;
     ensure_eq!(dead.items.len(), 0, "dead letters of another client");
     ensure_eq!(dead.next, None, "a further page of another client's dead letters");
-    let dead = b.engine().dead(&only(&["bolt"]), &all, 0, 10).await.map_err(say)?;
+    let dead = b.engine().dead(&only(&["bolt"]), &all, 0, 10, usize::MAX).await.map_err(say)?;
     ensure_eq!(dead.items.len(), 1, "dead letters of the client");
 
     let view = b.engine().trace(trace, &only(&["acme"])).await.map_err(say)?;

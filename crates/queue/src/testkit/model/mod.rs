@@ -19,7 +19,7 @@ use self::state::State;
 use super::Factory;
 use crate::engine::{Capabilities, Committed, Durability, Engine, Op, Origin};
 use crate::error::Error;
-use crate::model::{DeadFilter, DeadPage, Entry, Position, QueueState, TraceView};
+use crate::model::{DeadFilter, DeadPage, DeadRef, DeadRefs, Entry, Position, QueueState, TraceView};
 
 /// Where a [`ModelEngine`] keeps its data; engines opened on one place find
 /// what those before them left.
@@ -89,13 +89,14 @@ impl Engine for ModelEngine {
         queue: &QueueName,
         clients: &Clients,
         max: usize,
+        max_bytes: usize,
     ) -> Result<Vec<(u32, Entry)>, Error> {
         let mut state = self.place.lock();
         let mut items: Vec<_> =
             state.queue(queue)?.items().filter(|item| state::covers(clients, &item.client)).collect();
         items.sort_by_key(|item| item.position);
-        let entry = |item: &&state::Item| (item.attempts, item.entry());
-        Ok(items.iter().take(max).map(entry).collect())
+        let within = state::within(items.iter().map(|item| item.body.len()), max, max_bytes);
+        Ok(items[..within].iter().map(|item| (item.attempts, item.entry())).collect())
     }
 
     async fn read(
@@ -128,8 +129,23 @@ impl Engine for ModelEngine {
         filter: &DeadFilter,
         after: i64,
         max: usize,
+        max_bytes: usize,
     ) -> Result<DeadPage, Error> {
-        Ok(self.place.lock().dead_page(clients, filter, after, max))
+        Ok(self.place.lock().dead_page(clients, filter, after, max, max_bytes))
+    }
+
+    async fn dead_refs(
+        &self,
+        clients: &Clients,
+        filter: &DeadFilter,
+        after: i64,
+        max: usize,
+    ) -> Result<DeadRefs, Error> {
+        let page = self.place.lock().dead_page(clients, filter, after, max, usize::MAX);
+        let items = page.items.into_iter();
+        let items =
+            items.map(|letter| DeadRef { id: letter.id, queue: letter.queue, bytes: letter.body.len() });
+        Ok(DeadRefs { items: items.collect(), next: page.next })
     }
 
     async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, Error> {

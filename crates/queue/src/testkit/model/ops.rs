@@ -148,13 +148,18 @@ impl State {
         if queue.paused {
             return Ok(Outcome::Claimed(deliveries));
         }
+        let mut bytes = 0;
         let visit = (claim.max / queue.active(&claim.clients).max(1)).max(1);
-        while deliveries.len() < claim.max {
+        while deliveries.len() < claim.max && (deliveries.is_empty() || bytes < claim.max_bytes) {
             let Some((client, id)) = queue.next(&claim.clients) else { break };
             let mut lane = queue.take(id).expect("a ready lane");
             number += 1;
             let left = claim.max - deliveries.len();
             for item in lane.items.iter_mut().take(visit.min(left)) {
+                if bytes >= claim.max_bytes && !deliveries.is_empty() {
+                    break;
+                }
+                bytes += item.body.len();
                 item.held = true;
                 item.attempts += 1;
                 deliveries.push(Delivery {

@@ -124,12 +124,14 @@ impl State {
         filter: &DeadFilter,
         after: i64,
         max: usize,
+        max_bytes: usize,
     ) -> DeadPage {
         let letters = self.dead.range(after + 1..).map(|(_, dead)| &dead.letter);
         let selected = |letter: &&DeadLetter| covers(clients, &letter.client) && selects(filter, letter);
         let mut items: Vec<DeadLetter> = letters.filter(selected).take(max + 1).cloned().collect();
-        let next = (items.len() > max).then(|| {
-            items.truncate(max);
+        let within = within(items.iter().map(|letter| letter.body.len()), max, max_bytes);
+        let next = (items.len() > within).then(|| {
+            items.truncate(within);
             items.last().map(|letter| letter.id)
         });
         DeadPage { items, next: next.flatten() }
@@ -164,6 +166,20 @@ impl State {
         view.steps.sort_by_key(|step| step.at);
         view
     }
+}
+
+/// How many of these sizes there are up to the one that reaches `max_bytes`,
+/// at most `max`.
+pub(super) fn within(sizes: impl Iterator<Item = usize>, max: usize, max_bytes: usize) -> usize {
+    let (mut count, mut bytes) = (0, 0);
+    for size in sizes.take(max) {
+        if bytes >= max_bytes && count > 0 {
+            break;
+        }
+        bytes += size;
+        count += 1;
+    }
+    count
 }
 
 pub(super) fn covers(clients: &Clients, client: &Client) -> bool {

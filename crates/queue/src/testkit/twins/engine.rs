@@ -13,7 +13,7 @@ use super::Fault;
 use super::twin::Twin;
 use crate::engine::{Capabilities, Committed, Engine, Op, Origin, Outcome};
 use crate::error::{Error, ErrorKind};
-use crate::model::{DeadFilter, DeadPage, Entry, Position, QueueState, Settlement, TraceView};
+use crate::model::{DeadFilter, DeadPage, DeadRefs, Entry, Position, QueueState, Settlement, TraceView};
 
 #[async_trait]
 impl Engine for Twin {
@@ -107,9 +107,11 @@ impl Engine for Twin {
         queue: &QueueName,
         clients: &Clients,
         max: usize,
+        max_bytes: usize,
     ) -> Result<Vec<(u32, Entry)>, Error> {
-        let all = &Clients::All;
-        self.inner.peek(queue, if self.fault == Fault::ShowsEverything { all } else { clients }, max).await
+        let clients = if self.fault == Fault::ShowsEverything { &Clients::All } else { clients };
+        let max_bytes = if self.fault == Fault::LooksWithoutBound { usize::MAX } else { max_bytes };
+        self.inner.peek(queue, clients, max, max_bytes).await
     }
 
     async fn read(
@@ -135,16 +137,27 @@ impl Engine for Twin {
         filter: &DeadFilter,
         after: i64,
         max: usize,
+        max_bytes: usize,
     ) -> Result<DeadPage, Error> {
         let everything = DeadFilter::default();
         let filter = if self.fault == Fault::IgnoresFilters { &everything } else { filter };
-        let mut page = self.inner.dead(clients, filter, after, max).await?;
+        let mut page = self.inner.dead(clients, filter, after, max, max_bytes).await?;
         match self.fault {
             Fault::EndsAfterOnePage => page.next = None,
             Fault::HidesExpiredLetters => page.items.retain(|letter| letter.cause != "the lease ran out"),
             _ => {}
         }
         Ok(page)
+    }
+
+    async fn dead_refs(
+        &self,
+        clients: &Clients,
+        filter: &DeadFilter,
+        after: i64,
+        max: usize,
+    ) -> Result<DeadRefs, Error> {
+        self.inner.dead_refs(clients, filter, after, max).await
     }
 
     async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, Error> {

@@ -85,6 +85,9 @@ impl Twin {
                 }
             }),
             (Fault::ClaimsAnyClient, Op::Claim(claim)) => Op::Claim(Claim { clients: Clients::All, ..claim }),
+            (Fault::ClaimsWithoutBound, Op::Claim(claim)) => {
+                Op::Claim(Claim { max_bytes: usize::MAX, ..claim })
+            }
             (Fault::NeverExpires, Op::Expire { .. }) => Op::Expire { limit: 0 },
             (Fault::ExpiresWithoutBound, Op::Expire { .. }) => Op::Expire { limit: usize::MAX },
             (Fault::IgnoresPauses, Op::Pause { queue, .. }) => Op::Pause { queue, paused: false },
@@ -199,7 +202,7 @@ impl Twin {
         match (self.fault, op) {
             (Fault::ReplaysTwice, Op::Replay { ids, .. }) => {
                 let filter = DeadFilter { ids: Some(ids.clone()), ..DeadFilter::default() };
-                let page = self.inner.dead(&Clients::All, &filter, 0, 100).await?;
+                let page = self.inner.dead(&Clients::All, &filter, 0, 100, usize::MAX).await?;
                 let entries = page.items.into_iter().map(|letter| NewEntry {
                     event_id: letter.event_id,
                     named: false,

@@ -208,7 +208,8 @@ impl Run {
     }
 
     async fn replay(&mut self, pick: usize) -> Result<(), TestCaseError> {
-        let page = self.bench.queue.dead(&Clients::All, &DeadFilter::default(), 0, 1_000).await.unwrap();
+        let page =
+            self.bench.queue.dead(&Clients::All, &DeadFilter::default(), 0, 1_000, usize::MAX).await.unwrap();
         if page.items.is_empty() {
             return Ok(());
         }
@@ -255,7 +256,7 @@ impl Run {
     async fn compare(&self) -> Result<(), TestCaseError> {
         for (queue, model) in TASKS.iter().zip(&self.model.queues) {
             prop_assert_eq!(self.bench.counts(queue).await, model.counts(), "counters of {}", queue);
-            let peeked = self.bench.queue.peek(&name(queue), &Clients::All, 1_000).await.unwrap();
+            let peeked = self.bench.queue.peek(&name(queue), &Clients::All, 1_000, usize::MAX).await.unwrap();
             let mut waiting: Vec<_> =
                 peeked.iter().map(|(attempts, e)| (number(&e.body), *attempts)).collect();
             waiting.sort_unstable();
@@ -263,7 +264,7 @@ impl Run {
             let mut merged = Vec::new();
             for client in 0..3u8 {
                 let only = Clients::Only([client.to_string().parse().unwrap()].into());
-                merged.extend(self.bench.queue.peek(&name(queue), &only, 1_000).await.unwrap());
+                merged.extend(self.bench.queue.peek(&name(queue), &only, 1_000, usize::MAX).await.unwrap());
             }
             merged.sort_by_key(|(_, entry)| entry.position);
             let positions = |list: &[(u32, orderwire_queue::model::Entry)]| {

@@ -35,9 +35,9 @@ async fn a_reopened_file_holds_everything() {
     assert_eq!(bench.count(Op::Expire { limit: 10 }, at(12)).await, 1, "the stream's lease");
     assert_eq!(numbers(&bench.claim("s1", 2, at(12), 10).await), [1, 2]);
     // Positions are never given out again.
-    let before = bench.queue.peek(&name("t2"), &Clients::All, 100).await.unwrap();
+    let before = bench.queue.peek(&name("t2"), &Clients::All, 100, usize::MAX).await.unwrap();
     bench.append(vec![entry(99, "a", &fan_out)], at(13)).await;
-    let after = bench.queue.peek(&name("t2"), &Clients::All, 100).await.unwrap();
+    let after = bench.queue.peek(&name("t2"), &Clients::All, 100, usize::MAX).await.unwrap();
     assert_eq!(after.len(), before.len() + 1);
     assert!(after[before.len()].1.position > before[before.len() - 1].1.position);
 }
@@ -168,7 +168,7 @@ async fn the_last_attempt_dead_letters_and_the_lane_goes_on() {
     assert_eq!(late.kind(), ErrorKind::LeaseLost);
     assert_eq!(numbers(&bench.claim("t1", 1, at(12), 60).await), [1]);
 
-    let page = bench.queue.dead(&Clients::All, &DeadFilter::default(), 0, 10).await.unwrap();
+    let page = bench.queue.dead(&Clients::All, &DeadFilter::default(), 0, 10, usize::MAX).await.unwrap();
     let letter = &page.items[0];
     assert_eq!((letter.attempts, number(&letter.body), page.next), (3, 0, None));
     let replay = Op::Replay { ids: vec![letter.id, letter.id, 77], principal: "me".to_owned() };
@@ -271,8 +271,8 @@ async fn scope_pause_and_timers() {
         settlement: Settlement::Ack,
     };
     assert_eq!(bench.one(Op::Settle(settle), at(1)).await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert!(bench.queue.peek(&name("t1"), &foreign, 9).await.unwrap().is_empty());
-    assert_eq!(bench.queue.peek(&name("t1"), &Clients::All, 9).await.unwrap()[0].0, 1);
+    assert!(bench.queue.peek(&name("t1"), &foreign, 9, usize::MAX).await.unwrap().is_empty());
+    assert_eq!(bench.queue.peek(&name("t1"), &Clients::All, 9, usize::MAX).await.unwrap()[0].0, 1);
     let extend = Op::Extend { queue: name("t1"), delivery: held.id, clients: Clients::All, until: at(100) };
     let extended = bench.commit(vec![extend.clone()], at(59)).await;
     assert_eq!(extended.next_expiry, Some(at(100)));
@@ -282,4 +282,64 @@ async fn scope_pause_and_timers() {
     assert_eq!(again.attempt, 1, "a released delivery was never tried");
     let late = bench.settle("t1", again.id, Settlement::Ack, at(100)).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::LeaseLost, "though nobody expired it");
+}
+
+fn large(
+    n: u64,
+    client: &str,
+    queues: &[(&str, LaneKey)],
+    bytes: usize,
+) -> orderwire_queue::engine::NewEntry {
+    let mut entry = entry(n, client, queues);
+    entry.body = vec![b'x'; bytes].into();
+    entry
+}
+
+#[tokio::test]
+async fn expiry_copies_a_bounded_number_of_bytes_at_once() {
+    let bench = Bench::new().await;
+    let mut now = 0;
+    bench.append((0..6).map(|n| large(n, "a", &[("t1", LaneKey::Alone)], 4 << 20)).collect(), at(now)).await;
+    for _ in 0..2 {
+        assert_eq!(bench.claim("t1", 9, at(now), 10).await.len(), 6);
+        now += 10;
+        assert_eq!(bench.count(Op::Expire { limit: 100 }, at(now)).await, 6, "nothing died");
+    }
+    assert_eq!(bench.claim("t1", 9, at(now), 10).await.len(), 6);
+    now += 10;
+    let mut dead = Vec::new();
+    loop {
+        let done = bench.commit(vec![Op::Expire { limit: 100 }], at(now)).await;
+        dead.push(bench.counts("t1").await.3);
+        // What is left is due at once.
+        assert_eq!(done.next_expiry.is_some_and(|next| next <= at(now)), dead.last() != Some(&6));
+        if done.next_expiry.is_none() {
+            break;
+        }
+    }
+    assert_eq!(dead, [2, 4, 6]);
+}
+
+#[tokio::test]
+async fn looks_into_a_long_stream_are_bounded_and_say_so() {
+    let bench = Bench::new().await;
+    let look = u64::try_from(orderwire_queue::engine::LOOK).unwrap();
+    let stream = [("s1", LaneKey::Stream)];
+    let first = entry(0, "first", &stream);
+    let trace = first.trace;
+    bench.append(vec![first], at(0)).await;
+    let view = bench.queue.trace(trace, &Clients::All).await.unwrap();
+    assert_eq!((view.open, view.partial), (1, false));
+    bench.append((1..look).map(|n| entry(n, "a", &stream)).collect(), at(0)).await;
+    let view = bench.queue.trace(trace, &Clients::All).await.unwrap();
+    assert_eq!((view.open, view.partial), (1, false), "the last one that is looked at");
+    bench.append(vec![entry(look, "late", &stream)], at(0)).await;
+    let view = bench.queue.trace(trace, &Clients::All).await.unwrap();
+    assert_eq!((view.open, view.partial), (0, true), "too far back to be found, and said so");
+
+    let peeked = async |client: &str| {
+        let only = Clients::Only([client.parse().unwrap()].into());
+        bench.queue.peek(&name("s1"), &only, 9, usize::MAX).await.unwrap().len()
+    };
+    assert_eq!((peeked("first").await, peeked("a").await, peeked("late").await), (1, 9, 0));
 }
