@@ -41,24 +41,37 @@ pub(crate) async fn get_trace(
     let queue = state.queues().trace(&scope, id).await.map_err(|err| of_queue(&err))?;
     let store = state.store().trace(&scope, id).await.map_err(|err| of_store(&err))?;
     if queue.client.is_none() && store.client.is_none() {
-        return Err(Problem::not_found(format!("trace {} does not exist", shown(&given))));
+        let shown = shown(&given);
+        return Err(Problem::not_found(if queue.partial {
+            format!(
+                "nothing is known of trace {shown} yet; more events wait to be recorded than were looked at"
+            )
+        } else {
+            format!("trace {shown} does not exist")
+        }));
     }
+    let may_wait = queue.open > 0 || queue.partial;
     let client = queue.client.or(store.client).map(|client| client.to_string());
     let mut steps = merge(queue.steps, store.steps);
     let touches = |queue: &QueueName| scope.touches(&format!("queue/{queue}"));
     steps.retain(|step| step.queue.as_ref().is_none_or(touches));
-    let waiting = steps.iter().any(|step| step.outcome == "waiting");
-    let state = match (queue.open > 0 || waiting, queue.dead > 0) {
-        (true, _) => "open",
-        (false, true) => "failed",
-        (false, false) => "done",
-    };
+    let state = state_of(&steps, may_wait, queue.dead);
     Ok(Json(Trace {
         trace_id,
         client,
         state: state.to_owned(),
         steps: steps.into_iter().map(|step| show(anonymous(step, &scope))).collect(),
     }))
+}
+
+/// The state of a trace: `done` only when nothing of it can be waiting.
+fn state_of(steps: &[Step], may_wait: bool, dead: u64) -> &'static str {
+    let waiting = steps.iter().any(|step| step.outcome == "waiting");
+    match (may_wait || waiting, dead > 0) {
+        (true, _) => "open",
+        (false, true) => "failed",
+        (false, false) => "done",
+    }
 }
 
 /// One list in order of time, and of cause where the time is the same.
@@ -179,6 +192,17 @@ mod tests {
         let names: Vec<_> = merged.iter().map(|step| step.step.as_str()).collect();
         assert_eq!(names, ["accepted", "queued", "recorded"]);
         assert_eq!(merged[0].detail.as_deref(), Some("from key:1"));
+    }
+
+    #[test]
+    fn a_trace_is_done_when_nothing_of_it_can_be_waiting() {
+        let at = "2024-01-01T00:00:00Z";
+        let done = [step(at, "recorded", Some(1), None)];
+        let waiting = [Step { outcome: "waiting".into(), ..step(at, "queued", Some(1), None) }];
+        assert_eq!(state_of(&done, false, 0), "done");
+        assert_eq!(state_of(&done, false, 1), "failed");
+        assert_eq!(state_of(&done, true, 0), "open", "it may wait where nobody looked");
+        assert_eq!(state_of(&waiting, false, 1), "open");
     }
 
     #[test]
