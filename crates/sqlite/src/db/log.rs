@@ -27,7 +27,8 @@ pub(crate) const LOG_BYTES: u64 = 64 << 20;
 /// At how many times the limit reads are ended.
 const CUT_AT: u64 = 4;
 
-/// How long new reads wait for those that run, beyond the limit.
+/// How long new reads wait for those that run, beyond the limit; after each
+/// time that it was in vain as much longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long those that are ended may take to end.
@@ -80,6 +81,11 @@ impl Log {
         running.iter().filter_map(Weak::upgrade).for_each(|leash| leash.cut());
     }
 
+    /// The size at which reads are ended.
+    fn cut_at(&self) -> u64 {
+        self.limit.saturating_mul(CUT_AT)
+    }
+
     fn size(&self) -> u64 {
         std::fs::metadata(&self.file).map_or(0, |metadata| metadata.len())
     }
@@ -90,6 +96,8 @@ pub(super) struct Keeper {
     log: Arc<Log>,
     /// The size at which emptying is tried.
     next: u64,
+    /// How often it was tried in vain since it last went well.
+    tried: u32,
     /// While new reads wait.
     waiting: Option<Waiting>,
 }
@@ -98,6 +106,8 @@ struct Waiting {
     runtime: Runtime,
     alone: Pin<Box<dyn Future<Output = Alone>>>,
     until: Instant,
+    /// Whether the reads that run are ended.
+    cuts: bool,
 }
 
 type Alone = OwnedRwLockWriteGuard<()>;
@@ -105,12 +115,12 @@ type Alone = OwnedRwLockWriteGuard<()>;
 enum Event<J> {
     Job(Option<J>),
     Alone(Alone),
-    Late,
+    Time,
 }
 
 impl Keeper {
     pub(super) fn new(log: Arc<Log>) -> Self {
-        Self { next: log.limit, log, waiting: None }
+        Self { next: log.limit, log, tried: 0, waiting: None }
     }
 
     /// The next job, `None` when there will be none. Between jobs the log is
@@ -120,13 +130,19 @@ impl Keeper {
             let Some(mut waiting) = self.waiting.take().or_else(|| self.begin()) else {
                 return receiver.blocking_recv();
             };
+            self.cut_where_due(&mut waiting);
+            // A timer alone would not run out while there is always a job.
+            if Instant::now() >= waiting.until {
+                self.late(&waiting);
+                continue;
+            }
             match waiting.event(receiver) {
+                Event::Alone(alone) => self.empty(connection, alone),
                 Event::Job(job) => {
                     self.waiting = Some(waiting);
                     return job;
                 }
-                Event::Alone(alone) => self.empty(connection, alone),
-                Event::Late => self.late(connection, waiting),
+                Event::Time => self.waiting = Some(waiting),
             }
         }
     }
@@ -135,7 +151,7 @@ impl Keeper {
     fn begin(&mut self) -> Option<Waiting> {
         let size = self.log.size();
         if size <= self.log.limit {
-            self.next = self.log.limit;
+            self.done();
         }
         if size <= self.next {
             return None;
@@ -149,27 +165,33 @@ impl Keeper {
             }
         };
         let alone = Box::pin(self.log.alone());
-        Some(Waiting { runtime, alone, until: Instant::now() + PATIENCE })
+        Some(Waiting { runtime, alone, until: Instant::now() + PATIENCE * (self.tried + 1), cuts: false })
     }
 
-    /// Reads run that are longer than new ones should wait.
-    fn late(&mut self, connection: &Connection, mut waiting: Waiting) {
-        let size = self.log.size();
-        let file = self.log.file.display();
-        if size <= self.log.limit.saturating_mul(CUT_AT) {
-            tracing::info!(%file, size_bytes = size, "long reads keep the write-ahead log: it is emptied later");
-            return self.try_later();
-        }
-        tracing::warn!(%file, size_bytes = size, "long reads are ended, so that the write-ahead log can be emptied");
-        let end = Instant::now() + ENDING;
-        while Instant::now() < end {
-            self.log.cut_reads();
-            let alone = async { tokio::time::timeout(PULL, &mut waiting.alone).await };
-            if let Ok(alone) = waiting.runtime.block_on(alone) {
-                return self.empty(connection, alone);
+    /// Ends the reads that run when the log is far too long. Again and again,
+    /// because an interrupt only ends the statement that runs at this moment.
+    fn cut_where_due(&self, waiting: &mut Waiting) {
+        if !waiting.cuts {
+            let size = self.log.size();
+            if size <= self.log.cut_at() {
+                return;
             }
+            waiting.cuts = true;
+            waiting.until = Instant::now() + ENDING;
+            let file = self.log.file.display();
+            tracing::warn!(%file, size_bytes = size, "long reads are ended, so that the write-ahead log can be emptied");
         }
-        tracing::error!(%file, size_bytes = size, "a read does not end and keeps the write-ahead log");
+        self.log.cut_reads();
+    }
+
+    /// Reads run for longer than new ones should wait.
+    fn late(&mut self, waiting: &Waiting) {
+        let (file, size) = (self.log.file.display(), self.log.size());
+        if waiting.cuts {
+            tracing::error!(%file, size_bytes = size, "a read does not end and keeps the write-ahead log");
+        } else {
+            tracing::info!(%file, size_bytes = size, "long reads keep the write-ahead log: it is emptied later");
+        }
         self.try_later();
     }
 
@@ -182,7 +204,7 @@ impl Keeper {
         });
         let file = self.log.file.display();
         match emptied {
-            Ok(0) => self.next = self.log.limit,
+            Ok(0) => self.done(),
             Ok(_) => {
                 tracing::warn!(%file, "a read, perhaps of another program, keeps the write-ahead log: it is emptied later");
                 self.try_later();
@@ -194,25 +216,31 @@ impl Keeper {
         }
     }
 
-    /// When the log has grown by its limit once more.
+    fn done(&mut self) {
+        self.next = self.log.limit;
+        self.tried = 0;
+    }
+
+    /// When the log has grown by its limit once more, or must be cut.
     fn try_later(&mut self) {
-        self.next = self.log.size().saturating_add(self.log.limit);
+        // Beyond that, reads are ended instead of waited for.
+        self.tried = (self.tried + 1).min(3);
+        let (size, cut_at) = (self.log.size(), self.log.cut_at());
+        let next = size.saturating_add(self.log.limit);
+        self.next = if size < cut_at { next.min(cut_at) } else { next };
     }
 }
 
 impl Waiting {
     fn event<J>(&mut self, receiver: &mut mpsc::Receiver<J>) -> Event<J> {
-        // A timer alone would not run out while there is always a job.
-        if Instant::now() >= self.until {
-            return Event::Late;
-        }
-        let Self { runtime, alone, until } = self;
+        let Self { runtime, alone, until, cuts } = self;
+        let until = if *cuts { Instant::now() + PULL } else { *until };
         runtime.block_on(async {
             tokio::select! {
                 biased;
                 alone = alone => Event::Alone(alone),
                 job = receiver.recv() => Event::Job(job),
-                () = tokio::time::sleep_until(*until) => Event::Late,
+                () = tokio::time::sleep_until(until) => Event::Time,
             }
         })
     }

@@ -25,7 +25,7 @@ pub struct Options {
     /// The file's size limit in pages of 8 KiB; `None` is the disk.
     pub page_count_max: Option<u32>,
     /// The length of the write-ahead log at which it is emptied, in bytes. New
-    /// reads wait up to 2 s for those that run; these are ended when it has
+    /// reads wait some seconds for those that run; these are ended when it has
     /// four times that length.
     pub log_bytes_max: u64,
 }
