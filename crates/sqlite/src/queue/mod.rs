@@ -80,7 +80,7 @@ pub struct Options {
     /// A file of up to this size is checked whole when it is opened, in bytes.
     pub check_bytes_max: u64,
     /// The length of the write-ahead log at which it is emptied, in bytes. New
-    /// reads wait up to 2 s for those that run; these are ended when it has
+    /// reads wait some seconds for those that run; these are ended when it has
     /// four times that length.
     pub log_bytes_max: u64,
     /// Positions that are given out are above this one. The highest position
