@@ -6,7 +6,7 @@ use super::state::Queue;
 use super::writer::{Stop, Tx};
 
 /// A segment holds this many positions.
-const SEGMENT_BITS: u32 = 14;
+const SEGMENT_BITS: u32 = 16;
 
 /// The segment of a position.
 pub(super) fn segment(position: i64) -> i64 {

@@ -100,8 +100,10 @@ impl State {
         })
     }
 
-    /// The same, with something to write in the next transaction.
+    /// The same, with something to write in the next transaction. SQLite writes
+    /// no page whose content stays the same.
     pub(super) fn touched(&mut self) -> &mut Self {
+        self.reserved += 1;
         self.reserved_changed = true;
         self
     }

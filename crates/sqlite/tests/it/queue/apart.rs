@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orderwire_queue::engine::{Append, Engine as _, LaneKey, Op};
 use orderwire_queue::{Clock, ErrorKind, LeaseRequest, Options, Publication, Queues};
 use orderwire_sqlite::{DataDir, SqliteQueue};
 use orderwire_types::envelope::Incoming;
 use orderwire_types::{Data, Event, EventId, RawJson, Scope, TraceId};
 use uuid::Uuid;
 
-use super::support::{at, definitions, name};
+use super::support::{Bench, at, definitions, entry, name};
 
 fn event(n: u128, bytes: usize) -> Incoming {
     let event = Event {
@@ -60,4 +61,23 @@ async fn an_ack_succeeds_beside_an_append_that_finds_no_space() {
     assert_eq!(queues.state(&scope, &name("t1")).await.unwrap().in_flight, 0);
     stop.send(()).unwrap();
     service.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_without_operations_writes_after_a_failure() {
+    let options =
+        orderwire_sqlite::Options { page_count_max: Some(100), ..orderwire_sqlite::Options::for_testing() };
+    let bench = Bench::with(&options).await;
+    let file = rusqlite::Connection::open(bench.file()).unwrap();
+    let version = || file.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)).unwrap();
+    let before = version();
+    bench.commit(Vec::new(), at(0)).await;
+    assert_eq!(version(), before, "there is nothing to write");
+    let mut large = entry(1, "a", &[("t1", LaneKey::Alone)]);
+    large.body = vec![b'x'; 1 << 20].into();
+    let append = Op::Append(Append { entries: vec![large], request: None });
+    bench.queue.commit(vec![append], at(0)).await.unwrap_err();
+    assert_eq!(version(), before);
+    bench.commit(Vec::new(), at(0)).await;
+    assert_ne!(version(), before, "to see whether the file can be written");
 }
