@@ -3,10 +3,12 @@
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use orderwire_types::envelope::Incoming;
 use orderwire_types::scope::Clients;
 use orderwire_types::{Client, Data, Event, EventType, Origin, RawJson, Scope, identity};
+use tokio::time::Instant;
 
 use crate::state::State;
 
@@ -15,6 +17,8 @@ use crate::state::State;
 const KNOWN_MAX: usize = 100_000;
 /// The most clients that one request looks up; more are announced unseen.
 const LOOK_UPS_MAX: usize = 64;
+/// How long all look-ups of one request may take.
+const LOOK_UPS_TIME: Duration = Duration::from_secs(1);
 /// Who says that a client changed.
 const SOURCE: &str = "/orderwire/gateway";
 
@@ -45,12 +49,14 @@ pub(crate) async fn announcements(state: &State, events: &[Incoming]) -> Vec<Inc
     let mut news: Vec<Incoming> = Vec::new();
     let mut seen: HashSet<&Client> = HashSet::new();
     let mut look_ups = 0;
+    let until = Instant::now() + LOOK_UPS_TIME;
     for Incoming { event, .. } in events {
         if state.known_clients.has(&event.client) || !seen.insert(&event.client) {
             continue;
         }
         look_ups += 1;
-        if look_ups <= LOOK_UPS_MAX && is_registered(state, &event.client).await {
+        let registered = look_ups <= LOOK_UPS_MAX && is_registered(state, &event.client, until).await;
+        if registered {
             state.known_clients.add([event.client.clone()]);
         } else {
             news.push(announcement(event));
@@ -64,9 +70,10 @@ pub(crate) async fn announcements(state: &State, events: &[Incoming]) -> Vec<Inc
 
 /// Whether the store knows the client. A store that is away is no reason to
 /// refuse an event, and to announce a client again changes nothing.
-async fn is_registered(state: &State, client: &Client) -> bool {
+async fn is_registered(state: &State, client: &Client, until: Instant) -> bool {
     let scope = Scope { clients: Clients::Only([client.clone()].into()), ..Scope::internal("gateway") };
-    matches!(state.store().client(&scope, client).await, Ok(Some(_)))
+    let looked = tokio::time::timeout_at(until, state.store().client(&scope, client)).await;
+    matches!(looked, Ok(Ok(Some(_))))
 }
 
 fn announcement(event: &Event) -> Incoming {

@@ -36,6 +36,12 @@ impl Faults {
         }
     }
 
+    /// What tells this outcome from another one of the same body.
+    pub(crate) fn outcome(&self) -> Vec<u8> {
+        let lines = self.named.iter().filter_map(|fault| fault.line);
+        std::iter::once(self.count).chain(lines).flat_map(u64::to_be_bytes).collect()
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.count
     }

@@ -8,6 +8,7 @@ use orderwire_types::{Client, TraceId, identity};
 use sha2::{Digest, Sha256};
 
 use crate::announce::announcements;
+use crate::faults::Faults;
 use crate::problems::{invalid, of_queue};
 use crate::state::State;
 
@@ -35,6 +36,20 @@ pub(crate) async fn publish(
 /// Where the trace of an answer is found.
 pub(crate) fn status_url(trace: &TraceId) -> String {
     format!("/v1/traces/{}", trace.id.hyphenated())
+}
+
+/// The same name for a request of which a part was refused. A dataset that was
+/// made meanwhile can let the same body through in full: another outcome,
+/// which must not be answered as if it had been stored the first time.
+pub(crate) fn with_outcome(request: Option<NamedRequest>, faults: &Faults) -> Option<NamedRequest> {
+    let request = request?;
+    if faults.is_empty() {
+        return Some(request);
+    }
+    let hash = Sha256::new().chain_update(request.fingerprint).chain_update(faults.outcome()).finalize();
+    let mut fingerprint = [0; 16];
+    fingerprint.copy_from_slice(&hash[..16]);
+    Some(NamedRequest { fingerprint, ..request })
 }
 
 /// The name that the header `Idempotency-Key` gives to a request. `parts` are

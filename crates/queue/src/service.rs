@@ -378,7 +378,12 @@ impl OwnWork {
 
     fn failed(&mut self) {
         self.pending.clear();
-        self.not_before = Some(Instant::now() + PAUSE_AFTER_FAILURE);
+        // A pause that runs is not drawn out: callers that keep failing must not
+        // keep leases from running out and space from being freed.
+        let now = Instant::now();
+        if self.not_before.is_none_or(|at| at <= now) {
+            self.not_before = Some(now + PAUSE_AFTER_FAILURE);
+        }
     }
 }
 

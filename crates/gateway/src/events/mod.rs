@@ -20,7 +20,7 @@ use crate::events::intake::{Batch, Intake};
 use crate::extract::{Body, Params, Segments, work_on};
 use crate::openapi::WriteProblems;
 use crate::problems::invalid;
-use crate::publish::{named_request, publish, status_url};
+use crate::publish::{named_request, publish, status_url, with_outcome};
 use crate::state::Shared;
 
 /// What happens to a batch with faulty entries.
@@ -173,6 +173,7 @@ async fn accept(
         (None, Some(first)) => first.event.trace.clone(),
         _ => trace,
     };
+    let request = with_outcome(request, &faults);
     let accepted = events.len() as u64;
     if accepted > 0 {
         publish(state, caller, events, request).await?;

@@ -22,7 +22,7 @@ use crate::events::{OnError, batch_answer};
 use crate::extract::{Body, Params, Segments, content_type, work_on};
 use crate::openapi::WriteProblems;
 use crate::problems::{invalid, shown, unroutable, unsupported};
-use crate::publish::{named_request, publish};
+use crate::publish::{named_request, publish, with_outcome};
 use crate::state::Shared;
 
 pub(crate) use check::check_event;
@@ -127,6 +127,7 @@ pub(crate) async fn post_rows(
     let id = named.unwrap_or_else(|| EventId(Uuid::now_v7()));
     let trace = headers.get("traceparent").and_then(|value| parse_traceparent(value.to_str().ok()?));
     let trace = trace.map_or_else(|| identity::derived_trace(id), TraceId::from_uuid);
+    let request = with_outcome(request, &rows.faults);
     let accepted = rows.entries - rows.faults.count();
     let mut answer = batch_answer(accepted, rows.faults, &trace);
     metrics::counter!("orderwire_rows_rejected_total").increment(answer.rejected);

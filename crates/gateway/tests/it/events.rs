@@ -104,6 +104,25 @@ async fn a_repeated_request_has_the_same_answer_and_another_body_is_409() {
 }
 
 #[tokio::test]
+async fn a_named_request_that_would_now_go_through_in_full_is_409() {
+    let server = Server::start().await;
+    let named = [NDJSON, ("idempotency-key", "skip-1")];
+    let event = |id: &str, event_type: &str, data: &str| {
+        format!(
+            "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":\"/s\",\"type\":\"{event_type}\",\"data\":{data}}}\n"
+        )
+    };
+    let lines = event("1", "shop.a", "1")
+        + &event("2", "orderwire.rows.air", "{\"station\":\"s1\",\"at\":\"2024-01-01T00:00:00Z\"}");
+    let path = "/v1/events?on_error=skip";
+    let first = server.call("POST", path, &named, lines.clone()).await.ok(202);
+    assert_eq!((&first["accepted"], &first["rejected"]), (&json!(1), &json!(1)));
+    assert_eq!(first, server.call("POST", path, &named, lines.clone()).await.ok(202));
+    server.air().await;
+    server.call("POST", path, &named, lines.clone()).await.problem(409, "idempotency-conflict");
+}
+
+#[tokio::test]
 async fn a_key_names_the_form_and_the_attributes_too() {
     let server = Server::start().await;
     let binary = |id: &'static str, event_type: &'static str| {

@@ -27,9 +27,12 @@ pub(crate) const LOG_BYTES: u64 = 64 << 20;
 /// At how many times the limit reads are ended.
 const CUT_AT: u64 = 4;
 
-/// How long new reads wait for those that run, beyond the limit; after each
-/// time that it was in vain as much longer.
+/// How long new reads wait for those that run, beyond the limit. Shorter than
+/// the time limit of any read, which runs meanwhile.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a read that was ended gets at last to give its connection back.
+const LEAVING: Duration = Duration::from_millis(100);
 
 /// How long those that are ended may take to end.
 const ENDING: Duration = Duration::from_secs(1);
@@ -96,8 +99,6 @@ pub(super) struct Keeper {
     log: Arc<Log>,
     /// The size at which emptying is tried.
     next: u64,
-    /// How often it was tried in vain since it last went well.
-    tried: u32,
     /// While new reads wait.
     waiting: Option<Waiting>,
 }
@@ -120,7 +121,7 @@ enum Event<J> {
 
 impl Keeper {
     pub(super) fn new(log: Arc<Log>) -> Self {
-        Self { next: log.limit, log, tried: 0, waiting: None }
+        Self { next: log.limit, log, waiting: None }
     }
 
     /// The next job, `None` when there will be none. Between jobs the log is
@@ -133,7 +134,11 @@ impl Keeper {
             self.cut_where_due(&mut waiting);
             // A timer alone would not run out while there is always a job.
             if Instant::now() >= waiting.until {
-                self.late(&waiting);
+                // The reads may have ended while a job was done.
+                match waiting.alone_now() {
+                    Some(alone) => self.empty(connection, alone),
+                    None => self.late(&waiting),
+                }
                 continue;
             }
             match waiting.event(receiver) {
@@ -165,7 +170,7 @@ impl Keeper {
             }
         };
         let alone = Box::pin(self.log.alone());
-        Some(Waiting { runtime, alone, until: Instant::now() + PATIENCE * (self.tried + 1), cuts: false })
+        Some(Waiting { runtime, alone, until: Instant::now() + PATIENCE, cuts: false })
     }
 
     /// Ends the reads that run when the log is far too long. Again and again,
@@ -218,13 +223,10 @@ impl Keeper {
 
     fn done(&mut self) {
         self.next = self.log.limit;
-        self.tried = 0;
     }
 
     /// When the log has grown by its limit once more, or must be cut.
     fn try_later(&mut self) {
-        // Beyond that, reads are ended instead of waited for.
-        self.tried = (self.tried + 1).min(3);
         let (size, cut_at) = (self.log.size(), self.log.cut_at());
         let next = size.saturating_add(self.log.limit);
         self.next = if size < cut_at { next.min(cut_at) } else { next };
@@ -232,6 +234,14 @@ impl Keeper {
 }
 
 impl Waiting {
+    /// The gate, if no long read is at work at this moment; after a cut those
+    /// that were ended get a moment to leave.
+    fn alone_now(&mut self) -> Option<Alone> {
+        let Self { runtime, alone, cuts, .. } = self;
+        let moment = if *cuts { LEAVING } else { Duration::ZERO };
+        runtime.block_on(async { tokio::time::timeout(moment, alone).await.ok() })
+    }
+
     fn event<J>(&mut self, receiver: &mut mpsc::Receiver<J>) -> Event<J> {
         let Self { runtime, alone, until, cuts } = self;
         let until = if *cuts { Instant::now() + PULL } else { *until };
