@@ -54,3 +54,22 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// The README's first command is `cargo run --release -- demo`.
+    #[test]
+    fn cargo_run_runs_orderwire() {
+        let metadata = Command::new(env!("CARGO"))
+            .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .output()
+            .unwrap();
+        let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+        let members = metadata["workspace_default_members"].as_array().unwrap();
+        assert_eq!(members.len(), 1, "{members:?}");
+        assert!(members[0].as_str().unwrap().contains("/bin/orderwire#"), "{members:?}");
+    }
+}
