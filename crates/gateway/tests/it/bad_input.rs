@@ -307,3 +307,17 @@ async fn a_quote_that_is_never_closed_is_400_with_its_line() {
     let answer = server.call("POST", "/v1/datasets/air/rows", &[CSV], body).await.ok(202);
     assert_eq!(answer["accepted"], 3);
 }
+
+#[tokio::test]
+async fn what_is_not_utf8_is_400_in_every_form() {
+    let server = Server::start().await;
+    server.air().await;
+    for form in [JSON, NDJSON, CSV] {
+        for path in ["/v1/datasets/air/rows", "/v1/datasets/air/rows?on_error=skip"] {
+            let body = &b"station,at\ns\xff,2024-01-01\n"[..];
+            server.call("POST", path, &[form], body).await.problem(400, "malformed");
+        }
+    }
+    let lines = &b"{\"a\":\"\xff\"}\n"[..];
+    server.call("POST", "/v1/events/shop.a", &[NDJSON], lines).await.problem(400, "malformed");
+}

@@ -101,6 +101,9 @@ async fn fill(disk: &std::path::Path) -> Result<()> {
     };
     ensure!(refused.0 == 503, "{refused:?}");
     ensure!(refused.1["type"].as_str().is_some_and(|slug| slug.ends_with("/unavailable")), "{refused:?}");
+    let body = json!({"n": n, "padding": padding});
+    let answer = server.http.post(format!("{}/v1/events/full.a", server.url)).json(&body).send().await?;
+    ensure!(answer.status() == 503 && answer.headers().contains_key("retry-after"), "{answer:?}");
     // Reads go on.
     ensure!(server.get("/v1/queues/full").await?["ready"] == acknowledged.len());
     // With space again, so do writes, without a restart.
