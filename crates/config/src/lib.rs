@@ -26,7 +26,8 @@ pub use check::Report;
 pub use fault::{Fault, Faults, Position};
 pub use load::{Overrides, Sources, environment};
 pub use model::{
-    BackoffSettings, Broker, ByteSize, Cache, Clients, Config, Freshness, LimitsSettings, QueueSettings,
-    Read, Retention, Shape, Store, Telemetry, View,
+    BackoffSettings, Broker, ByteSize, Cache, Clients, Config, Environment, Freshness, LimitsSettings, Names,
+    Products, QueueSettings, Read, Retention, Shape, Store, TargetKind, TargetSettings, Telemetry, View,
+    Word,
 };
 pub use schema::{default_yaml, schema};

@@ -1,6 +1,7 @@
 //! The structure of the configuration: plain values with their defaults.
 
 mod limits;
+mod orders;
 mod queues;
 mod values;
 mod views;
@@ -12,11 +13,12 @@ use std::time::Duration;
 
 use orderwire_types::dataset::{DatasetDef, Span};
 use orderwire_types::queue::QueueDef;
-use orderwire_types::{DatasetName, QueueName};
+use orderwire_types::{DatasetName, Label, QueueName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use limits::LimitsSettings;
+pub use orders::{Environment, Names, Products, TargetKind, TargetSettings, Word};
 pub(crate) use queues::{AUDIT, base};
 pub use queues::{BackoffSettings, QueueSettings};
 pub use values::ByteSize;
@@ -46,6 +48,21 @@ pub struct Config {
     pub datasets: BTreeMap<DatasetName, DatasetDef>,
     /// Cached, shaped reads of a dataset under a path of their own, by name.
     pub views: BTreeMap<String, View>,
+    /// What can be ordered.
+    pub products: Products,
+    /// Where releases run, by name. `local`, processes of this machine, exists anyway.
+    #[schemars(with = "BTreeMap<String, TargetSettings>")]
+    pub targets: BTreeMap<Label, TargetSettings>,
+    /// Environments beside those that exist anyway, and settings of these, by name;
+    /// `default` is what each has unless it says otherwise.
+    #[schemars(with = "BTreeMap<String, Environment>")]
+    pub environments: BTreeMap<Label, Environment>,
+    /// Archtypes beside those that exist anyway, by name.
+    #[schemars(with = "BTreeMap<String, Word>")]
+    pub archtypes: BTreeMap<Label, Word>,
+    /// Hardware classes beside those that exist anyway, by name.
+    #[schemars(with = "BTreeMap<String, Word>")]
+    pub hardware: BTreeMap<Label, Word>,
     /// How much of anything is taken.
     pub limits: LimitsSettings,
     /// How long what is finished is kept.
@@ -65,6 +82,11 @@ impl Default for Config {
             queues: BTreeMap::new(),
             datasets: BTreeMap::new(),
             views: BTreeMap::new(),
+            products: Products::default(),
+            targets: BTreeMap::new(),
+            environments: BTreeMap::new(),
+            archtypes: BTreeMap::new(),
+            hardware: BTreeMap::new(),
             limits: LimitsSettings::default(),
             retention: Retention::default(),
             telemetry: Telemetry::default(),
@@ -150,12 +172,23 @@ pub struct Retention {
     /// Names of events and `Idempotency-Key`s: for so long a repetition is
     /// known as one, 1h to 30d.
     pub idempotency: Span,
+    /// Finished orders with their journals, and releases that were removed, 1d to
+    /// 3650d. Of a release that is there the newest order always stays.
+    pub orders: Span,
+    /// How many revisions of a release are kept, 2 to 1000, beside those in use.
+    pub revisions: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         let days = |days: u64| Span(Duration::from_secs(days * 86_400));
-        Self { traces: days(7), dead_letters: days(30), idempotency: days(1) }
+        Self {
+            traces: days(7),
+            dead_letters: days(30),
+            idempotency: days(1),
+            orders: days(90),
+            revisions: 50,
+        }
     }
 }
 

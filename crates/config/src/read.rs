@@ -87,8 +87,7 @@ fn describe(error: &ReadError, path: &str) -> String {
 
 /// Keys of the product that this version does not have yet: said so, instead
 /// of calling them unknown.
-const LATER: [&str; 8] =
-    ["auth", "channels", "environments", "products", "rollouts", "rules", "scaler", "targets"];
+const LATER: [&str; 5] = ["auth", "channels", "rollouts", "rules", "scaler"];
 const LATER_QUEUE: [&str; 4] = ["declare", "native", "principal", "type"];
 
 fn unknown_key(path: &str, expected: &'static [&'static str]) -> String {

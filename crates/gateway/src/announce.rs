@@ -91,6 +91,7 @@ fn announcement(event: &Event) -> Incoming {
         cause: Some(event.id),
         accepted_at: event.accepted_at,
         principal: "gateway".to_owned(),
+        may_order: false,
         import: None,
         origin: Origin::Plain,
         data: Data::Json(data.expect("an object of one text is JSON")),

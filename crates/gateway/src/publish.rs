@@ -4,7 +4,7 @@ use axum::http::HeaderMap;
 use orderwire_api::{Caller, Problem};
 use orderwire_queue::{NamedRequest, Publication, PublishedEvent};
 use orderwire_types::envelope::Incoming;
-use orderwire_types::{Client, TraceId, identity};
+use orderwire_types::{Client, Right, TraceId, identity};
 use sha2::{Digest, Sha256};
 
 use crate::announce::announcements;
@@ -21,6 +21,9 @@ pub(crate) async fn publish(
     request: Option<NamedRequest>,
 ) -> Result<Vec<PublishedEvent>, Problem> {
     let count = events.len();
+    for Incoming { event, .. } in &mut events {
+        event.may_order = caller.scope.may(Right::Order) && caller.scope.covers(&event.client);
+    }
     events.extend(announcements(state, &events).await);
     let new: Vec<Client> = events[count..].iter().map(|new| new.event.client.clone()).collect();
     let published = state.queues().publish(&caller.scope, Publication { events, request }).await;

@@ -5,6 +5,7 @@
 //! - [`Clients`]: who there is; written by the recorder.
 //! - [`Keys`]: who may call; written by the gateway.
 //! - [`Traces`]: the steps that workers recorded with their effects.
+//! - [`Orders`]: orders, releases and revisions; written by the provisioner.
 //!
 //! Every call takes a [`Scope`](orderwire_types::Scope) or is for Orderwire's own use and says so.
 //! Invariants: what a write returned is durable; a read after it sees it; no
@@ -12,6 +13,7 @@
 
 pub mod error;
 pub mod model;
+pub mod orders;
 pub mod select;
 mod steps;
 #[cfg(feature = "testkit")]
@@ -20,6 +22,7 @@ pub mod traits;
 
 pub use error::{Error, ErrorKind};
 pub use model::*;
+pub use orders::Orders;
 pub use select::{Cell, Column, Compare, Count, Filter, Nulls, Operand, OrderBy, RowSink, Select, Selected};
 pub use steps::recorded_steps;
 pub use traits::{Clients, Datasets, Keys, Store, Traces};

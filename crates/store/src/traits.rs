@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::model::{
     ClientChange, ClientRecord, Dataset, Defined, KeyRecord, Recording, RowsRecorded, TraceView,
 };
+use crate::orders::Orders;
 use crate::select::{RowSink, Select, Selected};
 
 /// Typed tables and their rows.
@@ -172,6 +173,6 @@ pub trait Traces: Send + Sync {
 }
 
 /// The whole store.
-pub trait Store: Datasets + Clients + Keys + Traces {}
+pub trait Store: Datasets + Clients + Keys + Traces + Orders {}
 
-impl<T: Datasets + Clients + Keys + Traces> Store for T {}
+impl<T: Datasets + Clients + Keys + Traces + Orders> Store for T {}

@@ -41,6 +41,11 @@ pub struct Event {
     pub accepted_at: Timestamp,
     /// Who published it: the principal of the scope.
     pub principal: String,
+    /// Whether the principal had the right to order for this client when the event
+    /// was accepted. Without it the event is no request for infrastructure,
+    /// whatever its shape.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_order: bool,
     /// Where its rows stand in an imported file, if they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import: Option<ImportedLines>,

@@ -32,6 +32,12 @@ macro_rules! name {
             }
         }
 
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl FromStr for $name {
             type Err = InvalidName;
 
@@ -96,6 +102,13 @@ name!(
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
 );
 name!(
+    /// A DNS label: what becomes part of a target, such as the name of a product,
+    /// a release, an environment or a namespace (RFC 1123).
+    Label, "name", "1 to 63 of a-z 0-9 - and a letter or digit first and last",
+    |text| bounded(text, 63, |c| lower(c) || c == '-')
+        && text.starts_with(lower) && text.ends_with(lower)
+);
+name!(
     /// The type of an event: dotted words, for example
     /// `mycompany.producer.event.client.published`.
     EventType, "event type", "1 to 16 words of A-Z a-z 0-9 _ - joined by dots, 255 characters at most",
@@ -134,6 +147,10 @@ mod tests {
         assert!("1air".parse::<DatasetName>().is_err());
         assert!("pm2_5".parse::<ColumnName>().is_ok());
         assert!("_client".parse::<ColumnName>().is_err());
+        assert!("small-module-2".parse::<Label>().is_ok());
+        for bad in ["", "-a", "a-", "a.b", "A", "a_b", "a\nb", &"x".repeat(64)] {
+            assert!(bad.parse::<Label>().is_err(), "{bad:?}");
+        }
         assert!("a.b.c".parse::<EventType>().is_ok());
         for bad in ["a..b", ".a", "a.", "a b"] {
             assert!(bad.parse::<EventType>().is_err(), "{bad:?}");

@@ -4,6 +4,7 @@ mod datasets;
 mod dead;
 mod events;
 mod keys;
+mod orders;
 mod queues;
 mod traces;
 
@@ -14,6 +15,7 @@ pub use datasets::*;
 pub use dead::*;
 pub use events::*;
 pub use keys::*;
+pub use orders::*;
 pub use queues::*;
 pub use traces::*;
 

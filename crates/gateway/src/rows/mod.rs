@@ -164,6 +164,7 @@ fn event(
         cause: None,
         accepted_at,
         principal: principal.to_owned(),
+        may_order: false,
         import,
         origin: Origin::Plain,
         data: Data::Json(rows),

@@ -132,6 +132,7 @@ impl Bench {
             cause: None,
             accepted_at: self.now,
             principal: "suite".to_owned(),
+            may_order: false,
             origin: EventOrigin::Plain,
             import: None,
             data: Data::None,

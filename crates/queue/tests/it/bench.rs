@@ -81,6 +81,7 @@ impl Bench {
             cause: None,
             accepted_at: self.clock.now(),
             principal: "test".to_owned(),
+            may_order: false,
             import: None,
             origin: orderwire_types::Origin::Plain,
             data: Data::None,

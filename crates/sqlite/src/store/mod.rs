@@ -26,6 +26,7 @@ mod filter;
 mod imports;
 mod keys;
 mod open;
+mod orders;
 mod pattern;
 mod plan;
 mod record;

@@ -156,6 +156,7 @@ impl Arrival<'_> {
             cause,
             accepted_at: self.now,
             principal: self.principal.to_owned(),
+            may_order: false,
             import: None,
             origin,
             data,

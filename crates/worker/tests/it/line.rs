@@ -79,6 +79,7 @@ impl Line {
             cause: None,
             accepted_at: "2026-01-01T00:00:00Z".parse().unwrap(),
             principal: "test".to_owned(),
+            may_order: false,
             import: None,
             origin: Origin::Plain,
             data: Data::None,

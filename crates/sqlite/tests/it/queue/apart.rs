@@ -26,6 +26,7 @@ fn event(n: u128, bytes: usize) -> Incoming {
         cause: None,
         accepted_at: at(0),
         principal: "test".to_owned(),
+        may_order: false,
         import: None,
         origin: orderwire_types::Origin::Plain,
         data: Data::Json(RawJson::parse(format!("\"{}\"", "x".repeat(bytes))).unwrap()),

@@ -1,0 +1,3 @@
+//! The targets that there are.
+
+pub mod process;
