@@ -12,7 +12,7 @@ use std::time::Instant;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use orderwire_cache::Cache;
-use orderwire_store::Store;
+use orderwire_store::Datasets;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, ResponseBuilder};
@@ -28,7 +28,7 @@ pub(crate) use answer::Policy;
 
 /// What every route shares.
 pub(crate) struct Service {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Datasets>,
     pub(crate) cached: Cached,
     pub(crate) options: Options,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Service {
 pub fn router(
     options: Options,
     views: Vec<ViewDef>,
-    store: Arc<dyn Store>,
+    store: Arc<dyn Datasets>,
     cache: Arc<dyn Cache>,
 ) -> Result<OpenApiRouter, Vec<Error>> {
     describe_metrics();

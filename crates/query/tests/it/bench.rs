@@ -17,8 +17,7 @@ use orderwire_query::{Clock, Freshness, Options, Read, Shape, ViewDef, router};
 use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_store::{
-    ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, KeyRecord, Keys,
-    Recording, RowSink, RowsEvent, RowsRecorded, Select, Selected, TraceView, Traces,
+    Dataset, Datasets, Defined, Error, ErrorKind, Recording, RowSink, RowsEvent, RowsRecorded, Select, Selected,
 };
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::step::TraceRecord;
@@ -267,55 +266,5 @@ impl Datasets for Watched {
 
     async fn sweep(&self, now: Timestamp, traces_before: Timestamp, limit: usize) -> Result<u64, Error> {
         self.store.sweep(now, traces_before, limit).await
-    }
-}
-
-#[async_trait]
-impl Clients for Watched {
-    async fn change_clients(&self, changes: &[ClientChange]) -> Result<(), Error> {
-        self.store.change_clients(changes).await
-    }
-
-    async fn client(&self, scope: &Scope, client: &Client) -> Result<Option<ClientRecord>, Error> {
-        self.store.client(scope, client).await
-    }
-
-    async fn clients(
-        &self,
-        scope: &Scope,
-        after: Option<&Client>,
-        max: usize,
-    ) -> Result<Vec<ClientRecord>, Error> {
-        self.store.clients(scope, after, max).await
-    }
-}
-
-#[async_trait]
-impl Keys for Watched {
-    async fn add_key(&self, key: &KeyRecord) -> Result<(), Error> {
-        self.store.add_key(key).await
-    }
-
-    async fn key(&self, id: &str) -> Result<Option<KeyRecord>, Error> {
-        self.store.key(id).await
-    }
-
-    async fn keys(&self) -> Result<Vec<KeyRecord>, Error> {
-        self.store.keys().await
-    }
-
-    async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<(), Error> {
-        self.store.revoke_key(id, now).await
-    }
-}
-
-#[async_trait]
-impl Traces for Watched {
-    async fn add_steps(&self, records: &[TraceRecord]) -> Result<(), Error> {
-        self.store.add_steps(records).await
-    }
-
-    async fn trace(&self, scope: &Scope, trace: Uuid) -> Result<TraceView, Error> {
-        self.store.trace(scope, trace).await
     }
 }
