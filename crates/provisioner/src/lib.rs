@@ -14,6 +14,10 @@
 
 pub mod catalogue;
 pub mod content;
+mod draft;
+mod event;
+mod handler;
+mod plan;
 pub mod ports;
 mod provisioner;
 pub mod render;
@@ -21,6 +25,7 @@ pub mod target;
 pub mod targets;
 
 pub use catalogue::Catalogue;
+pub use handler::OrderEvents;
 pub use orderwire_config::Names;
 pub use ports::{Publisher, ReleaseKeys};
 pub use provisioner::{AcceptError, OrderRequest, Parts, Provisioner};
