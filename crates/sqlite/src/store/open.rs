@@ -7,6 +7,7 @@ use std::time::Duration;
 use orderwire_store::Error;
 use orderwire_types::Limits;
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 use super::catalogue::Catalogue;
 use super::error::{Failure, from_file};
@@ -45,6 +46,8 @@ pub struct SqliteStore {
     /// Reads of a few rows, apart from selects so that these cannot delay them.
     pub(super) lookups: Readers,
     pub(super) selects: Readers,
+    /// Changes with every committed change of an order or release.
+    pub(super) orders_changed: watch::Sender<u64>,
     damage: Arc<Damage>,
     writer: Writer<Job>,
     _dir: DataDir,
@@ -87,17 +90,19 @@ impl SqliteStore {
         selects
             .prepare(super::pattern::register)
             .map_err(|error| crate::Error::sqlite(&file, "opening", &error))?;
+        let orders_changed = watch::Sender::new(0);
         let memory = Memory {
             limits: options.limits,
             catalogue: catalogue.clone(),
             last_generation,
             fillers: std::collections::HashMap::new(),
             effects: Vec::new(),
+            orders_changed: orders_changed.clone(),
         };
         let damage = Arc::new(Damage::default());
         let core = Core::new(file.clone(), connection, memory, damage.clone());
         let writer = Writer::spawn("orderwire-store", GROUP, core, setup.log)?;
-        Ok(Self { file, catalogue, lookups, selects, damage, writer, _dir: dir.clone() })
+        Ok(Self { file, catalogue, lookups, selects, orders_changed, damage, writer, _dir: dir.clone() })
     }
 
     /// Runs a write on the writer's thread; returns after its commit.

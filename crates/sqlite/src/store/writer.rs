@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use orderwire_store::{Error, ErrorKind};
 use orderwire_types::{DatasetName, Limits};
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::catalogue::{Catalogue, Entry};
 use super::error::{Failure, from_sqlite};
@@ -66,6 +66,8 @@ pub(super) struct Memory {
     pub(super) fillers: HashMap<DatasetName, Filler>,
     /// What happens in memory after the commit.
     pub(super) effects: Vec<Effect>,
+    /// Changes with every committed change of an order or release.
+    pub(super) orders_changed: watch::Sender<u64>,
 }
 
 /// A change in memory.
@@ -76,6 +78,8 @@ pub(super) enum Effect {
     Defined(Entry),
     /// A dataset is gone.
     Removed(DatasetName),
+    /// An order or release changed, or is due.
+    Orders,
 }
 
 impl Memory {
@@ -209,8 +213,10 @@ impl Core {
 
     fn settle(&mut self) {
         use std::sync::atomic::Ordering;
+        let mut orders = false;
         for effect in self.memory.effects.drain(..) {
             match effect {
+                Effect::Orders => orders = true,
                 Effect::Rows(entry, generation) => entry.generation.store(generation, Ordering::Release),
                 Effect::Defined(entry) => {
                     self.memory.fillers.remove(&entry.dataset.name);
@@ -221,6 +227,9 @@ impl Core {
                     self.memory.catalogue.remove(&name);
                 }
             }
+        }
+        if orders {
+            self.memory.orders_changed.send_modify(|changes| *changes += 1);
         }
     }
 }
