@@ -70,11 +70,16 @@ impl fmt::Display for Fault {
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// The faults, sorted by place; `Ok` when there is none.
-    pub(crate) fn none_or(mut faults: Vec<Fault>) -> Result<(), Self> {
-        if faults.is_empty() {
-            return Ok(());
-        }
+    /// These faults, sorted by place; `Ok` when there is none.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub fn none_or(faults: Vec<Fault>) -> Result<(), Self> {
+        if faults.is_empty() { Ok(()) } else { Err(Self::of(faults)) }
+    }
+
+    /// These faults, of which there is one at least, sorted by place.
+    pub(crate) fn of(mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(|fault| match &fault.position {
             Some(position) => (position.line.is_none(), Some(position.clone())),
             None => (true, None),
@@ -84,7 +89,7 @@ impl Faults {
             let detail = format!("there are more than {FAULTS_MAX} faults; mend these first");
             faults.push(Fault { position: None, key: String::new(), detail });
         }
-        Err(Self(faults))
+        Self(faults)
     }
 
     /// The faults one by one.
@@ -107,8 +112,17 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
+impl IntoIterator for Faults {
+    type Item = Fault;
+    type IntoIter = std::vec::IntoIter<Fault>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 /// The name of a key as people read it: `datasets.air.fields[2].type`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct PathName(pub(crate) String);
 
 impl PathName {

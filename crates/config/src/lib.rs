@@ -11,8 +11,8 @@
 //! (`check`).
 //!
 //! Invariants: plain values only, no vendor types, no network. Hostile files
-//! are bounded: 1 MiB, 32 levels, 50,000 values with aliases counted as often
-//! as they are used.
+//! are bounded: 1 MiB, 32 levels, 50,000 values and 16 MiB of text with aliases
+//! counted as often as they are used. [`yaml`] reads other files in the same way.
 
 mod check;
 mod fault;
@@ -21,6 +21,7 @@ mod model;
 mod read;
 mod schema;
 mod tree;
+pub mod yaml;
 
 pub use check::Report;
 pub use fault::{Fault, Faults, Position};

@@ -11,7 +11,7 @@ use crate::read::read;
 use crate::tree::{Entry, Id, Tree, Value, compose};
 
 /// The largest configuration file.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// What environment variables that configure begin with. The levels of a key
 /// are separated by two underscores.
@@ -96,7 +96,7 @@ impl Config {
         }
         if readable {
             let mut lost = Vec::new();
-            if let Some(config) = read::<Self>(&mut tree, root, &mut faults, &mut lost) {
+            if let Some(config) = read::<Self>(&mut tree, root, later, &mut faults, &mut lost) {
                 let mut report = Report::new(&tree, root, &lost, &mut faults);
                 check(&config, &mut report);
                 more(&config, &mut report);
@@ -122,6 +122,22 @@ impl Config {
     }
 }
 
+/// Keys of the product that this version does not have yet.
+const LATER: [&str; 5] = ["auth", "channels", "rollouts", "rules", "scaler"];
+const LATER_QUEUE: [&str; 4] = ["declare", "native", "principal", "type"];
+/// Kinds of target that it does not have yet.
+const LATER_TARGET: [&str; 2] = ["kubernetes", "gitops"];
+
+fn later(path: &[String], word: Option<&str>) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match (path.as_slice(), word) {
+        ([key], None) => LATER.contains(key),
+        (["queues", _, key], None) => LATER_QUEUE.contains(key),
+        (["targets", _, "kind"], Some(word)) => LATER_TARGET.contains(&word),
+        _ => false,
+    }
+}
+
 /// Whether this can be a configuration; an empty file is an empty map.
 fn is_map(tree: &Tree, id: Id) -> bool {
     let value = &tree.node(id).value;
@@ -134,9 +150,9 @@ fn read_file(path: &Path) -> Result<String, Fault> {
         |position: Position, detail: String| Fault { position: Some(position), key: String::new(), detail };
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| fault(Position::whole(&source), format!("the file cannot be read: {error}")))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
+    if bytes.len() > FILE_BYTES_MAX {
         return Err(fault(Position::whole(&source), "the file is larger than 1 MiB".to_owned()));
     }
     String::from_utf8(bytes).map_err(|error| {

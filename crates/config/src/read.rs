@@ -7,6 +7,10 @@ use serde::de::DeserializeOwned;
 use crate::fault::{FAULTS_MAX, Fault, PathName};
 use crate::tree::{Cause, Id, NodeDeserializer, ReadError, Tree};
 
+/// What a later version will know, by its path, or by the path of a value and the word
+/// that stands there: said so, instead of called unknown.
+pub(crate) type Later = fn(path: &[String], word: Option<&str>) -> bool;
+
 /// Reads `root`; the faults found are pushed. Returns nothing when so little
 /// could be read that further checks would be about something else.
 ///
@@ -15,6 +19,7 @@ use crate::tree::{Cause, Id, NodeDeserializer, ReadError, Tree};
 pub(crate) fn read<T>(
     tree: &mut Tree,
     root: Id,
+    later: Later,
     faults: &mut Vec<Fault>,
     lost: &mut Vec<Vec<String>>,
 ) -> Option<T>
@@ -27,18 +32,10 @@ where
             Ok(value) => return Some(value),
             Err(error) => error,
         };
-        let Some(slot) = error.slot else {
-            faults.push(Fault {
-                position: Some(tree.node(root).at.clone()),
-                key: String::new(),
-                detail: describe(&error, ""),
-            });
-            return None;
-        };
         // A key that is missing only because its value was reported already.
         let repeated = match &error.cause {
             Cause::Missing(field) => {
-                let id = tree.child(slot);
+                let id = error.slot.map_or(root, |slot| tree.child(slot));
                 let reported =
                     |(i, entry): (usize, &crate::tree::Entry)| entry.key == *field && tree.is_dead((id, i));
                 tree.entries(id).iter().enumerate().any(reported)
@@ -46,6 +43,13 @@ where
             _ => false,
         };
         let path: Vec<String> = error.path.iter().rev().cloned().collect();
+        let Some(slot) = error.slot else {
+            if !repeated {
+                let position = Some(tree.node(root).at.clone());
+                faults.push(Fault { position, key: String::new(), detail: describe(&error, &path, later) });
+            }
+            return None;
+        };
         if !repeated {
             let position = match error.cause {
                 Cause::UnknownWord { .. } | Cause::Other(_) if !error.in_key => {
@@ -53,7 +57,7 @@ where
                 }
                 _ => tree.slot_at(slot),
             };
-            let detail = describe(&error, &path.join("."));
+            let detail = describe(&error, &path, later);
             faults.push(Fault { position: Some(position), key: name(&path), detail });
         }
         tree.kill(slot);
@@ -74,30 +78,23 @@ pub(crate) fn name(path: &[String]) -> String {
     name.0
 }
 
-fn describe(error: &ReadError, path: &str) -> String {
+fn describe(error: &ReadError, path: &[String], later: Later) -> String {
     match &error.cause {
-        Cause::UnknownKey { expected } => unknown_key(path, expected),
+        Cause::UnknownKey { .. } if later(path, None) => {
+            "is not available in this version; remove it".to_owned()
+        }
+        Cause::UnknownKey { expected } => {
+            let key = path.last().map_or("", String::as_str);
+            format!("unknown key; {}", suggest(key, expected))
+        }
+        Cause::UnknownWord { given, expected } if later(path, Some(given)) => {
+            format!("{given} is not available in this version; use {}", expected.join(", "))
+        }
         Cause::UnknownWord { given, expected } => {
             format!("{given:?} is not known; {}", suggest(given, expected))
         }
         Cause::Missing(field) => format!("{field} is missing; add it"),
         Cause::Other(detail) => detail.clone(),
-    }
-}
-
-/// Keys of the product that this version does not have yet: said so, instead
-/// of calling them unknown.
-const LATER: [&str; 5] = ["auth", "channels", "rollouts", "rules", "scaler"];
-const LATER_QUEUE: [&str; 4] = ["declare", "native", "principal", "type"];
-
-fn unknown_key(path: &str, expected: &'static [&'static str]) -> String {
-    let key = path.rsplit('.').next().unwrap_or(path);
-    let later = LATER.contains(&path)
-        || (path.starts_with("queues.") && path.matches('.').count() == 2 && LATER_QUEUE.contains(&key));
-    if later {
-        "is not available in this version; remove it".to_owned()
-    } else {
-        format!("unknown key; {}", suggest(key, expected))
     }
 }
 

@@ -4,11 +4,13 @@
 
 mod compose;
 mod de;
+mod scalar;
 
 use std::collections::HashSet;
 
-pub(crate) use compose::compose;
+pub(crate) use compose::{compose, compose_all};
 pub(crate) use de::{Cause, NodeDeserializer, ReadError};
+pub(crate) use scalar::{Scalar, resolve};
 
 use crate::fault::Position;
 

@@ -12,6 +12,8 @@ use crate::fault::{Fault, PathName, Position};
 const DEPTH_MAX: usize = 32;
 /// The most values of a document, aliases written out.
 const VALUES_MAX: usize = 50_000;
+/// The most text of a document, aliases written out.
+const TEXT_MAX: usize = 16 << 20;
 
 /// Adds the nodes of one YAML document to the tree and returns its root.
 /// Faults after which reading can go on (a key given twice, a tag) are pushed
@@ -22,6 +24,29 @@ pub(crate) fn compose(
     text: &str,
     faults: &mut Vec<Fault>,
 ) -> Result<Id, Fault> {
+    let roots = compose_some(tree, source, text, faults, 1)?;
+    let start = Position { source: source.into(), line: Some(1), column: Some(1) };
+    let nothing = || tree.add(start, Value::Scalar { text: String::new(), plain: true });
+    Ok(roots.first().copied().unwrap_or_else(nothing))
+}
+
+/// The same for a text of several documents, whose bounds hold for all of them together.
+pub(crate) fn compose_all(
+    tree: &mut Tree,
+    source: &str,
+    text: &str,
+    faults: &mut Vec<Fault>,
+) -> Result<Vec<Id>, Fault> {
+    compose_some(tree, source, text, faults, VALUES_MAX)
+}
+
+fn compose_some(
+    tree: &mut Tree,
+    source: &str,
+    text: &str,
+    faults: &mut Vec<Fault>,
+    documents_max: usize,
+) -> Result<Vec<Id>, Fault> {
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.block_nesting_limit = DEPTH_MAX * 2;
@@ -34,8 +59,10 @@ pub(crate) fn compose(
         open: Vec::new(),
         anchors: HashMap::new(),
         extents: HashMap::new(),
-        root: None,
+        roots: Vec::new(),
+        total: NOTHING,
         documents: 0,
+        documents_max,
     };
     for next in Parser::new_from_str_with_options(text, options) {
         match next {
@@ -46,9 +73,7 @@ pub(crate) fn compose(
             }
         }
     }
-    let root = composer.root;
-    let start = Position { source: source.into(), line: Some(1), column: Some(1) };
-    Ok(root.unwrap_or_else(|| tree.add(start, Value::Scalar { text: String::new(), plain: true })))
+    Ok(composer.roots)
 }
 
 struct Composer<'t> {
@@ -59,8 +84,11 @@ struct Composer<'t> {
     /// Finished nodes by the parser's anchor number; none while it is open.
     anchors: HashMap<usize, Option<Id>>,
     extents: HashMap<Id, Extent>,
-    root: Option<Id>,
+    roots: Vec<Id>,
+    /// Of every document that ended.
+    total: Extent,
     documents: usize,
+    documents_max: usize,
 }
 
 /// A container whose end was not seen yet.
@@ -81,9 +109,34 @@ enum Parts {
 struct Extent {
     values: usize,
     depth: usize,
+    /// Bytes of keys and values.
+    text: usize,
 }
 
-const LEAF: Extent = Extent { values: 1, depth: 1 };
+const NOTHING: Extent = Extent { values: 0, depth: 0, text: 0 };
+const LEAF: Extent = Extent { values: 1, depth: 1, text: 0 };
+
+impl Extent {
+    fn add(&mut self, part: Self, depth: usize) {
+        self.values = self.values.saturating_add(part.values);
+        self.text = self.text.saturating_add(part.text);
+        self.depth = self.depth.max(part.depth + depth);
+    }
+
+    /// Why this is too large.
+    fn excess(self) -> Option<String> {
+        let Self { values, depth, text } = self;
+        if values > VALUES_MAX {
+            Some(format!("more than {VALUES_MAX} values with aliases written out"))
+        } else if depth > DEPTH_MAX {
+            Some(format!("nested deeper than {DEPTH_MAX} levels with aliases written out"))
+        } else if text > TEXT_MAX {
+            Some(format!("more than {} MiB of text with aliases written out", TEXT_MAX >> 20))
+        } else {
+            None
+        }
+    }
+}
 
 impl Composer<'_> {
     fn take(&mut self, event: Event<'_>, at: Position) -> Result<(), Fault> {
@@ -94,8 +147,12 @@ impl Composer<'_> {
         match event {
             Event::DocumentStart(..) => {
                 self.documents += 1;
-                if self.documents > 1 {
-                    return Err(fault(at, "a second document begins here; put everything into one".into()));
+                if self.documents > self.documents_max {
+                    let detail = match self.documents_max {
+                        1 => "a second document begins here; put everything into one".to_owned(),
+                        most => format!("more than {most} documents"),
+                    };
+                    return Err(fault(at, detail));
                 }
             }
             Event::Scalar(text, style, anchor, _) => {
@@ -103,8 +160,9 @@ impl Composer<'_> {
                 if self.takes_key() {
                     return self.key(text.into_owned(), at);
                 }
+                let extent = Extent { text: text.len(), ..LEAF };
                 let id = self.tree.add(at, Value::Scalar { text: text.into_owned(), plain });
-                self.finish(id, anchor, LEAF)?;
+                self.finish(id, anchor, extent)?;
             }
             Event::SequenceStart(_, anchor, _) => self.begin(at, anchor, Parts::List(Vec::new()))?,
             Event::MappingStart(_, anchor, _) => {
@@ -148,7 +206,8 @@ impl Composer<'_> {
     }
 
     fn key(&mut self, text: String, at: Position) -> Result<(), Fault> {
-        if let Some(Open { parts: Parts::Map { key, .. }, .. }) = self.open.last_mut() {
+        if let Some(Open { parts: Parts::Map { key, .. }, extent, .. }) = self.open.last_mut() {
+            extent.text = extent.text.saturating_add(text.len());
             *key = Some((text, at));
         }
         Ok(())
@@ -179,19 +238,15 @@ impl Composer<'_> {
     /// Gives a value to the container that is open, or makes it the root.
     fn attach(&mut self, id: Id, extent: Extent) -> Result<(), Fault> {
         let Some(parent) = self.open.last_mut() else {
-            self.root = Some(id);
-            return Ok(());
+            self.roots.push(id);
+            self.total.add(extent, 0);
+            return match self.total.excess() {
+                Some(detail) => Err(fault(self.tree.node(id).at.clone(), detail)),
+                None => Ok(()),
+            };
         };
-        parent.extent.values = parent.extent.values.saturating_add(extent.values);
-        parent.extent.depth = parent.extent.depth.max(extent.depth + 1);
-        let too_large = if parent.extent.values > VALUES_MAX {
-            Some(format!("more than {VALUES_MAX} values with aliases written out"))
-        } else if parent.extent.depth > DEPTH_MAX {
-            Some(format!("nested deeper than {DEPTH_MAX} levels with aliases written out"))
-        } else {
-            None
-        };
-        if let Some(detail) = too_large {
+        parent.extent.add(extent, 1);
+        if let Some(detail) = parent.extent.excess() {
             return Err(fault(parent.at.clone(), detail));
         }
         let (entries, lines, key) = match &mut parent.parts {

@@ -9,7 +9,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::{Entry, Id, Slot, Tree, Value};
+use super::{Entry, Id, Scalar, Slot, Tree, Value, resolve};
 
 /// Why a node could not be read.
 #[derive(Debug)]
@@ -176,18 +176,14 @@ impl<'t> Deserializer<'t> for NodeDeserializer<'t> {
 
     fn deserialize_any<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.value() {
-            value if value.is_null() => visitor.visit_unit(),
-            Value::Scalar { text, plain: true } => match (text.as_str(), decimal(text)) {
-                ("true", _) => visitor.visit_bool(true),
-                ("false", _) => visitor.visit_bool(false),
-                (_, Some(number)) => match (u64::try_from(number), i64::try_from(number)) {
-                    (Ok(number), _) => visitor.visit_u64(number),
-                    (_, Ok(number)) => visitor.visit_i64(number),
-                    _ => visitor.visit_borrowed_str(text),
-                },
-                (text, None) => visitor.visit_borrowed_str(text),
+            Value::Scalar { text, plain } => match resolve(text, *plain).map_err(de::Error::custom)? {
+                Scalar::Null => visitor.visit_unit(),
+                Scalar::Bool(value) => visitor.visit_bool(value),
+                Scalar::Unsigned(number) => visitor.visit_u64(number),
+                Scalar::Signed(number) => visitor.visit_i64(number),
+                Scalar::Float(number) => visitor.visit_f64(number),
+                Scalar::Text(text) => visitor.visit_borrowed_str(text),
             },
-            Value::Scalar { text, .. } => visitor.visit_borrowed_str(text),
             Value::List(_) => self.deserialize_seq(visitor),
             Value::Map(_) => self.deserialize_map(visitor),
         }
@@ -199,6 +195,22 @@ impl<'t> Deserializer<'t> for NodeDeserializer<'t> {
             Value::Scalar { text, plain: true } if text == "false" => visitor.visit_bool(false),
             _ => Err(self.expected("true or false")),
         }
+    }
+
+    fn deserialize_f64<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        let Value::Scalar { text, plain: true } = self.value() else {
+            return Err(self.expected("a number without quotes"));
+        };
+        match resolve(text, true).map_err(de::Error::custom)? {
+            Scalar::Unsigned(number) => visitor.visit_u64(number),
+            Scalar::Signed(number) => visitor.visit_i64(number),
+            Scalar::Float(number) => visitor.visit_f64(number),
+            _ => Err(self.expected("a number")),
+        }
+    }
+
+    fn deserialize_f32<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.deserialize_f64(visitor)
     }
 
     integers! {
@@ -284,7 +296,7 @@ impl<'t> Deserializer<'t> for NodeDeserializer<'t> {
 
     forward_to_deserialize_any! {
         <V: Visitor<'t>>
-        i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
+        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct
     }
 }
 
