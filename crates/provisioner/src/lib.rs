@@ -12,6 +12,7 @@
 //! it is answered; nothing of an order's values becomes more than a scalar of a
 //! manifest; a release is worked on by the holder of its lease alone.
 
+mod accept;
 pub mod catalogue;
 pub mod content;
 mod draft;
@@ -21,6 +22,7 @@ mod plan;
 pub mod ports;
 mod provisioner;
 pub mod render;
+mod request;
 pub mod target;
 pub mod targets;
 
@@ -29,4 +31,5 @@ pub use handler::OrderEvents;
 pub use orderwire_config::Names;
 pub use ports::{Publisher, ReleaseKeys};
 pub use provisioner::{AcceptError, OrderRequest, Parts, Provisioner};
+pub use request::requested_action;
 pub use target::{Target, Targets};

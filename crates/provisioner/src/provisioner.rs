@@ -1,4 +1,4 @@
-//! The one way in: what is asked becomes a recorded order.
+//! The provisioner: what it works on, and what it is asked for.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use orderwire_config::{Names, TargetSettings};
 use orderwire_queue::Clock;
 use orderwire_store::Store;
-use orderwire_store::orders::{Acceptance, Refusal};
+use orderwire_store::orders::Refusal;
 use orderwire_types::{Action, Client, EventId, Fault, TraceId};
 use serde_json::Value;
 
@@ -99,14 +99,5 @@ impl Provisioner {
     /// Over these parts.
     pub fn new(parts: Parts) -> Self {
         Self { parts }
-    }
-
-    /// Records an order, once per id: idempotent. What returns is durable.
-    ///
-    /// # Errors
-    /// See [`AcceptError`]; for an event only `Store`.
-    pub async fn accept(&self, request: OrderRequest) -> Result<Acceptance, AcceptError> {
-        let _ = request;
-        todo!()
     }
 }
