@@ -1,6 +1,7 @@
 //! The checks that need more than one key: what is well formed and still
 //! cannot work.
 
+mod orders;
 mod views;
 
 use orderwire_types::dataset::Span;
@@ -20,6 +21,7 @@ pub(crate) fn check(config: &Config, report: &mut Report<'_>) {
     queues(config, report);
     datasets(config, report);
     views::check(config, report);
+    orders::check(config, report);
     limits(config, report);
     retention(config, report);
     log(config, report);
@@ -199,6 +201,11 @@ fn retention(config: &Config, report: &mut Report<'_>) {
     span(report, &["retention", "traces"], retention.traces, "1h", "3650d");
     span(report, &["retention", "dead_letters"], retention.dead_letters, "1h", "3650d");
     span(report, &["retention", "idempotency"], retention.idempotency, "1h", "30d");
+    span(report, &["retention", "orders"], retention.orders, "1d", "3650d");
+    if !(2..=1000).contains(&retention.revisions) {
+        let detail = format!("{} is out of range: 2 to 1000", retention.revisions);
+        report.fault(&["retention", "revisions"], detail);
+    }
 }
 
 fn log(config: &Config, report: &mut Report<'_>) {

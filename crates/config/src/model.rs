@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use limits::LimitsSettings;
+pub(crate) use orders::{ARCHTYPES, DEFAULT, ENVIRONMENTS, HARDWARE, LOCAL, PLACEHOLDERS};
 pub use orders::{Environment, Names, Products, TargetKind, TargetSettings, Word};
 pub(crate) use queues::{AUDIT, base};
 pub use queues::{BackoffSettings, QueueSettings};

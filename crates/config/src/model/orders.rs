@@ -96,6 +96,9 @@ pub(crate) const DEFAULT: &str = "default";
 /// The target that exists without configuration.
 pub(crate) const LOCAL: &str = "local";
 
+/// What the template of a namespace may name.
+pub(crate) const PLACEHOLDERS: [&str; 4] = ["client", "environment", "name", "product"];
+
 /// Environments that exist without configuration, with their aliases.
 pub(crate) const ENVIRONMENTS: [(&str, &[&str]); 6] = [
     ("dev", &["development"]),
@@ -150,6 +153,13 @@ impl Names {
                 (name.clone(), own.map_or(base_target, |target| target.as_str()).to_owned())
             })
             .collect();
+        // An alias of an environment is as good as its name.
+        let default_environment = base
+            .and_then(|base| base.name.as_ref())
+            .map_or(ENVIRONMENTS[0].0, |name| {
+                environments.get(name.as_str()).map_or(name.as_str(), String::as_str)
+            })
+            .to_owned();
         Self {
             archtypes: look_up(own(&ARCHTYPES), words(&config.archtypes)),
             hardware: look_up(own(&HARDWARE), words(&config.hardware)),
@@ -159,10 +169,7 @@ impl Names {
                 .iter()
                 .map(|(alias, product)| (alias.to_lowercase(), product.to_string()))
                 .collect(),
-            default_environment: base
-                .and_then(|base| base.name.as_ref())
-                .map_or(ENVIRONMENTS[0].0, |name| name.as_str())
-                .to_owned(),
+            default_environment,
             environments,
             targets,
         }

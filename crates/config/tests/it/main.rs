@@ -4,8 +4,10 @@ mod faults;
 mod generated;
 mod hostile;
 mod layers;
+mod orders;
 mod semantics;
 mod settings;
+mod yaml;
 
 use orderwire_config::{Config, Faults, Sources};
 
