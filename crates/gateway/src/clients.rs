@@ -9,10 +9,10 @@ use orderwire_store::ClientRecord;
 use orderwire_types::{Client, Right};
 use serde::Deserialize;
 
-use crate::extract::{Params, Segments};
-use crate::openapi::ReadProblems;
 use crate::problems::{invalid, of_store, shown};
 use crate::state::Shared;
+use orderwire_api::ReadProblems;
+use orderwire_api::extract::{Params, Segments};
 
 /// The size of a page by default, and at most.
 const PAGE: usize = 100;

@@ -13,11 +13,11 @@ use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
 use orderwire_types::{DatasetName, Right};
 
-use crate::extract::{Document, Segments};
-use crate::openapi::{ReadProblems, WriteProblems};
 use crate::problems::{invalid, of_store, shown};
 use crate::rows::sha256;
 use crate::state::{Shared, State as Gateway};
+use orderwire_api::extract::{Document, Segments};
+use orderwire_api::{ReadProblems, WriteProblems};
 
 /// Every dataset that the caller may touch, by name.
 #[utoipa::path(get, path = "/v1/datasets", tag = "datasets",

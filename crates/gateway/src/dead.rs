@@ -11,11 +11,11 @@ use orderwire_types::Right;
 use orderwire_types::queue::Format;
 use serde::Deserialize;
 
-use crate::extract::{Document, Params, Segments};
-use crate::openapi::{ReadProblems, WriteProblems};
 use crate::problems::{invalid, of_queue, shown};
 use crate::queues::rendered;
 use crate::state::Shared;
+use orderwire_api::extract::{Document, Params, Segments};
+use orderwire_api::{ReadProblems, WriteProblems};
 
 /// The size of a page by default, and at most.
 const PAGE: usize = 100;

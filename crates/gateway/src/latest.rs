@@ -15,10 +15,10 @@ use orderwire_types::dataset::{Field, FieldType};
 use orderwire_types::envelope::parse_rfc3339;
 
 use crate::datasets::find;
-use crate::extract::Segments;
-use crate::openapi::ReadProblems;
 use crate::problems::{invalid, of_store, shown};
 use crate::state::Shared;
+use orderwire_api::ReadProblems;
+use orderwire_api::extract::Segments;
 
 /// How long the read may take.
 const TIME_OUT: Duration = Duration::from_secs(10);

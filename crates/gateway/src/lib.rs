@@ -14,7 +14,6 @@ mod clients;
 mod datasets;
 mod dead;
 mod events;
-mod extract;
 mod faults;
 mod guards;
 mod health;

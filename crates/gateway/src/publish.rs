@@ -1,6 +1,7 @@
 //! From checked events to the 202.
 
 use axum::http::HeaderMap;
+use orderwire_api::extract::idempotency_key;
 use orderwire_api::{Caller, Problem};
 use orderwire_queue::{NamedRequest, Publication, PublishedEvent};
 use orderwire_types::envelope::Incoming;
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::announce::announcements;
 use crate::faults::Faults;
-use crate::problems::{invalid, of_queue};
+use crate::problems::of_queue;
 use crate::state::State;
 
 /// Makes events durable, together or not at all, and with them the
@@ -66,13 +67,7 @@ pub(crate) fn named_request(
     route: &str,
     parts: &[&[u8]],
 ) -> Result<Option<NamedRequest>, Problem> {
-    let mut values = headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
-    let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()) && visible(key.as_bytes()));
-    let (Some(key), None) = (key, values.next()) else {
-        return Err(invalid("", "header Idempotency-Key: must be 1 to 255 visible ASCII characters, once"));
-    };
+    let Some(key) = idempotency_key(headers)? else { return Ok(None) };
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

@@ -12,10 +12,10 @@ use orderwire_types::scope::Clients;
 use orderwire_types::{Event, Pattern, QueueName, RawJson, Right};
 use serde::{Deserialize, Serialize};
 
-use crate::extract::{Document, Params, Segments};
-use crate::openapi::{ReadProblems, WriteProblems};
 use crate::problems::{damaged, invalid, of_queue, queue_name};
 use crate::state::{Shared, State as Gateway};
+use orderwire_api::extract::{Document, Params, Segments};
+use orderwire_api::{ReadProblems, WriteProblems};
 
 /// How many deliveries a peek shows by default.
 const PEEK: usize = 10;

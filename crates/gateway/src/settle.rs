@@ -15,11 +15,11 @@ use orderwire_queue::{DeliveryId, Error, ErrorKind};
 use orderwire_types::Right;
 use serde::Serialize;
 
-use crate::extract::{Document, Segments};
-use crate::openapi::WriteProblems;
 use crate::problems::{invalid, of_queue, queue_name};
 use crate::queues::rendered;
 use crate::state::{Shared, State as Gateway};
+use orderwire_api::WriteProblems;
+use orderwire_api::extract::{Document, Segments};
 
 /// The cause of a delivery that was returned without one.
 const NO_CAUSE: &str = "returned by the consumer";

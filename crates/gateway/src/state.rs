@@ -5,13 +5,12 @@ use std::sync::Arc;
 use orderwire_queue::{Clock, Queues};
 use orderwire_store::Store;
 use orderwire_types::Limits;
-use tokio::sync::Semaphore;
 
 use crate::announce::KnownClients;
-use crate::extract::body_budget;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
 use crate::rows::Readers;
+use orderwire_api::extract::Bodies;
 
 /// What the gateway works on.
 #[derive(Clone)]
@@ -35,8 +34,7 @@ pub(crate) struct State {
     pub(crate) gateway: Gateway,
     pub(crate) known_clients: KnownClients,
     pub(crate) readers: Readers,
-    /// What large bodies may take of the memory.
-    pub(crate) bodies: Arc<Semaphore>,
+    bodies: Bodies,
 }
 
 /// The state as handlers get it.
@@ -45,7 +43,7 @@ pub(crate) type Shared = Arc<State>;
 impl State {
     pub(crate) fn new(gateway: Gateway) -> Shared {
         Arc::new(Self {
-            bodies: body_budget(&gateway.limits),
+            bodies: Bodies::new(gateway.limits.body_bytes, &gateway.limits),
             known_clients: KnownClients::default(),
             readers: Readers::default(),
             gateway,
@@ -66,5 +64,11 @@ impl State {
 
     pub(crate) fn now(&self) -> jiff::Timestamp {
         self.gateway.clock.now()
+    }
+}
+
+impl AsRef<Bodies> for State {
+    fn as_ref(&self) -> &Bodies {
+        &self.bodies
     }
 }

@@ -10,10 +10,10 @@ use orderwire_types::step::Step;
 use orderwire_types::{QueueName, Right, Scope, TraceId};
 use uuid::Uuid;
 
-use crate::extract::Segments;
-use crate::openapi::ReadProblems;
 use crate::problems::{of_queue, of_store, shown};
 use crate::state::Shared;
+use orderwire_api::ReadProblems;
+use orderwire_api::extract::Segments;
 
 /// What the principal of a key begins with.
 const KEY: &str = "key:";

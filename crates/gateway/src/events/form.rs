@@ -5,8 +5,8 @@ use orderwire_api::Problem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::extract::content_type;
 use crate::problems::{invalid, unsupported};
+use orderwire_api::extract::content_type;
 
 /// The form of a request for events.
 pub(super) enum Form<'h> {

@@ -17,11 +17,11 @@ use serde::Deserialize;
 
 use crate::events::form::Form;
 use crate::events::intake::{Batch, Intake};
-use crate::extract::{Body, Params, Segments, work_on};
-use crate::openapi::WriteProblems;
 use crate::problems::invalid;
 use crate::publish::{named_request, publish, status_url, with_outcome};
 use crate::state::Shared;
+use orderwire_api::WriteProblems;
+use orderwire_api::extract::{Body, Params, Segments, work_on};
 
 /// What happens to a batch with faulty entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]

@@ -13,10 +13,10 @@ use orderwire_types::scope::Clients;
 use orderwire_types::{Client, DatasetName, QueueName, Right, Scope};
 
 use super::{BOOTSTRAP_NAME, text};
-use crate::extract::{Document, Segments};
-use crate::openapi::{ReadProblems, WriteProblems};
 use crate::problems::{invalid, of_store, shown};
 use crate::state::Shared;
+use orderwire_api::extract::{Document, Segments};
+use orderwire_api::{ReadProblems, WriteProblems};
 
 /// Makes a key. It is shown in this answer and never again.
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = NewKey,

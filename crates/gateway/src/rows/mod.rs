@@ -19,11 +19,11 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::events::{OnError, batch_answer};
-use crate::extract::{Body, Params, Segments, content_type, work_on};
-use crate::openapi::WriteProblems;
 use crate::problems::{invalid, shown, unroutable, unsupported};
 use crate::publish::{named_request, publish, with_outcome};
 use crate::state::Shared;
+use orderwire_api::WriteProblems;
+use orderwire_api::extract::{Body, Params, Segments, content_type, work_on};
 
 pub(crate) use check::check_event;
 pub(crate) use readers::Readers;

@@ -1,4 +1,4 @@
-//! Extractors whose refusals are problems.
+//! Extractors whose refusals are problems, for the handlers of every server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use orderwire_api::Problem;
 use orderwire_types::json::nests_at_most;
 use orderwire_types::{Fault, Limits};
 use serde::de::DeserializeOwned;
@@ -17,8 +16,7 @@ use serde_json::error::Category;
 use serde_path_to_error::Segment;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::problems::{invalid, malformed, too_large, unsupported};
-use crate::state::{Shared, State};
+use crate::problem::Problem;
 
 /// How long a peer may take to send a body, and how long nothing of it may come.
 const BODY_TIME: Duration = Duration::from_secs(60);
@@ -35,48 +33,62 @@ const UNIT: usize = 4 << 10;
 /// How many bodies of the largest size are in memory at once.
 const LARGEST_AT_ONCE: usize = 32;
 
-/// The memory that bodies may take together: without it, as many of the
-/// largest as requests are handled at once would.
-pub(crate) fn body_budget(limits: &Limits) -> Arc<Semaphore> {
-    let units = limits.body_bytes.div_ceil(UNIT).saturating_mul(LARGEST_AT_ONCE);
-    Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS)))
+/// How much of bodies is taken. A state `Arc<S>` with `S: AsRef<Bodies>` makes
+/// [`Body`] and [`Document`] work in its handlers.
+pub struct Bodies {
+    bytes: usize,
+    json_depth: usize,
+    /// The memory that bodies may take together: without it, as many of the
+    /// largest as requests are handled at once would.
+    budget: Arc<Semaphore>,
+}
+
+impl Bodies {
+    /// Bodies of at most this many bytes, nested no deeper than `limits` says.
+    pub fn new(bytes: usize, limits: &Limits) -> Self {
+        let units = bytes.div_ceil(UNIT).saturating_mul(LARGEST_AT_ONCE);
+        let budget = Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { bytes, json_depth: limits.json_depth, budget }
+    }
 }
 
 /// The body of a request, within the limit.
-pub(crate) struct Body {
-    pub(crate) bytes: Bytes,
+pub struct Body {
+    /// All of it.
+    pub bytes: Bytes,
     /// Its part of the budget, returned with the body.
     _budget: Option<OwnedSemaphorePermit>,
 }
 
-impl FromRequest<Shared> for Body {
+impl<S: AsRef<Bodies> + Send + Sync> FromRequest<Arc<S>> for Body {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
-        read(request, state).await
+    async fn from_request(request: Request, state: &Arc<S>) -> Result<Self, Problem> {
+        read(request, state.as_ref().as_ref()).await
     }
 }
 
 /// A JSON document of one of our own types. An empty body is an empty object
 /// where the type has only defaults.
-pub(crate) struct Document<T>(pub(crate) T);
+pub struct Document<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest<Shared> for Document<T> {
+impl<T: DeserializeOwned, S: AsRef<Bodies> + Send + Sync> FromRequest<Arc<S>> for Document<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &Arc<S>) -> Result<Self, Problem> {
+        let bodies = state.as_ref().as_ref();
         let form = content_type(request.headers())?;
         if form.as_deref().is_some_and(|form| form != "application/json") {
             return Err(unsupported("send the body as application/json"));
         }
-        let body = read(request, state).await?;
+        let body = read(request, bodies).await?;
         let body = if body.bytes.is_empty() { b"{}" } else { body.bytes.as_ref() };
-        document(body, state.limits()).map(Self)
+        document(body, bodies.json_depth).map(Self)
     }
 }
 
 /// The query of a request.
-pub(crate) struct Params<T>(pub(crate) T);
+pub struct Params<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
@@ -92,7 +104,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 }
 
 /// The variable segments of a path. What cannot be read names nothing.
-pub(crate) struct Segments<T>(pub(crate) T);
+pub struct Segments<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
     type Rejection = Problem;
@@ -107,7 +119,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
 ///
 /// # Errors
 /// 415 for a charset other than UTF-8 and for a compressed body.
-pub(crate) fn content_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub fn content_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(unsupported("send the body without Content-Encoding"));
@@ -132,10 +144,10 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Result<Option<String>, Proble
 ///
 /// # Errors
 /// 400 when it is not JSON, 422 with the pointer of the member that is wrong.
-pub(crate) fn document<T: DeserializeOwned>(body: &[u8], limits: &Limits) -> Result<T, Problem> {
+fn document<T: DeserializeOwned>(body: &[u8], json_depth: usize) -> Result<T, Problem> {
     let text = std::str::from_utf8(body).map_err(|err| malformed(format!("not UTF-8: {err}")))?;
-    if !nests_at_most(body, limits.json_depth) {
-        return Err(invalid("", format!("nested deeper than {} levels", limits.json_depth)));
+    if !nests_at_most(body, json_depth) {
+        return Err(invalid("", format!("nested deeper than {json_depth} levels")));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|err| {
@@ -170,8 +182,8 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     pointer
 }
 
-async fn read(request: Request, state: &State) -> Result<Body, Problem> {
-    let limit = state.limits().body_bytes;
+async fn read(request: Request, bodies: &Bodies) -> Result<Body, Problem> {
+    let limit = bodies.bytes;
     let over = || too_large(format!("the body has more than {limit} bytes; send it in smaller pieces"));
     let headers = request.headers();
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -184,7 +196,7 @@ async fn read(request: Request, state: &State) -> Result<Body, Problem> {
         }
         return Err(over());
     }
-    let mut budget = Budget { state, held: None };
+    let mut budget = Budget { bodies, held: None };
     let read = whole(&mut stream, declared, limit, &mut budget);
     let read = tokio::time::timeout(BODY_TIME, read).await.unwrap_or_else(|_| Err(too_slow()));
     match read? {
@@ -199,7 +211,7 @@ async fn read(request: Request, state: &State) -> Result<Body, Problem> {
 /// A body's part of the memory. It grows with what has arrived, because what a
 /// peer merely announces costs nothing.
 struct Budget<'s> {
-    state: &'s State,
+    bodies: &'s Bodies,
     held: Option<OwnedSemaphorePermit>,
 }
 
@@ -212,7 +224,7 @@ impl Budget<'_> {
             return Ok(());
         }
         let more = u32::try_from(more).unwrap_or(u32::MAX);
-        let more = Arc::clone(&self.state.bodies).try_acquire_many_owned(more).map_err(|_| {
+        let more = Arc::clone(&self.bodies.budget).try_acquire_many_owned(more).map_err(|_| {
             Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",
@@ -298,7 +310,7 @@ const LONG_WORK: usize = 128 << 10;
 ///
 /// # Errors
 /// The work's; 503 when the server stops meanwhile.
-pub(crate) async fn work_on<T: Send + 'static>(
+pub async fn work_on<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -312,4 +324,35 @@ pub(crate) async fn work_on<T: Send + 'static>(
             Err(_) => Err(Problem::unavailable("the server is shutting down")),
         },
     }
+}
+
+/// The key of the header `Idempotency-Key`.
+///
+/// # Errors
+/// 422 when the header is not 1 to 255 visible ASCII characters, once.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
+    let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()) && visible(key.as_bytes()));
+    match (key, values.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => Err(invalid("", "header Idempotency-Key: must be 1 to 255 visible ASCII characters, once")),
+    }
+}
+
+fn invalid(pointer: &str, detail: impl Into<String>) -> Problem {
+    Fault::invalid(pointer, detail).into()
+}
+
+fn malformed(detail: impl Into<String>) -> Problem {
+    Fault::malformed(detail).into()
+}
+
+fn too_large(detail: impl Into<String>) -> Problem {
+    Fault::too_large("", detail).into()
+}
+
+fn unsupported(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
 }
