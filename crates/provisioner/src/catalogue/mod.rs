@@ -3,14 +3,21 @@
 //! A product is a folder: `product.yaml` (what it is), `values.yaml` and
 //! `values-<environment>.yaml` (its values), `templates/*.yaml` (its objects).
 
+mod definition;
+mod files;
+mod lint;
 mod product;
+mod read;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use files::Files;
 use orderwire_types::Label;
 
+pub use lint::{RenderRequest, Source, lint, render_folder};
 pub use product::{Access, OnFailure, Product, SecretSource};
 
 /// Every product, by name. Read once, at start.
@@ -35,14 +42,30 @@ impl Catalogue {
     /// # Errors
     /// Every fault of every product, each as `FILE:LINE:COLUMN: what is wrong`.
     pub fn load(sources: &Sources, names: &crate::Names) -> Result<Self, Vec<String>> {
-        let _ = (sources, names);
-        todo!()
+        let mut all: Vec<Result<Files, Vec<String>>> = Vec::new();
+        if sources.builtin {
+            all.extend(Files::shipped().into_iter().map(Ok));
+        }
+        for folder in &sources.folders {
+            match Files::folders(folder) {
+                Ok(folders) => all.extend(folders.iter().map(|folder| Files::read(folder))),
+                Err(faults) => all.push(Err(faults)),
+            }
+        }
+        let mut products = BTreeMap::new();
+        let mut faults = Vec::new();
+        for files in all {
+            match files.and_then(|files| read::product(&files, names)) {
+                Ok(product) => drop(products.insert(product.name.clone(), Arc::new(product))),
+                Err(found) => faults.extend(found),
+            }
+        }
+        if faults.is_empty() { Ok(Self { products }) } else { Err(faults) }
     }
 
     /// One product.
     pub fn get(&self, name: &str) -> Option<&Arc<Product>> {
-        let name: Label = name.parse().ok()?;
-        self.products.get(&name)
+        self.products.get(name)
     }
 
     /// All products, by name.

@@ -1,6 +1,7 @@
 //! One product.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::time::Duration;
 
 use orderwire_types::dataset::DatasetDef;
@@ -8,8 +9,12 @@ use orderwire_types::{DatasetName, Fault, Label, Right};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::render::{Context, RenderError};
+use super::schema::Schema;
+use crate::render::{Context, RenderError, Templates};
 use crate::target::Manifest;
+
+/// The most bytes of a secret.
+const SECRET_BYTES_MAX: usize = 64 * 1024;
 
 /// A catalogue entry.
 #[derive(Debug)]
@@ -36,6 +41,12 @@ pub struct Product {
     pub secrets: BTreeMap<String, SecretSource>,
     /// Datasets that it writes; made when they do not exist.
     pub datasets: BTreeMap<DatasetName, DatasetDef>,
+    pub(super) schema: Schema,
+    /// The schema's defaults under `values.yaml`.
+    pub(super) base: Value,
+    /// `values-<environment>.yaml`, by the environment's canonical name.
+    pub(super) environments: BTreeMap<String, Value>,
+    pub(super) templates: Templates,
 }
 
 /// What the key of a release may do, always for the client of the release alone.
@@ -74,15 +85,20 @@ impl Product {
     /// Checks the parameters of an order against the product's schema. Pointers begin
     /// with `/parameters`.
     pub fn check_parameters(&self, parameters: &Value) -> Vec<Fault> {
-        let _ = parameters;
-        todo!()
+        self.schema.check(parameters)
     }
 
-    /// The values that templates get for this environment: `values.yaml` <
-    /// `values-<environment>.yaml` < parameters, merged map by map.
+    /// The values that templates get for this environment: the schema's defaults <
+    /// `values.yaml` < `values-<environment>.yaml` < parameters, merged map by map.
     pub fn values(&self, environment: &str, parameters: &Value) -> Value {
-        let _ = (environment, parameters);
-        todo!()
+        let mut values = self.base.clone();
+        if let Some(own) = self.environments.get(environment) {
+            merge(&mut values, own);
+        }
+        if parameters.is_object() {
+            merge(&mut values, parameters);
+        }
+        values
     }
 
     /// The objects of a release, in the order of the templates' names: every one of a
@@ -91,8 +107,20 @@ impl Product {
     /// # Errors
     /// With the template and its line.
     pub fn render(&self, context: &Context) -> Result<Vec<Manifest>, RenderError> {
-        let _ = context;
-        todo!()
+        self.templates.render(&self.kinds, context)
+    }
+}
+
+/// Lays `high` over `low`: maps key by key, everything else as a whole. Recursion is
+/// as deep as values may be, which the readers of YAML and of orders bound.
+pub(super) fn merge(low: &mut Value, high: &Value) {
+    match (low, high) {
+        (Value::Object(low), Value::Object(high)) => {
+            for (key, value) in high {
+                merge(low.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (low, high) => *low = high.clone(),
     }
 }
 
@@ -102,6 +130,41 @@ impl SecretSource {
     /// # Errors
     /// In plain words, without the secret: it is not there, empty, or longer than 64 KiB.
     pub fn read(&self) -> Result<String, String> {
-        todo!()
+        let (secret, source) = match self {
+            Self::Env(name) => {
+                let source = format!("the environment variable {name}");
+                let text = std::env::var_os(name).ok_or_else(|| format!("{source} is not set"))?;
+                (text.into_string().map_err(|_| format!("{source} is not UTF-8 text"))?, source)
+            }
+            Self::File(path) => {
+                let source = format!("the file {}", path.display());
+                let mut text =
+                    read_file(path).map_err(|error| format!("{source} cannot be read: {error}"))?;
+                if text.ends_with('\n') {
+                    text.pop();
+                    if text.ends_with('\r') {
+                        text.pop();
+                    }
+                }
+                (text, source)
+            }
+        };
+        match secret.len() {
+            0 => Err(format!("{source} is empty")),
+            length if length > SECRET_BYTES_MAX => Err(format!("{source} is longer than 64 KiB")),
+            _ if secret.contains('\0') => Err(format!("{source} contains a NUL character")),
+            _ => Ok(secret),
+        }
     }
+}
+
+fn read_file(path: &std::path::Path) -> std::io::Result<String> {
+    // A pipe or device would never end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    let limit = u64::try_from(SECRET_BYTES_MAX).unwrap_or(u64::MAX) + 3;
+    std::fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
+    Ok(text)
 }

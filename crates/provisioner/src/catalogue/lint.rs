@@ -1,0 +1,224 @@
+//! A product tried out: every fault that can be found before anybody orders it.
+
+use std::path::{Path, PathBuf};
+
+use orderwire_types::{Client, Label};
+use serde_json::{Map, Value};
+
+use super::files::Files;
+use super::{Product, read};
+use crate::Names;
+use crate::render::{Context, RenderError};
+
+/// Text that would be more than text to a careless template.
+const HOSTILE: &str =
+    "a: \"b\"\n- 'c' {d: [e]} #f & * ! | > % @ `\n---\nkind: Evil\n{{ values }} {% raw %} \u{E100} <i>";
+
+/// Where a product is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Its folder.
+    Folder(PathBuf),
+    /// It ships with Orderwire, under this name.
+    Builtin(String),
+}
+
+impl From<&Path> for Source {
+    fn from(folder: &Path) -> Self {
+        Self::Folder(folder.to_owned())
+    }
+}
+
+impl From<&PathBuf> for Source {
+    fn from(folder: &PathBuf) -> Self {
+        Self::Folder(folder.clone())
+    }
+}
+
+impl From<&Self> for Source {
+    fn from(source: &Self) -> Self {
+        source.clone()
+    }
+}
+
+impl Source {
+    fn files(&self) -> Result<Files, Vec<String>> {
+        match self {
+            Self::Folder(folder) => Files::read(folder),
+            Self::Builtin(name) => {
+                let shipped = Files::shipped();
+                let names: Vec<&str> = shipped.iter().map(|files| files.name.as_str()).collect();
+                let unknown =
+                    format!("no product {name:?} ships with Orderwire; there are {}", names.join(", "));
+                shipped.into_iter().find(|files| files.name == *name).ok_or_else(|| vec![unknown])
+            }
+        }
+    }
+}
+
+/// Every fault of a product, each as `FILE:LINE:COLUMN: what is wrong, what to do`;
+/// empty when it is sound. It is rendered for every environment with the examples and
+/// defaults of its parameters, and with hostile text wherever a parameter takes it. A
+/// parameter that is required and has neither is told, because without one nothing can
+/// be tried.
+pub fn lint(source: impl Into<Source>, names: &Names) -> Vec<String> {
+    let read = source.into().files().and_then(|files| Ok((read::product(&files, names)?, files)));
+    match read {
+        Ok((product, files)) => Lint { product: &product, files: &files, names, faults: Vec::new() }.run(),
+        Err(faults) => faults,
+    }
+}
+
+/// A release to be rendered, in the words of an order.
+#[derive(Clone, Debug)]
+pub struct RenderRequest {
+    /// Whose.
+    pub client: Client,
+    /// The environment, by any of its names; the default one for `None`.
+    pub environment: Option<String>,
+    /// The name of the release; that of the product for `None`.
+    pub name: Option<String>,
+    /// The archtype, by any of its names.
+    pub archtype: Option<String>,
+    /// The hardware class, by any of its names.
+    pub hardware: Option<String>,
+    /// The namespace; the client for `None`.
+    pub namespace: Option<String>,
+    /// The parameters; `Null` is none.
+    pub parameters: Value,
+}
+
+/// The objects of a release as YAML documents (which JSON documents are), without a
+/// server.
+///
+/// # Errors
+/// Every fault of the product, or of the request.
+pub fn render_folder(
+    source: impl Into<Source>,
+    names: &Names,
+    request: &RenderRequest,
+) -> Result<String, Vec<String>> {
+    let files = source.into().files()?;
+    let product = read::product(&files, names)?;
+    let context = context(&product, names, request)?;
+    let manifests = product.render(&context).map_err(|error| vec![placed(&files, &error)])?;
+    let mut text = String::new();
+    for manifest in &manifests {
+        if !text.is_empty() {
+            text.push_str("---\n");
+        }
+        text.push_str(
+            &serde_json::to_string_pretty(manifest).expect("maps with string keys are serialisable"),
+        );
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn context(product: &Product, names: &Names, request: &RenderRequest) -> Result<Context, Vec<String>> {
+    let mut faults = Vec::new();
+    let mut word = |what: &str, given: &Option<String>, known: Option<&str>, all: Vec<&str>| {
+        if let (Some(given), None) = (given, known) {
+            faults.push(format!("{given:?} is no {what}; there are {}", all.join(", ")));
+        }
+        known.unwrap_or_default().to_owned()
+    };
+    let environment = names.environment(request.environment.as_deref());
+    let environment = word("environment", &request.environment, environment, names.environments().collect());
+    let archtype = request.archtype.as_deref().and_then(|given| names.archtype(given));
+    let archtype = word("archtype", &request.archtype, archtype, names.archtypes());
+    let hardware = request.hardware.as_deref().and_then(|given| names.hardware(given));
+    let hardware = word("hardware class", &request.hardware, hardware, names.hardware_classes());
+    let release = request.name.clone().unwrap_or_else(|| product.name.to_string());
+    let namespace = request.namespace.clone().unwrap_or_else(|| request.client.to_string());
+    for name in [&release, &namespace] {
+        faults.extend(name.parse::<Label>().err().map(|invalid| invalid.to_string()));
+    }
+    let none = Value::Object(Map::new());
+    let parameters = if request.parameters.is_null() { &none } else { &request.parameters };
+    let wrong = product.check_parameters(parameters);
+    faults.extend(wrong.iter().map(|fault| format!("{}: {}", fault.pointer, fault.detail)));
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok(Context {
+        client: request.client.clone(),
+        product: product.name.to_string(),
+        release,
+        values: product.values(&environment, parameters),
+        environment,
+        archtype,
+        hardware,
+        namespace,
+    })
+}
+
+struct Lint<'l> {
+    product: &'l Product,
+    files: &'l Files,
+    names: &'l Names,
+    faults: Vec<String>,
+}
+
+impl Lint<'_> {
+    fn run(mut self) -> Vec<String> {
+        let file = self.files.shown("product.yaml");
+        let schema = &self.product.schema;
+        if schema.json["additionalProperties"] != false && schema.json["unevaluatedProperties"] != false {
+            self.faults.push(format!(
+                "{file}: parameters: say additionalProperties: false, so that a misspelt parameter is refused"
+            ));
+        }
+        let (examples, missing) = schema.examples();
+        for name in &missing {
+            self.faults.push(format!(
+                "{file}: parameters.{name}: is required and has neither a default nor examples; give one, so that the product can be tried"
+            ));
+        }
+        if !missing.is_empty() {
+            return self.faults;
+        }
+        let examples = Value::Object(examples);
+        for fault in self.product.check_parameters(&examples) {
+            let detail = format!("an example or default breaks the schema: {}", fault.detail);
+            self.faults.push(format!("{file}: {}: {detail}", fault.pointer));
+        }
+        let environments: Vec<String> = self.names.environments().map(str::to_owned).collect();
+        for environment in &environments {
+            self.try_with(environment, &examples, &format!("in {environment}"));
+        }
+        if let (true, Some(environment)) = (self.faults.is_empty(), environments.first()) {
+            for name in schema.texts() {
+                let mut parameters = examples.clone();
+                parameters[&name] = HOSTILE.into();
+                if self.product.check_parameters(&parameters).is_empty() {
+                    let why = format!(
+                        "with any text as {name}, which the schema allows; narrow it with a pattern or use the value elsewhere"
+                    );
+                    self.try_with(environment, &parameters, &why);
+                }
+            }
+        }
+        self.faults
+    }
+
+    fn try_with(&mut self, environment: &str, parameters: &Value, why: &str) {
+        let context = Context {
+            client: "acme".parse().expect("a client"),
+            product: self.product.name.to_string(),
+            release: self.product.name.to_string(),
+            environment: environment.to_owned(),
+            archtype: String::new(),
+            hardware: String::new(),
+            namespace: "acme".to_owned(),
+            values: self.product.values(environment, parameters),
+        };
+        if let Err(error) = self.product.render(&context) {
+            self.faults.push(format!("{} ({why})", placed(self.files, &error)));
+        }
+    }
+}
+
+fn placed(files: &Files, error: &RenderError) -> String {
+    format!("{}/{error}", files.root)
+}

@@ -1,0 +1,85 @@
+//! What every object of a product must be.
+
+use std::collections::BTreeSet;
+
+use orderwire_types::Label;
+use serde_json::Value;
+
+use super::RenderError;
+use super::document::Document;
+use crate::target::Manifest;
+
+/// The most objects of a release.
+const OBJECTS_MAX: usize = 200;
+
+/// Collects the objects of a release.
+pub(super) struct Objects<'o> {
+    kinds: &'o [String],
+    namespace: &'o str,
+    names: BTreeSet<(String, String)>,
+    manifests: Vec<Manifest>,
+}
+
+impl<'o> Objects<'o> {
+    pub(super) fn new(kinds: &'o [String], namespace: &'o str) -> Self {
+        Self { kinds, namespace, names: BTreeSet::new(), manifests: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, template: &str, document: Document) -> Result<(), RenderError> {
+        let Document { line, value } = document;
+        self.check(&value).map_err(|detail| RenderError::at(template, line, detail))?;
+        self.manifests.push(Manifest(value));
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<Manifest>, RenderError> {
+        if self.manifests.is_empty() {
+            let detail = "the product makes no object; write one into a template".to_owned();
+            return Err(RenderError { template: None, line: 0, detail });
+        }
+        Ok(self.manifests)
+    }
+
+    fn check(&mut self, value: &Value) -> Result<(), String> {
+        if !value.is_object() {
+            return Err("a document must be an object with apiVersion, kind and metadata".to_owned());
+        }
+        if self.manifests.len() >= OBJECTS_MAX {
+            return Err(format!("a release has at most {OBJECTS_MAX} objects"));
+        }
+        if !value["apiVersion"].as_str().is_some_and(|text| !text.is_empty()) {
+            return Err("apiVersion is missing; write apiVersion: orderwire.dev/v1".to_owned());
+        }
+        let Some(kind) = value["kind"].as_str() else {
+            return Err(format!("kind is missing; it is one of {}", self.kinds.join(", ")));
+        };
+        if !self.kinds.iter().any(|declared| declared == kind) {
+            let kind: String = kind.chars().take(64).collect();
+            let kinds = self.kinds.join(", ");
+            return Err(format!(
+                "kind {kind:?} is not one that the product declares ({kinds}); add it to kinds in product.yaml"
+            ));
+        }
+        let metadata = &value["metadata"];
+        let Some(name) = metadata["name"].as_str() else {
+            return Err(format!("metadata.name of the {kind} is missing, or is no text"));
+        };
+        if let Err(invalid) = name.parse::<Label>() {
+            return Err(format!("metadata.name of the {kind}: {invalid}"));
+        }
+        match &metadata["namespace"] {
+            Value::Null => {}
+            Value::String(namespace) if namespace == self.namespace => {}
+            _ => {
+                return Err(format!(
+                    "metadata.namespace of the {kind} {name} must be the release's own, {}; leave it out",
+                    self.namespace
+                ));
+            }
+        }
+        if !self.names.insert((kind.to_owned(), name.to_owned())) {
+            return Err(format!("there is a {kind} {name} already; give each its own name"));
+        }
+        Ok(())
+    }
+}
