@@ -100,4 +100,9 @@ impl Provisioner {
     pub fn new(parts: Parts) -> Self {
         Self { parts }
     }
+
+    /// Where releases run.
+    pub fn targets(&self) -> &Arc<Targets> {
+        &self.parts.targets
+    }
 }

@@ -3,12 +3,23 @@
 use std::collections::HashMap;
 
 use orderwire_config::{Clients, Config, Freshness, Shape, View};
+use orderwire_provisioner::ReconcilerOptions;
 use orderwire_query::ViewDef;
 use orderwire_types::{Limits, QueueName, scope};
 
 /// The workers of this process: which role consumes which queue.
 pub(crate) fn workers() -> HashMap<QueueName, String> {
-    ["data", "clients"].map(|queue| (queue.parse().expect("a queue name"), "recorder".to_owned())).into()
+    [("data", "recorder"), ("clients", "recorder"), ("infra", "provisioner")]
+        .map(|(queue, role)| (queue.parse().expect("a queue name"), role.to_owned()))
+        .into()
+}
+
+pub(crate) fn reconciler_options(config: &Config) -> ReconcilerOptions {
+    ReconcilerOptions {
+        retention: config.retention.orders.0,
+        revisions: config.retention.revisions,
+        ..ReconcilerOptions::default()
+    }
 }
 
 pub(crate) fn queue_options(config: &Config, limits: &Limits) -> orderwire_queue::Options {

@@ -11,11 +11,13 @@ use axum::response::{IntoResponse, Response};
 use orderwire_api::{Caller, Problem};
 use orderwire_cache::Cache;
 use orderwire_gateway::{Gateway, Guards, KeyRing, guarded};
+use orderwire_provisioner::Provisioner;
 use orderwire_query::ViewDef;
 use orderwire_queue::{Clock, Queues};
 use orderwire_store::Store;
 use orderwire_telemetry::Metrics;
 use orderwire_types::{Limits, Right};
+use tokio_util::sync::CancellationToken;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -35,17 +37,21 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) keys: Arc<KeyRing>,
+    pub(crate) provisioner: Provisioner,
+    /// Ends what would go on for as long as nothing happens.
+    pub(crate) closing: CancellationToken,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
 }
 
 /// Everything that the server answers.
 pub(crate) fn router(parts: Parts) -> Result<Router, Error> {
-    let Parts { views, limits, queues, store, cache, keys, metrics, clock } = parts;
+    let Parts { views, limits, queues, store, cache, keys, provisioner, closing, metrics, clock } = parts;
     let options = convert::query_options(&limits);
     let query = orderwire_query::router(options, views, store.clone(), cache)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         .while_("serving the views")?;
+    let orders = orderwire_provisioner::router(provisioner, &limits, closing);
     let readiness = Arc::new(ready::Parts { queues: queues.clone(), store: store.clone() });
     let gateway = orderwire_gateway::router(Gateway {
         queues,
@@ -60,7 +66,7 @@ pub(crate) fn router(parts: Parts) -> Result<Router, Error> {
         .routes(routes!(get_metrics))
         .routes(routes!(get_openapi))
         .with_state(own.clone());
-    let (router, api) = gateway.merge(query).merge(routes).split_for_parts();
+    let (router, api) = gateway.merge(orders).merge(query).merge(routes).split_for_parts();
     let api = description(api).to_pretty_json().while_("describing the routes")?;
     own.api.set(api.into()).expect("set once, here");
     let guards = Guards {
@@ -104,7 +110,7 @@ fn description(mut routes: OpenApi) -> OpenApi {
         .title("Orderwire")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Events in, typed tables and cached views out. Errors are RFC 9457 problems. Show a key as \
+            "Events and orders in, running products, typed tables and cached views out. Errors are RFC 9457 problems. Show a key as \
              `Authorization: Bearer KEY` or as `X-API-Key: KEY`.",
         ))
         .build();

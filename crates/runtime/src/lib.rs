@@ -2,8 +2,8 @@
 //! routes, started in order and drained in the opposite one.
 //!
 //! Start: configuration → folder (locked) → engines → queues → datasets and
-//! keys → workers → HTTP. Drain: HTTP stops accepting and ends its requests →
-//! workers finish what they hold → the queue's last commit → files closed.
+//! keys → workers → HTTP → orders. Drain: orders stop, and the processes that they
+//! run → HTTP stops accepting and ends its requests → workers finish what they hold → the queue's last commit → files closed.
 //!
 //! Invariants: this is the only crate that knows an engine and a service; it
 //! holds no rule of the business.
@@ -12,10 +12,13 @@ mod convert;
 mod error;
 mod http;
 mod load;
+mod orders;
 mod ready;
 mod server;
 mod start;
 
 pub use error::Error;
 pub use load::load;
+pub use orders::{RenderRequest, lint, render};
+pub use orderwire_provisioner::targets::process::supervise;
 pub use start::{Options, Running, start};

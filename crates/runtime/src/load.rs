@@ -3,7 +3,7 @@
 use orderwire_config::{Config, Faults, Report, Sources};
 use orderwire_types::Limits;
 
-use crate::convert;
+use crate::{convert, orders};
 
 /// Loads a configuration and checks all of it, the queries of its views
 /// included. A server starts with what this returns and nothing else, so what
@@ -12,7 +12,20 @@ use crate::convert;
 /// # Errors
 /// Every fault together, each with its place.
 pub fn load(sources: &Sources) -> Result<Config, Faults> {
-    Config::load_with(sources, views)
+    Config::load_with(sources, |config, report| {
+        views(config, report);
+        products(config, report);
+    })
+}
+
+/// Only the catalogue knows whether a product is one.
+fn products(config: &Config, report: &mut Report<'_>) {
+    if report.is_faulty(&["products"]) || report.is_faulty(&["environments"]) {
+        return;
+    }
+    for fault in orders::product_faults(config) {
+        report.fault(&["products", "folders"], fault);
+    }
 }
 
 /// The configuration knows keys and names; only the query server knows whether

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orderwire_cache::MemoryCache;
+use orderwire_config::Names;
 use orderwire_config::{Config, Overrides, Sources};
 use orderwire_gateway::KeyRing;
+use orderwire_provisioner::{OrderEvents, Provisioner, Reconciler, ReconcilerOptions};
 use orderwire_queue::{Clock, Engine, Queues};
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_sqlite::{DataDir, SqliteQueue};
@@ -20,13 +22,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, While as _};
 use crate::load::load;
-use crate::{convert, http, server};
+use crate::{convert, http, orders, server};
 
 /// The file in the data folder that holds the first admin key.
 const ADMIN_KEY_FILE: &str = "admin.key";
 
 /// The stream of rows, and the name of its reader in the store.
 const DATA: &str = "data";
+
+/// How long the reconciler may take to stop, the processes of releases included.
+const ORDERS_PATIENCE: Duration = Duration::from_secs(45);
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -58,8 +63,10 @@ pub struct Running {
     data: PathBuf,
     admin_key: String,
     queues: Queues,
-    /// HTTP first, then workers, then the queue.
-    stages: [Stage; 3],
+    /// Ends what would go on for as long as nothing happens.
+    closing: CancellationToken,
+    /// Orders first, while what they run can still be heard, then HTTP, then workers, then the queue.
+    stages: [Stage; 4],
 }
 
 /// Tasks that stop together.
@@ -125,6 +132,8 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     orderwire_telemetry::start_logs(&config.telemetry.log).while_("starting")?;
     let metrics = orderwire_telemetry::start_metrics().while_("starting")?;
     let clock = Clock::system();
+    let names = Arc::new(Names::of(&config));
+    let catalogue = Arc::new(orders::catalogue(&config, &names)?);
 
     // The port first: a taken one is found before a file is touched.
     let (listener, address) = server::bind(&config.listen.to_string()).await.map_err(Error::failed)?;
@@ -154,8 +163,19 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     }
     let admin_key = std::fs::read_to_string(&key_file).while_(&format!("reading {}", key_file.display()))?;
 
+    let provisioner = Provisioner::new(orderwire_provisioner::Parts {
+        store: store.clone(),
+        catalogue,
+        names,
+        targets: Arc::new(orders::targets(&config)?),
+        target_settings: Arc::new(config.target_settings()),
+        keys: Arc::new(orders::Keys(keys.clone())),
+        publisher: Arc::new(orders::Publications(queues.clone())),
+        url: url_of(address),
+        clock: clock.clone(),
+    });
     let mut worker_stage = Stage::new("the workers", Duration::from_secs(30));
-    start_workers(&mut worker_stage, &queues, &store, &clock);
+    start_workers(&mut worker_stage, &queues, &store, &provisioner, &clock);
     let traces_for = config.retention.traces;
     worker_stage.spawn(
         "the sweeper of the store",
@@ -167,7 +187,19 @@ pub async fn start(options: Options) -> Result<Running, Error> {
 
     let cache = Arc::new(MemoryCache::new(config.cache.bytes.0));
     let handle = queues.clone();
-    let router = http::router(http::Parts { views, limits, queues, store, cache, keys, metrics, clock })?;
+    let closing = CancellationToken::new();
+    let router = http::router(http::Parts {
+        views,
+        limits,
+        queues,
+        store,
+        cache,
+        keys,
+        provisioner: provisioner.clone(),
+        closing: closing.clone(),
+        metrics,
+        clock,
+    })?;
     let mut http_stage = Stage::new("the HTTP server", Duration::from_secs(15));
     let stopped = http_stage.stop.clone();
     http_stage.spawn("the HTTP server", async move {
@@ -176,13 +208,16 @@ pub async fn start(options: Options) -> Result<Running, Error> {
             tracing::warn!(connections = cut, "requests were cut at the end of the drain");
         }
     });
+    // Last, because what it brings back calls this server.
+    let order_stage = start_orders(provisioner, convert::reconciler_options(&config));
     tracing::info!(listen = %address, data = %config.data.display(), "ready");
     Ok(Running {
         address,
         data: config.data.clone(),
         admin_key: admin_key.trim().to_owned(),
         queues: handle,
-        stages: [http_stage, worker_stage, queue_stage],
+        closing,
+        stages: [order_stage, http_stage, worker_stage, queue_stage],
     })
 }
 
@@ -208,7 +243,13 @@ async fn open_engines(config: &Config, limits: &Limits) -> Result<(Arc<dyn Engin
     .while_("opening the data folder")?
 }
 
-fn start_workers(stage: &mut Stage, queues: &Queues, store: &Arc<dyn Store>, clock: &Clock) {
+fn start_workers(
+    stage: &mut Stage,
+    queues: &Queues,
+    store: &Arc<dyn Store>,
+    provisioner: &Provisioner,
+    clock: &Clock,
+) {
     let data = DATA.parse().expect("a queue name");
     let rows = orderwire_recorder::Rows::new(store.clone(), &data, clock.clone());
     let rows = StreamWorker::new(queues.clone(), data, Arc::new(rows), StreamOptions::default());
@@ -221,6 +262,34 @@ fn start_workers(stage: &mut Stage, queues: &Queues, store: &Arc<dyn Store>, clo
         TaskWorker::new(queues.clone(), clients, "recorder", Arc::new(changes), TaskOptions::default());
     let stop = stage.stop.clone().cancelled_owned();
     stage.spawn("the recorder of clients", changes.run(stop));
+
+    let infra = "infra".parse().expect("a queue name");
+    let orders = OrderEvents::new(provisioner.clone());
+    let orders =
+        TaskWorker::new(queues.clone(), infra, "provisioner", Arc::new(orders), TaskOptions::default());
+    let stop = stage.stop.clone().cancelled_owned();
+    stage.spawn("the provisioner of events", orders.run(stop));
+}
+
+/// Works on orders; at the end what they run is stopped, too.
+fn start_orders(provisioner: Provisioner, options: ReconcilerOptions) -> Stage {
+    let mut stage = Stage::new("the reconciler of orders", ORDERS_PATIENCE);
+    let targets = provisioner.targets().clone();
+    let stopped = stage.stop.clone().cancelled_owned();
+    let reconciler = Reconciler::new(provisioner, options);
+    stage.spawn("the reconciler of orders", async move {
+        reconciler.run(stopped).await;
+        futures::future::join_all(targets.values().map(|target| target.stop())).await;
+    });
+    stage
+}
+
+/// The address as a URL that this machine can call.
+fn url_of(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    format!("http://{address}")
 }
 
 async fn keep_up(metrics: Metrics, stop: CancellationToken) {
@@ -268,11 +337,7 @@ impl Running {
 
     /// The address as a URL that this machine can call.
     pub fn url(&self) -> String {
-        let mut address = self.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-        }
-        format!("http://{address}")
+        url_of(self.address)
     }
 
     /// The admin key.
@@ -287,8 +352,9 @@ impl Running {
 
     /// Waits for a part that ends by itself, which is a fault.
     pub async fn fault(&mut self) -> Error {
-        let [http, workers, queue] = &mut self.stages;
+        let [orders, http, workers, queue] = &mut self.stages;
         tokio::select! {
+            error = orders.fault() => error,
             error = http.fault() => error,
             error = workers.fault() => error,
             error = queue.fault() => error,
@@ -302,8 +368,9 @@ impl Running {
     /// When a part did not stop in time; what it held goes on at the next start.
     pub async fn drain(self) -> Result<(), Error> {
         tracing::info!("draining");
-        // A long poll would hold up the HTTP server until its time is over.
+        // A long poll or a watch would hold up the HTTP server until its time is over.
         self.queues.stop_waiting();
+        self.closing.cancel();
         let mut first = Ok(());
         for stage in self.stages {
             let drained = stage.drain().await;

@@ -1,0 +1,120 @@
+//! What orders need of the other parts: the provisioner's ports filled, its
+//! catalogue read, its targets made.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use orderwire_config::{Config, Names, TargetKind};
+use orderwire_gateway::KeyRing;
+pub use orderwire_provisioner::catalogue::RenderRequest;
+use orderwire_provisioner::catalogue::{Source, Sources, render_folder};
+use orderwire_provisioner::targets::process::{ProcessOptions, ProcessTarget};
+use orderwire_provisioner::{Catalogue, Publisher, ReleaseKeys, Target, Targets};
+use orderwire_queue::{Publication, Queues};
+use orderwire_types::envelope::Incoming;
+use orderwire_types::{Client, Event, Right, Scope};
+
+use crate::error::{Error, While as _};
+
+/// The subcommand of the binary that supervises the processes of a release.
+pub(crate) const SUPERVISE: &str = "supervise";
+
+/// The folder of releases in the data folder.
+const RELEASES: &str = "releases";
+
+/// Keys of releases are keys like all others.
+pub(crate) struct Keys(pub(crate) Arc<KeyRing>);
+
+#[async_trait]
+impl ReleaseKeys for Keys {
+    async fn make(
+        &self,
+        id: &str,
+        name: &str,
+        client: &Client,
+        rights: &[Right],
+        objects: &[String],
+    ) -> Result<String, String> {
+        let made = self.0.make_release_key(id, name, client, rights, objects).await;
+        made.map_err(|error| error.to_string())
+    }
+
+    async fn revoke(&self, id: &str) -> Result<(), String> {
+        self.0.revoke(id).await.map_err(|error| error.to_string())
+    }
+}
+
+/// Events of the provisioner go where all events go.
+pub(crate) struct Publications(pub(crate) Queues);
+
+#[async_trait]
+impl Publisher for Publications {
+    async fn publish(&self, events: Vec<Event>) -> Result<(), String> {
+        let scope = Scope::internal("provisioner");
+        let taken = |event: &Event| !self.0.route(&event.event_type).is_empty();
+        let events: Vec<Incoming> =
+            events.into_iter().filter(taken).map(|event| Incoming { event, named: true }).collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        let published = self.0.publish(&scope, Publication { events, request: None }).await;
+        published.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Reads every product of the configuration.
+pub(crate) fn catalogue(config: &Config, names: &Names) -> Result<Catalogue, Error> {
+    let faulty =
+        |faults: Vec<String>| Error::failed(format!("the products have faults:\n{}", faults.join("\n")));
+    Catalogue::load(&sources(config), names).map_err(faulty)
+}
+
+/// What is wrong with the products of the configuration.
+pub(crate) fn product_faults(config: &Config) -> Vec<String> {
+    Catalogue::load(&sources(config), &Names::of(config)).err().unwrap_or_default()
+}
+
+fn sources(config: &Config) -> Sources {
+    Sources { builtin: config.products.builtin, folders: config.products.folders.clone() }
+}
+
+/// Checks the product in a folder: every fault with its file and line. Environments
+/// are those that exist without configuration.
+pub fn lint(folder: &Path) -> Vec<String> {
+    orderwire_provisioner::catalogue::lint(folder, &Names::of(&Config::default()))
+}
+
+/// Renders the product in a folder, or one that ships by its name.
+///
+/// # Errors
+/// Every fault with its file and line.
+pub fn render(product: &str, request: &RenderRequest) -> Result<String, Vec<String>> {
+    let folder = PathBuf::from(product);
+    let source = if folder.join("product.yaml").exists() {
+        Source::Folder(folder)
+    } else {
+        Source::Builtin(product.to_owned())
+    };
+    render_folder(source, &Names::of(&Config::default()), request)
+}
+
+/// Every target of the configuration.
+pub(crate) fn targets(config: &Config) -> Result<Targets, Error> {
+    let data = std::path::absolute(&config.data).while_("finding the data folder")?;
+    let program = std::env::current_exe().while_("finding the program that supervises processes")?;
+    let mut targets = Targets::new();
+    for (name, settings) in config.target_settings() {
+        let target: Arc<dyn Target> = match settings.kind {
+            TargetKind::Process => Arc::new(ProcessTarget::new(ProcessOptions {
+                folder: data.join(RELEASES).join(&name),
+                program: program.clone(),
+                supervise: vec![SUPERVISE.to_owned()],
+                memory: settings.memory.0,
+                grace: settings.grace.0,
+            })),
+        };
+        targets.insert(name, target);
+    }
+    Ok(targets)
+}
