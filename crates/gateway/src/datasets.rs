@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use orderwire_api::extract::{Document, Segments};
 use orderwire_api::problem::ProblemError;
 use orderwire_api::wire::{DatasetInfo, ImportState, List};
-use orderwire_api::{Caller, Problem};
+use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems};
 use orderwire_store::{Dataset, Defined};
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
@@ -16,8 +17,6 @@ use orderwire_types::{DatasetName, Right};
 use crate::problems::{invalid, of_store, shown};
 use crate::rows::sha256;
 use crate::state::{Shared, State as Gateway};
-use orderwire_api::extract::{Document, Segments};
-use orderwire_api::{ReadProblems, WriteProblems};
 
 /// Every dataset that the caller may touch, by name.
 #[utoipa::path(get, path = "/v1/datasets", tag = "datasets",

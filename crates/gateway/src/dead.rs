@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use jiff::Timestamp;
+use orderwire_api::extract::{Document, Params, Segments};
 use orderwire_api::wire::{self, DeadAction, DeadCount, DeadSelector, List};
-use orderwire_api::{Caller, Problem};
+use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems};
 use orderwire_queue::{DeadFilter, DeadLetter};
 use orderwire_types::Right;
 use orderwire_types::queue::Format;
@@ -14,8 +15,6 @@ use serde::Deserialize;
 use crate::problems::{invalid, of_queue, shown};
 use crate::queues::rendered;
 use crate::state::Shared;
-use orderwire_api::extract::{Document, Params, Segments};
-use orderwire_api::{ReadProblems, WriteProblems};
 
 /// The size of a page by default, and at most.
 const PAGE: usize = 100;

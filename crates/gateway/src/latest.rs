@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use orderwire_api::{Caller, Problem};
+use orderwire_api::extract::Segments;
+use orderwire_api::{Caller, Problem, ReadProblems};
 use orderwire_store::{
     Cell, Column, Compare, Count, Dataset, Filter, Nulls, Operand, OrderBy, RowSink, Select,
 };
@@ -17,8 +18,6 @@ use orderwire_types::envelope::parse_rfc3339;
 use crate::datasets::find;
 use crate::problems::{invalid, of_store, shown};
 use crate::state::Shared;
-use orderwire_api::ReadProblems;
-use orderwire_api::extract::Segments;
 
 /// How long the read may take.
 const TIME_OUT: Duration = Duration::from_secs(10);

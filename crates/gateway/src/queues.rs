@@ -3,8 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use orderwire_api::extract::{Document, Params, Segments};
 use orderwire_api::wire::{List, NewQueue, Peeked, QueueInfo};
-use orderwire_api::{Caller, Problem};
+use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems};
 use orderwire_queue::QueueState;
 use orderwire_types::envelope::render;
 use orderwire_types::queue::{Backoff, Format, QueueDef};
@@ -14,8 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::problems::{damaged, invalid, of_queue, queue_name};
 use crate::state::{Shared, State as Gateway};
-use orderwire_api::extract::{Document, Params, Segments};
-use orderwire_api::{ReadProblems, WriteProblems};
 
 /// How many deliveries a peek shows by default.
 const PEEK: usize = 10;

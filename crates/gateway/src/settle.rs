@@ -6,11 +6,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use orderwire_api::extract::{Document, Segments};
 use orderwire_api::problem::TYPE_PREFIX;
 use orderwire_api::wire::{
     AckRequest, ExtendRequest, LeaseRequest, Leased, LeasedDelivery, NackRequest, SettleResult,
 };
-use orderwire_api::{Caller, Problem};
+use orderwire_api::{Caller, Problem, WriteProblems};
 use orderwire_queue::{DeliveryId, Error, ErrorKind};
 use orderwire_types::Right;
 use serde::Serialize;
@@ -18,8 +19,6 @@ use serde::Serialize;
 use crate::problems::{invalid, of_queue, queue_name};
 use crate::queues::rendered;
 use crate::state::{Shared, State as Gateway};
-use orderwire_api::WriteProblems;
-use orderwire_api::extract::{Document, Segments};
 
 /// The cause of a delivery that was returned without one.
 const NO_CAUSE: &str = "returned by the consumer";

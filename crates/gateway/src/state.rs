@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use orderwire_api::extract::Bodies;
 use orderwire_queue::{Clock, Queues};
 use orderwire_store::Store;
 use orderwire_types::Limits;
@@ -10,7 +11,6 @@ use crate::announce::KnownClients;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
 use crate::rows::Readers;
-use orderwire_api::extract::Bodies;
 
 /// What the gateway works on.
 #[derive(Clone)]

@@ -1,22 +1,25 @@
 //! Everything that happened for one trace id: what the queue knows and what
 //! the store knows, as one list.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use orderwire_api::extract::Segments;
 use orderwire_api::wire::{Trace, TraceStep};
-use orderwire_api::{Caller, Problem};
+use orderwire_api::{Caller, Problem, ReadProblems};
 use orderwire_types::step::Step;
 use orderwire_types::{QueueName, Right, Scope, TraceId};
 use uuid::Uuid;
 
 use crate::problems::{of_queue, of_store, shown};
 use crate::state::Shared;
-use orderwire_api::ReadProblems;
-use orderwire_api::extract::Segments;
 
 /// What the principal of a key begins with.
 const KEY: &str = "key:";
+/// The queue whose deliveries tell of work and are none: nobody may consume them.
+const TELLS: &str = "status";
 
 /// The steps of a trace, in order. The id may be spelled as the producer did,
 /// as a UUID, or as 32 hex digits.
@@ -50,12 +53,14 @@ pub(crate) async fn get_trace(
             format!("trace {shown} does not exist")
         }));
     }
-    let may_wait = queue.open > 0 || queue.partial;
+    let orders = state.store().trace_orders(&scope, id).await.map_err(|err| of_store(&err))?;
+    let may_wait = queue.open > told(&queue.steps) || queue.partial || orders.open > 0;
+    let failed = queue.dead + orders.failed;
     let client = queue.client.or(store.client).map(|client| client.to_string());
     let mut steps = merge(queue.steps, store.steps);
     let touches = |queue: &QueueName| scope.touches(&format!("queue/{queue}"));
     steps.retain(|step| step.queue.as_ref().is_none_or(touches));
-    let state = state_of(&steps, may_wait, queue.dead);
+    let state = state_of(&steps, may_wait, failed);
     Ok(Json(Trace {
         trace_id,
         client,
@@ -64,14 +69,36 @@ pub(crate) async fn get_trace(
     }))
 }
 
-/// The state of a trace: `done` only when nothing of it can be waiting.
-fn state_of(steps: &[Step], may_wait: bool, dead: u64) -> &'static str {
-    let waiting = steps.iter().any(|step| step.outcome == "waiting");
-    match (may_wait || waiting, dead > 0) {
+/// The state of a trace: `done` only when nothing of it can be waiting, and when
+/// nothing of it failed for good.
+fn state_of(steps: &[Step], may_wait: bool, failed: u64) -> &'static str {
+    let waiting = steps.iter().any(|step| step.outcome == "waiting" && !tells(step));
+    match (may_wait || waiting, failed > 0) {
         (true, _) => "open",
         (false, true) => "failed",
         (false, false) => "done",
     }
+}
+
+fn tells(step: &Step) -> bool {
+    step.queue.as_ref().is_some_and(|queue| queue.as_str() == TELLS)
+}
+
+/// How many open deliveries merely tell of the work. `steps` in order of time.
+fn told(steps: &[Step]) -> u64 {
+    let mut open = HashSet::new();
+    for step in steps.iter().filter(|step| tells(step)) {
+        match (step.step.as_str(), step.outcome.as_str()) {
+            ("queued", "ok" | "waiting") | ("replayed", _) => {
+                open.insert(step.event_id);
+            }
+            ("attempt", "ok") | ("dead-lettered" | "discarded", _) => {
+                open.remove(&step.event_id);
+            }
+            _ => {}
+        }
+    }
+    open.len() as u64
 }
 
 /// One list in order of time, and of cause where the time is the same.
@@ -125,6 +152,7 @@ fn rank(step: &Step) -> u8 {
         "dead-lettered" => 6,
         "replayed" => 7,
         "discarded" => 8,
+        // The provisioner's, in the order in which they were recorded.
         _ => 5,
     }
 }
@@ -203,6 +231,25 @@ mod tests {
         assert_eq!(state_of(&done, false, 1), "failed");
         assert_eq!(state_of(&done, true, 0), "open", "it may wait where nobody looked");
         assert_eq!(state_of(&waiting, false, 1), "open");
+    }
+
+    #[test]
+    fn what_waits_to_be_told_keeps_no_trace_open() {
+        let at = "2024-01-01T00:00:00Z";
+        let on = |queue: &str, step_name: &str, outcome: &str, event| Step {
+            queue: Some(queue.parse().unwrap()),
+            outcome: outcome.into(),
+            ..step(at, step_name, Some(event), None)
+        };
+        let steps = [
+            on("status", "queued", "ok", 1),
+            on("status", "queued", "ok", 2),
+            on("status", "attempt", "ok", 2),
+            on("infra", "queued", "ok", 3),
+        ];
+        assert_eq!(told(&steps), 1, "one was consumed, one is work");
+        assert_eq!(state_of(&[on("status", "queued", "waiting", 1)], false, 0), "done");
+        assert_eq!(state_of(&[on("infra", "queued", "waiting", 1)], false, 0), "open");
     }
 
     #[test]

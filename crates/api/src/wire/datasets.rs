@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::ClientRelease;
+
 /// A dataset: its name and its definition, flat.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DatasetInfo {
@@ -41,4 +43,10 @@ pub struct ClientInfo {
     /// What is known of it beyond that.
     #[schema(value_type = Object)]
     pub attributes: Box<RawValue>,
+    /// What it has, by environment and name; the first hundred.
+    #[serde(default)]
+    pub releases: Vec<ClientRelease>,
+    /// Whether it has more than that: `GET /v1/releases` has them all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_releases: bool,
 }

@@ -11,8 +11,9 @@ pub struct Trace {
     /// Whose it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// `open` while something is not settled, `failed` when something is a
-    /// dead letter, else `done`.
+    /// `open` while something is not settled or an order is not finished, `failed`
+    /// when something is a dead letter or an order failed, else `done`. What merely
+    /// waits in `status` keeps no trace open.
     pub state: String,
     /// The steps, in order.
     pub steps: Vec<TraceStep>,

@@ -2,11 +2,11 @@
 
 use axum::http::{HeaderMap, header};
 use orderwire_api::Problem;
+use orderwire_api::extract::content_type;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::problems::{invalid, unsupported};
-use orderwire_api::extract::content_type;
 
 /// The form of a request for events.
 pub(super) enum Form<'h> {

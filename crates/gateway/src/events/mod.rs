@@ -10,8 +10,9 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use orderwire_api::extract::{Body, Params, Segments, work_on};
 use orderwire_api::wire::{Accepted, BatchAccepted};
-use orderwire_api::{Caller, Problem};
+use orderwire_api::{Caller, Problem, WriteProblems};
 use orderwire_types::{EventType, Right, TraceId};
 use serde::Deserialize;
 
@@ -20,8 +21,6 @@ use crate::events::intake::{Batch, Intake};
 use crate::problems::invalid;
 use crate::publish::{named_request, publish, status_url, with_outcome};
 use crate::state::Shared;
-use orderwire_api::WriteProblems;
-use orderwire_api::extract::{Body, Params, Segments, work_on};
 
 /// What happens to a batch with faulty entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]

@@ -1,4 +1,4 @@
-//! What can go wrong with the first key.
+//! What can go wrong with the keys that the server makes.
 
 use std::path::Path;
 
@@ -9,6 +9,8 @@ pub enum ErrorKind {
     File,
     /// The store failed.
     Store,
+    /// The key cannot be as it was asked for.
+    Invalid,
 }
 
 /// An error of the key ring.
@@ -23,6 +25,10 @@ impl Error {
     /// Which kind it is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: &str) -> Self {
+        Self { kind, message: message.to_owned() }
     }
 
     pub(crate) fn file(what: &str, path: &Path, error: &std::io::Error) -> Self {

@@ -6,17 +6,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
+use orderwire_api::extract::{Document, Segments};
 use orderwire_api::wire::{CreatedKey, KeyInfo, List, NewKey, WhoAmI};
-use orderwire_api::{Caller, Problem};
+use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems};
 use orderwire_store::{Error, ErrorKind, KeyRecord};
 use orderwire_types::scope::Clients;
 use orderwire_types::{Client, DatasetName, QueueName, Right, Scope};
 
-use super::{BOOTSTRAP_NAME, text};
+use super::{BOOTSTRAP_NAME, RELEASE_PREFIX, text};
 use crate::problems::{invalid, of_store, shown};
 use crate::state::Shared;
-use orderwire_api::extract::{Document, Segments};
-use orderwire_api::{ReadProblems, WriteProblems};
 
 /// Makes a key. It is shown in this answer and never again.
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = NewKey,
@@ -104,7 +103,7 @@ fn record(new: &NewKey, id: String, hash: [u8; 32], now: Timestamp) -> Result<Ke
     if new.name.len() > 256 || new.name.chars().any(char::is_control) {
         return Err(invalid("/name", "must be at most 256 bytes without control characters"));
     }
-    if new.name == BOOTSTRAP_NAME {
+    if new.name == BOOTSTRAP_NAME || new.name.starts_with(RELEASE_PREFIX) {
         return Err(invalid("/name", "this name is the server's own"));
     }
     if new.roles.is_empty() {

@@ -6,6 +6,7 @@
 mod bootstrap;
 mod error;
 pub(crate) mod http;
+mod release;
 mod ring;
 mod text;
 
@@ -14,3 +15,6 @@ pub use ring::KeyRing;
 
 /// The name of the key that the server makes for itself at first start.
 pub(crate) const BOOTSTRAP_NAME: &str = "admin (made by the server)";
+
+/// What the names of keys begin with that the server makes for releases.
+pub(crate) const RELEASE_PREFIX: &str = "release ";

@@ -54,12 +54,16 @@ impl KeyRing {
         Self { store, clock, held: RwLock::default(), lookups: Semaphore::new(LOOKUPS) }
     }
 
-    /// Revokes a key, at once and for good.
+    /// Revokes a key, at once and for good. Again is no error, and neither is one that
+    /// does not exist.
     ///
     /// # Errors
     /// The store's.
-    pub(crate) async fn revoke(&self, id: &str) -> Result<(), orderwire_store::Error> {
-        self.store.revoke_key(id, self.clock.now()).await?;
+    pub async fn revoke(&self, id: &str) -> Result<(), orderwire_store::Error> {
+        match self.store.revoke_key(id, self.clock.now()).await {
+            Err(err) if err.kind() != ErrorKind::NotFound => return Err(err),
+            _ => {}
+        }
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         held.revocations += 1;
         held.keys.remove(id);

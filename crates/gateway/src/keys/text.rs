@@ -3,6 +3,9 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+/// The length of the public part.
+pub(crate) const ID_DIGITS: usize = 16;
+
 /// A key's text, cut into its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyText<'k> {
@@ -18,14 +21,14 @@ impl<'k> KeyText<'k> {
         let (id, secret) = text.strip_prefix("ow_")?.split_once('_')?;
         let hex =
             |part: &str, len: usize| part.len() == len && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (hex(id, 16) && hex(secret, 64)).then_some(Self { id, secret })
+        (hex(id, ID_DIGITS) && hex(secret, 64)).then_some(Self { id, secret })
     }
 }
 
 /// A new id and secret, from the system's source of randomness.
 pub(crate) fn generate() -> (String, String) {
     let mut id = Uuid::new_v4().simple().to_string();
-    id.truncate(16);
+    id.truncate(ID_DIGITS);
     let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     (id, secret)
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
+use orderwire_api::extract::{Body, Params, Segments, content_type, work_on};
 use orderwire_api::wire::BatchAccepted;
-use orderwire_api::{Caller, Problem};
+use orderwire_api::{Caller, Problem, WriteProblems};
 use orderwire_types::envelope::{Incoming, parse_traceparent};
 use orderwire_types::event::ImportedLines;
 use orderwire_types::{
@@ -22,8 +23,6 @@ use crate::events::{OnError, batch_answer};
 use crate::problems::{invalid, shown, unroutable, unsupported};
 use crate::publish::{named_request, publish, with_outcome};
 use crate::state::Shared;
-use orderwire_api::WriteProblems;
-use orderwire_api::extract::{Body, Params, Segments, content_type, work_on};
 
 pub(crate) use check::check_event;
 pub(crate) use readers::Readers;
