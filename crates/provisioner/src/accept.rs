@@ -38,18 +38,16 @@ impl Provisioner {
         faults.extend(resolved.policy);
         if !faults.is_empty() {
             return match request.is_event {
-                true => self.record(failed(resolved.order, reason(&faults))).await,
+                true => self.record(failed(resolved.order, reason(&faults)), true).await,
                 false => Err(AcceptError::Invalid(faults)),
             };
         }
-        let outcome = match resolved.refused {
-            Some(refusal) => Acceptance::Refused(refusal),
-            None => self.record(resolved.order.clone()).await?,
+        let outcome = match (resolved.refused, request.is_event) {
+            (None, _) => self.record(resolved.order, request.is_event).await?,
+            (Some(refusal), true) => self.record(failed(resolved.order, refusal.to_string()), true).await?,
+            (Some(refusal), false) => Acceptance::Refused(refusal),
         };
         match outcome {
-            Acceptance::Refused(refusal) if request.is_event && refusal != Refusal::OtherContent => {
-                self.record(failed(resolved.order, refusal.to_string())).await
-            }
             Acceptance::Refused(refusal) => refuse(&request, refusal),
             recorded => Ok(recorded),
         }
@@ -88,11 +86,9 @@ impl Provisioner {
         }
     }
 
-    async fn record(&self, order: Order) -> Result<Acceptance, AcceptError> {
-        let step = accepted(&order);
-        // What is refused is recorded by a second call, so that its step says so.
-        let order = NewOrder { order, record_refused: false, steps: vec![step] };
-        Ok(self.parts.store.accept(order).await?)
+    async fn record(&self, order: Order, record_refused: bool) -> Result<Acceptance, AcceptError> {
+        let steps = vec![accepted(&order)];
+        Ok(self.parts.store.accept(NewOrder { order, record_refused, steps }).await?)
     }
 }
 

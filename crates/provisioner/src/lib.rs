@@ -15,6 +15,7 @@
 mod accept;
 pub mod catalogue;
 pub mod content;
+pub mod diff;
 mod draft;
 mod event;
 mod handler;
