@@ -6,7 +6,7 @@
 //! - `Reconciler`: does the work, driven by the store: one writer per release,
 //!   every step journaled before and after, so that it goes on where it was.
 //! - [`target`]: the contract of where releases run; [`targets`] fill it.
-//! - `router`: `/v1/orders`, `/v1/releases`, `/v1/products`.
+//! - [`router`]: `/v1/orders`, `/v1/releases`, `/v1/products`.
 //!
 //! Owner of orders, releases and revisions. Invariants: an order is recorded before
 //! it is answered; nothing of an order's values becomes more than a scalar of a
@@ -19,6 +19,7 @@ pub mod diff;
 mod draft;
 mod event;
 mod handler;
+mod http;
 mod plan;
 pub mod ports;
 mod provisioner;
@@ -29,6 +30,7 @@ pub mod targets;
 
 pub use catalogue::Catalogue;
 pub use handler::OrderEvents;
+pub use http::router;
 pub use orderwire_config::Names;
 pub use ports::{Publisher, ReleaseKeys};
 pub use provisioner::{AcceptError, OrderRequest, Parts, Provisioner};
