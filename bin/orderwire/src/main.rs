@@ -5,13 +5,20 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use orderwire_cli::args::{Cli, Command, Global, Up};
-use orderwire_cli::{demo, exit};
+use orderwire_cli::{Local, RenderRequest, demo, exit};
 use orderwire_runtime::{Error, Options, Running};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What commands do on this machine with the server's own code.
+const LOCAL: Local = Local { load: orderwire_runtime::load, lint, render };
+
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|command| command == "supervise") {
+        // Before anything starts a thread.
+        return orderwire_runtime::supervise();
+    }
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -24,12 +31,33 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Up(up) => server(&cli.global, &up, false).await,
             Command::Demo(up) => server(&cli.global, &up, true).await,
-            _ => orderwire_cli::run(cli, orderwire_runtime::load).await,
+            _ => orderwire_cli::run(cli, LOCAL).await,
         }
     });
     // Threads that read a terminal or a slow disk must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     ExitCode::from(code)
+}
+
+fn lint(folder: &std::path::Path) -> Result<Vec<String>, String> {
+    Ok(orderwire_runtime::lint(folder))
+}
+
+fn render(request: &RenderRequest) -> Result<String, Vec<String>> {
+    let RenderRequest { product, client, environment, name, archtype, hardware, namespace, parameters } =
+        request.clone();
+    let client = client.as_deref().unwrap_or("default").parse();
+    let client = client.map_err(|invalid: orderwire_runtime::InvalidName| vec![invalid.to_string()])?;
+    let request = orderwire_runtime::RenderRequest {
+        client,
+        environment,
+        name,
+        archtype,
+        hardware,
+        namespace,
+        parameters,
+    };
+    orderwire_runtime::render(&product, &request)
 }
 
 async fn server(global: &Global, up: &Up, with_demo: bool) -> u8 {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::args::{Check, Global};
 use crate::error::{Error, ErrorKind};
+use crate::local::Load;
 use crate::out::{Out, plain};
 
 #[derive(Serialize)]
@@ -29,10 +30,6 @@ struct Connection {
     ok: bool,
     detail: String,
 }
-
-/// How a configuration is loaded: as a server does it, so that both refuse the
-/// same. The binary supplies it, because commands know no service.
-pub type Load = fn(&Sources) -> Result<Config, Faults>;
 
 pub(crate) fn run(args: &Check, global: &Global, load: Load, out: Out) -> Result<(), Error> {
     let overrides = Overrides { listen: None, data: global.data.clone() };

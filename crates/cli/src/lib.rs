@@ -2,7 +2,8 @@
 //! that a caller could not.
 //!
 //! [`args`] defines every flag once; [`run`] carries out every command but
-//! those that are a server themselves (`up`, `demo`), which the binary does.
+//! those that are a server themselves (`up`, `demo`) or its supervisor, which the
+//! binary does. `module` runs the programs of the products that ship.
 //! [`demo`] is the guided tour of a server that runs already.
 
 pub mod args;
@@ -16,14 +17,22 @@ mod event;
 pub mod exit;
 mod keys;
 mod load;
+mod local;
 mod manual;
+mod module;
+mod order;
 mod out;
+mod plan;
+mod product;
 mod queue;
+mod release;
 mod run;
 mod server;
+#[cfg(test)]
+mod testing;
 mod trace;
 
 pub use args::{Cli, Command};
-pub use check::Load;
 pub use error::{Error, ErrorKind};
+pub use local::{Load, Local, RenderRequest};
 pub use run::run;

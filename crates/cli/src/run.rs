@@ -3,27 +3,40 @@
 use clap::CommandFactory as _;
 
 use crate::args::{Cli, Command, Config};
-use crate::check::Load;
 use crate::error::Error;
+use crate::local::Local;
 use crate::out::Out;
 use crate::server::Server;
-use crate::{check, clients, dataset, dead, event, exit, keys, load, manual, queue, trace};
+use crate::{
+    check, clients, dataset, dead, event, exit, keys, load, manual, module, order, plan, product, queue,
+    release, trace,
+};
 
 /// Carries out a command and returns its exit code, one of [`exit`]. What goes
-/// wrong is said on stderr. `load` is how a server loads its configuration. `up` and `demo` are servers, which the binary runs.
-pub async fn run(cli: Cli, load: Load) -> u8 {
+/// wrong is said on stderr. `local` is what works without a server. `up`, `demo`
+/// and `supervise` are the binary's.
+pub async fn run(cli: Cli, local: Local) -> u8 {
     let out = Out::new(cli.global.output);
-    match Box::pin(dispatch(&cli, load, out)).await {
+    if let Command::Module(program) = &cli.command {
+        return Box::pin(module::run(program, out)).await;
+    }
+    match Box::pin(dispatch(&cli, local, out)).await {
         Ok(()) => exit::OK,
         Err(error) => error.report(out.json),
     }
 }
 
-async fn dispatch(cli: &Cli, load: Load, out: Out) -> Result<(), Error> {
+async fn dispatch(cli: &Cli, local: Local, out: Out) -> Result<(), Error> {
     let global = &cli.global;
     match &cli.command {
-        Command::Up(_) | Command::Demo(_) => Err(Error::usage("a server is started by the binary")),
-        Command::Check(args) => check::run(args, global, load, out),
+        Command::Up(_) | Command::Demo(_) | Command::Module(_) | Command::Supervise { .. } => Err(
+            Error::usage("servers and programs are started by the binary, by the command as its first word"),
+        ),
+        Command::Check(args) => check::run(args, global, local.load, out),
+        Command::Order(command) => Box::pin(order::run(command, global, out)).await,
+        Command::Plan(args) => Box::pin(plan::run(args, &Server::new(global)?, out)).await,
+        Command::Release(command) => Box::pin(release::run(command, &Server::new(global)?, out)).await,
+        Command::Product(command) => Box::pin(product::run(command, global, local, out)).await,
         Command::Config(Config::Default) => out.bytes(orderwire_config::default_yaml().as_bytes()),
         Command::Config(Config::Schema) => {
             let schema = serde_json::to_string_pretty(&orderwire_config::schema());
@@ -61,6 +74,16 @@ mod tests {
     fn the_exit_codes_are_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
         assert!(help.contains(exit::HELP), "{help}");
+    }
+
+    #[test]
+    fn the_supervisor_is_no_command_for_people() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(!help.contains("supervise"), "{help}");
+        let page = String::from_utf8(manual::page().unwrap()).unwrap();
+        assert!(!page.contains("supervise"), "it is on the manual page");
+        let cli = Cli::try_parse_from(["orderwire", "supervise", "--x", "y", "-z", "--help"]);
+        assert!(cli.is_ok(), "{cli:?}");
     }
 
     #[test]

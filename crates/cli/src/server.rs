@@ -26,6 +26,8 @@ const TRIES_MAX: u32 = 8;
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How much of an answer that is no problem is shown.
 const EXCERPT_MAX: usize = 200;
+/// The most items of a list that are read without being asked for a number.
+const ALL_MAX: usize = 100_000;
 /// Items of one page of a list.
 const PAGE_MAX: usize = 1_000;
 
@@ -158,6 +160,25 @@ impl Server {
         self.get(segments, &[]).await
     }
 
+    /// A whole list, of whatever pages the server makes of it.
+    pub(crate) async fn all(
+        &self,
+        segments: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<List<Box<RawValue>>, Error> {
+        let mut all: List<Box<RawValue>> = self.get(segments, query).await?;
+        while let Some(after) = all.next.take().filter(|_| all.items.len() < ALL_MAX) {
+            let query = [query, &[("after", after.as_str())]].concat();
+            let page: List<Box<RawValue>> = self.get(segments, &query).await?;
+            if page.items.is_empty() {
+                break;
+            }
+            all.items.extend(page.items);
+            all.next = page.next;
+        }
+        Ok(all)
+    }
+
     /// The pages of a list, up to `max` items.
     pub(crate) async fn pages(
         &self,
@@ -228,7 +249,7 @@ impl Server {
         Error::new(ErrorKind::of_status(status.as_u16()), message)
     }
 
-    fn broken(&self, error: &reqwest::Error) -> Error {
+    pub(crate) fn broken(&self, error: &reqwest::Error) -> Error {
         let server = self.shown();
         let message = if error.is_connect() {
             format!(

@@ -1,0 +1,147 @@
+//! Flags of `dataset`, `key` and `load`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// `orderwire dataset …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Dataset {
+    /// Make a dataset, or change it.
+    Create {
+        /// Its name.
+        dataset: String,
+        /// A column, as `NAME:TYPE` with TYPE text, integer, float, boolean,
+        /// timestamp or json; `!` behind the type makes it required.
+        #[arg(long = "field", value_name = "NAME:TYPE[!]", required_unless_present = "file")]
+        fields: Vec<String>,
+        /// A column of the key; a row of the same key takes the old one's place.
+        #[arg(long = "key-column", value_name = "COLUMN")]
+        key_columns: Vec<String>,
+        /// The timestamp column that says when a row happened.
+        #[arg(long, value_name = "COLUMN")]
+        time: Option<String>,
+        /// Keep the old row when the key is there already.
+        #[arg(long)]
+        keep: bool,
+        /// A JSON definition instead of flags; `-` is standard input.
+        #[arg(long, value_name = "FILE", conflicts_with = "fields")]
+        file: Option<PathBuf>,
+    },
+    /// List the datasets.
+    List,
+    /// Import a CSV or NDJSON file. The same file twice adds nothing; an
+    /// import that was stopped goes on where it was.
+    Import {
+        /// The dataset; made from the file's columns when it does not exist.
+        dataset: String,
+        /// The file, `.csv` or `.ndjson`.
+        file: PathBuf,
+        /// The form of the file, when its name does not say it.
+        #[arg(long, value_enum)]
+        format: Option<FileFormat>,
+        /// Make the dataset from the inferred types without asking.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Export rows as CSV or NDJSON.
+    Export {
+        /// The dataset.
+        dataset: String,
+        /// The file; standard output when absent or `-`.
+        file: Option<PathBuf>,
+        /// The form; by the file's name when absent, else CSV.
+        #[arg(long, value_enum)]
+        format: Option<FileFormat>,
+        /// A filter as `/rest` takes it, for example `no2=gt.40`; all must hold.
+        #[arg(long = "where", value_name = "FILTER")]
+        filters: Vec<String>,
+    },
+}
+
+/// The form of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// Comma-separated values with a header.
+    Csv,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+/// `orderwire key …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Key {
+    /// Make a key; it is shown once.
+    Create {
+        /// What it is for.
+        name: String,
+        /// A right: read, write, order, consume, operate or admin.
+        #[arg(long = "role", required = true, value_name = "ROLE")]
+        roles: Vec<String>,
+        /// A client that it covers; all when absent.
+        #[arg(long = "for-client", value_name = "CLIENT")]
+        clients: Vec<String>,
+        /// An object that it covers, `dataset/NAME` or `queue/NAME`; all when absent.
+        #[arg(long = "object", value_name = "OBJECT")]
+        objects: Vec<String>,
+        /// Until when it is valid, RFC 3339.
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<String>,
+    },
+    /// List the keys.
+    List,
+    /// Revoke a key, at once and for good.
+    Revoke {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// Flags of `load`.
+#[derive(Clone, Debug, Args)]
+pub struct Load {
+    /// What to do.
+    #[arg(value_enum)]
+    pub scenario: Scenario,
+    /// Connections at once.
+    #[arg(long, default_value_t = 64)]
+    pub connections: usize,
+    /// How long to measure, in seconds, after the warm-up.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    pub duration: u64,
+    /// How long to warm up, in seconds.
+    #[arg(long, default_value_t = 2, value_name = "SECONDS")]
+    pub warm_up: u64,
+    /// Requests a second, kept whatever the server does (latency counts from
+    /// when a request was due); without it, every connection asks as fast as
+    /// it is answered.
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
+    /// Bytes of an event's payload.
+    #[arg(long, default_value_t = 512)]
+    pub payload: usize,
+    /// Rows of a batch.
+    #[arg(long, default_value_t = 500)]
+    pub batch: usize,
+    /// Clients among which events are spread.
+    #[arg(long, default_value_t = 1)]
+    pub clients: usize,
+    /// The path that `read` reads.
+    #[arg(long, default_value = "/api/v1/measures/air")]
+    pub path: String,
+}
+
+/// What `load` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// Single events to a task queue of its own.
+    Event,
+    /// Single rows to a dataset of its own.
+    Row,
+    /// Batches of rows, as NDJSON.
+    Rows,
+    /// Lease and ack what `event` left.
+    Consume,
+    /// Read a path.
+    Read,
+}

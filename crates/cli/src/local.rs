@@ -1,0 +1,44 @@
+//! What commands do on this machine with the server's own code. The binary
+//! supplies it, because commands know no service.
+
+use std::path::Path;
+
+use orderwire_config::{Config, Faults, Sources};
+use serde_json::Value;
+
+/// How a configuration is loaded: as a server does it, so that both refuse the
+/// same.
+pub type Load = fn(&Sources) -> Result<Config, Faults>;
+
+/// The functions that work without a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Local {
+    /// Loads a configuration.
+    pub load: Load,
+    /// Checks the product in a folder: every fault with its file and line, or why the
+    /// folder cannot be read at all.
+    pub lint: fn(&Path) -> Result<Vec<String>, String>,
+    /// Renders a product: its objects as text, or every fault.
+    pub render: fn(&RenderRequest) -> Result<String, Vec<String>>,
+}
+
+/// What is rendered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RenderRequest {
+    /// A folder with a `product.yaml`, or the name of a product that ships.
+    pub product: String,
+    /// Whose; the default client when not named.
+    pub client: Option<String>,
+    /// The environment; the default one when not named.
+    pub environment: Option<String>,
+    /// The name of the release; the product's when not named.
+    pub name: Option<String>,
+    /// The archtype.
+    pub archtype: Option<String>,
+    /// The hardware class.
+    pub hardware: Option<String>,
+    /// The namespace; the client when not named.
+    pub namespace: Option<String>,
+    /// The parameters of the order: an object.
+    pub parameters: Value,
+}
