@@ -21,4 +21,5 @@ pub use error::Error;
 pub use load::load;
 pub use orders::{RenderRequest, lint, render};
 pub use orderwire_provisioner::targets::process::supervise;
+pub use orderwire_types::names::InvalidName;
 pub use start::{Options, Running, start};

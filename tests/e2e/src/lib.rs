@@ -3,6 +3,8 @@
 //!
 //! Nothing here knows the inside: only flags, files, signals and HTTP.
 
+pub mod processes;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};

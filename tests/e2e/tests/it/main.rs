@@ -8,6 +8,8 @@ mod fair;
 mod faults;
 mod kill;
 mod line;
+mod orders;
+mod orders_killed;
 mod readme;
 mod replaced;
 mod sync;

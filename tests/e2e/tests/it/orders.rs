@@ -1,0 +1,342 @@
+//! Orders become running products: processes of this machine.
+
+use anyhow::{Context, Result, ensure};
+use orderwire_e2e::{Server, Start, client, processes};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// An order that ends well or not: whatever is final.
+pub(crate) const FINAL: [&str; 7] =
+    ["ready", "unchanged", "failed", "rolled_back", "cancelled", "superseded", "removed"];
+
+pub(crate) fn is_final(order: &Value) -> bool {
+    order["state"].as_str().is_some_and(|state| FINAL.contains(&state))
+}
+
+/// Orders and waits for the end.
+pub(crate) async fn ordered(server: &Server, order: &Value) -> Result<Value> {
+    let (status, accepted) = server.post("/v1/orders", order).await?;
+    ensure!(status == 202, "{status}: {accepted}");
+    let path = accepted["status_url"].as_str().context("a status URL")?;
+    server.until(path, is_final).await
+}
+
+pub(crate) fn text<'v>(value: &'v Value, member: &str) -> Result<&'v str> {
+    value[member].as_str().with_context(|| format!("{member} in {value}"))
+}
+
+/// Whether it is a key that was made for a release and is valid.
+pub(crate) fn is_valid_of_release(key: &Value) -> bool {
+    key["name"].as_str().is_some_and(|name| name.starts_with("release ")) && key["revoked_at"].is_null()
+}
+
+/// The keys of releases that are valid.
+pub(crate) async fn valid_release_keys(server: &Server) -> Result<Vec<Value>> {
+    let keys = server.get("/v1/keys").await?;
+    let keys = keys["items"].as_array().context("items")?.iter();
+    Ok(keys.filter(|key| is_valid_of_release(key)).cloned().collect())
+}
+
+#[tokio::test]
+async fn a_sensor_runs_sends_rows_is_updated_and_removed_without_a_rest() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let server = Server::start(&data, &Start::default())?;
+    let order = json!({"client": "acme", "product": "sensor", "environment": "Development",
+        "archtype": "SaaS", "hardware": "Classic", "parameters": {"interval_ms": 100}});
+    let ready = ordered(&server, &order).await?;
+    ensure!(ready["state"] == "ready" && ready["revision"] == 1, "{ready}");
+    ensure!(ready["environment"] == "dev" && ready["hardware"] == "shared", "{ready}");
+    let release = text(&ready, "release_id")?.to_owned();
+
+    // Its rows arrive, under its client.
+    server
+        .until("/rest/air?_client=eq.acme&limit=1", |rows| {
+            rows.as_array().is_some_and(|rows| rows.len() == 1)
+        })
+        .await?;
+    // The trace is complete: from the call to the running process.
+    let trace_path = format!("/v1/traces/{}", text(&ready, "trace_id")?);
+    let trace = server.until(&trace_path, |trace| trace["state"] == "done").await?;
+    let of_provisioner: Vec<&str> = trace["steps"]
+        .as_array()
+        .context("steps")?
+        .iter()
+        .filter(|step| step["role"] == "provisioner")
+        .filter_map(|step| step["step"].as_str())
+        .collect();
+    for step in ["accepted", "planned", "applied", "ready"] {
+        ensure!(of_provisioner.contains(&step), "{step} is missing: {trace}");
+    }
+
+    // Who has what.
+    let acme = server.get("/v1/clients/acme").await?;
+    ensure!(
+        acme["releases"][0]["product"] == "sensor" && acme["releases"][0]["environment"] == "dev",
+        "{acme}"
+    );
+
+    // Its key covers its client and its dataset, nothing else.
+    let keys = valid_release_keys(&server).await?;
+    ensure!(keys.len() == 1, "{keys:?}");
+    ensure!(keys[0]["clients"] == json!(["acme"]) && keys[0]["roles"] == json!(["write"]), "{keys:?}");
+    ensure!(keys[0]["objects"] == json!(["dataset/air"]), "{keys:?}");
+
+    // The same again restarts nothing.
+    let before = processes::until_count(&release, |count| count > 0)?;
+    let again = ordered(&server, &order).await?;
+    ensure!(again["state"] == "unchanged" && again["revision"] == 1, "{again}");
+    ensure!(processes::of_release(&release)? == before, "something restarted");
+
+    // An update is another revision with another key.
+    let mut update = order.clone();
+    update["action"] = json!("update");
+    update["parameters"] = json!({"interval_ms": 200});
+    let updated = ordered(&server, &update).await?;
+    ensure!(updated["state"] == "ready" && updated["revision"] == 2, "{updated}");
+    let after = processes::of_release(&release)?;
+    ensure!(!after.is_empty() && after.iter().all(|pid| !before.contains(pid)), "{before:?} {after:?}");
+    let rotated = valid_release_keys(&server).await?;
+    ensure!(rotated.len() == 1 && rotated[0]["id"] != keys[0]["id"], "{rotated:?}");
+    let diff = server.get(&format!("/v1/releases/{release}/diff")).await?;
+    ensure!(diff.to_string().contains("/parameters/interval_ms"), "{diff}");
+
+    // Back to the first revision.
+    let (status, accepted) =
+        server.post(&format!("/v1/releases/{release}/rollback"), &json!({"revision": 1})).await?;
+    ensure!(status == 202, "{status}: {accepted}");
+    let back = server.until(text(&accepted, "status_url")?, is_final).await?;
+    ensure!(back["state"] == "ready" && back["action"] == "rollback", "{back}");
+    let diff = server.get(&format!("/v1/releases/{release}/diff?from=1&to={}", back["revision"])).await?;
+    ensure!(diff["changes"] == json!([]), "{diff}");
+
+    let (status, accepted) =
+        server.send(Method::DELETE, &format!("/v1/releases/{release}"), &Value::Null).await?;
+    ensure!(status == 202, "{status}: {accepted}");
+    let removed = server.until(text(&accepted, "status_url")?, is_final).await?;
+    ensure!(removed["state"] == "removed", "{removed}");
+    ensure!(removed["removed"].to_string().contains("Process"), "{removed}");
+    ensure!(processes::of_release(&release)?.is_empty());
+    ensure!(processes::of_data(&data)?.is_empty());
+    ensure!(valid_release_keys(&server).await?.is_empty());
+    ensure!(no_folder_of(&data, &release)?, "a folder of the release is left");
+    let acme = server.get("/v1/clients/acme").await?;
+    ensure!(acme["releases"] == json!([]), "{acme}");
+    ensure!(server.stop()?.success());
+    Ok(())
+}
+
+/// Whether nothing in the data folder is named after the release.
+fn no_folder_of(data: &std::path::Path, release: &str) -> Result<bool> {
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().contains(release) {
+                return Ok(false);
+            }
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(true)
+}
+
+#[tokio::test]
+async fn a_failed_update_is_rolled_back_and_says_why() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(&folder.path().join("data"), &Start::default())?;
+    let order = |how: &str| json!({"client": "acme", "product": "broken", "name": "site", "parameters": {"how": how}});
+    let ready = ordered(&server, &order("works")).await?;
+    ensure!(ready["state"] == "ready", "{ready}");
+    let release = text(&ready, "release_id")?.to_owned();
+
+    for (how, reason) in [("exits", "code 3"), ("never-ready", "within")] {
+        let failed = ordered(&server, &order(how)).await?;
+        ensure!(failed["state"] == "rolled_back", "{how}: {failed}");
+        ensure!(text(&failed, "reason")?.contains(reason), "{how}: {failed}");
+        let there = server.get(&format!("/v1/releases/{release}")).await?;
+        ensure!(there["state"] == "ready" && there["revision"] == 1, "{how}: {there}");
+        let trace = server.get(&format!("/v1/traces/{}", text(&failed, "trace_id")?)).await?;
+        ensure!(trace["state"] == "failed" && trace.to_string().contains(reason), "{how}: {trace}");
+    }
+
+    // Children that hide, and a process that will not listen, go with their release.
+    for how in ["leaves-children", "ignores-term"] {
+        let ready = ordered(&server, &order(how)).await?;
+        ensure!(ready["state"] == "ready", "{how}: {ready}");
+    }
+    let remove = json!({"client": "acme", "product": "broken", "name": "site", "action": "remove"});
+    let removed = ordered(&server, &remove).await?;
+    ensure!(removed["state"] == "removed", "{removed}");
+    ensure!(processes::of_release(&release)?.is_empty());
+
+    // A first order that fails leaves nothing behind.
+    let failed = ordered(&server, &order("exits")).await?;
+    ensure!(failed["state"] == "rolled_back", "{failed}");
+    let second = text(&failed, "release_id")?.to_owned();
+    ensure!(second != release && processes::of_release(&second)?.is_empty());
+    ensure!(valid_release_keys(&server).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_orders_and_one_without_the_right_does_not() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(&folder.path().join("data"), &Start::default())?;
+    let event = |client: &str, trace: &str| {
+        json!({"client": client, "environment": "Development", "archtype": "SaaS", "hardware": "Dedicated",
+            "product": "sensor",
+            "MessageAttributes": {"event_type": {"Type": "String", "Value": "mycompany.producer.event.client.published"},
+                "trace_id": trace, "retrace_intent": "0"},
+            "Metadata": {"host": "portal", "origing": "Cloud", "publisher": "portal"}})
+    };
+    // A telemetry producer sends what looks like an order.
+    let (status, key) = server
+        .post("/v1/keys", &json!({"name": "telemetry", "roles": ["write"], "clients": ["mallory"]}))
+        .await?;
+    ensure!(status == 201, "{key}");
+    let producer = client(text(&key, "key")?)?;
+    let trace = "11111111-2222-4333-8444-555555555555";
+    let url = format!("{}/v1/events", server.url);
+    let answer = producer
+        .post(&url)
+        .body(event("mallory", trace).to_string())
+        .header("content-type", "application/json")
+        .send()
+        .await?;
+    ensure!(answer.status() == 202, "{}", answer.status());
+    server.until(&format!("/v1/traces/{trace}"), |trace| trace.to_string().contains("passed over")).await?;
+    let orders = server.get(&format!("/v1/orders?trace_id={trace}")).await?;
+    ensure!(orders["items"] == json!([]), "{orders}");
+
+    // The portal may order.
+    let trace = "9a2ae9de-3f82-4f55-966b-47df50ff51ff";
+    let (status, accepted) = server.post("/v1/events", &event("acme", trace)).await?;
+    ensure!(status == 202 && accepted["trace_id"] == trace, "{accepted}");
+    let path = format!("/v1/orders?trace_id={trace}");
+    let orders = server
+        .until(&path, |orders| orders["items"].as_array().is_some_and(|items| items.iter().any(is_final)))
+        .await?;
+    let order = &orders["items"][0];
+    ensure!(order["state"] == "ready" && order["hardware"] == "dedicated", "{order}");
+    ensure!(order["order_id"] == accepted["event_id"], "{order} {accepted}");
+    // The same event again is the same order.
+    let (status, again) = server.post("/v1/events", &event("acme", trace)).await?;
+    ensure!(status == 202 && again["event_id"] == accepted["event_id"], "{again}");
+    let orders = server.get(&path).await?;
+    ensure!(orders["items"].as_array().is_some_and(|items| items.len() == 1), "{orders}");
+    // The trace is on the process.
+    let release = text(order, "release_id")?;
+    let pid = *processes::until_count(release, |count| count > 0)?.first().context("a process")?;
+    let environment = std::fs::read(format!("/proc/{pid}/environ"))?;
+    ensure!(String::from_utf8_lossy(&environment).contains(trace), "the trace is not in the environment");
+    // And told to whoever listens.
+    let (status, leased) = server
+        .post("/v1/queues/status/lease", &json!({"max": 100, "wait_ms": 5000, "lease_ms": 5000}))
+        .await?;
+    ensure!(status == 200 && leased.to_string().contains("orderwire.order."), "{leased}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_order_is_said_at_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(&folder.path().join("data"), &Start::default())?;
+    let refusals = [
+        (json!({"client": "acme", "product": "no-such"}), 422, "/product"),
+        (
+            json!({"client": "acme", "product": "sensor", "parameters": {"interval_ms": "fast"}}),
+            422,
+            "/parameters/interval_ms",
+        ),
+        (json!({"client": "acme", "product": "sensor", "parameters": {"other": 1}}), 422, "/parameters"),
+        (json!({"client": "acme", "product": "sensor", "namespace": "kube-system"}), 422, "/namespace"),
+        (json!({"client": "acme", "product": "sensor", "namespace": "a\nb: c"}), 422, "/namespace"),
+        (json!({"client": "Acme Corp", "product": "sensor"}), 422, "/client"),
+        (json!({"client": "acme", "product": "sensor", "name": "x: {y}"}), 422, "/name"),
+        (json!({"client": "acme", "product": "sensor", "environment": "moon"}), 422, "/environment"),
+        (json!({"client": "acme", "product": "sensor", "action": "explode"}), 422, "/action"),
+        (json!({"client": "acme", "product": "sensor", "colour": "red"}), 422, "/colour"),
+        (json!({"client": "acme", "product": "sensor", "action": "update"}), 404, ""),
+        (json!({"client": "acme", "product": "sensor", "action": "remove"}), 404, ""),
+    ];
+    for (order, status, pointer) in refusals {
+        let (got, problem) = server.post("/v1/orders", &order).await?;
+        ensure!(got == status, "{order}: {got} {problem}");
+        ensure!(problem.to_string().contains(pointer), "{order}: {problem}");
+    }
+    let ready =
+        ordered(&server, &json!({"client": "acme", "product": "broken", "parameters": {"how": "works"}}))
+            .await?;
+    ensure!(ready["state"] == "ready", "{ready}");
+    let conflicts = [
+        json!({"client": "acme", "product": "broken", "action": "create", "parameters": {"how": "works"}}),
+        json!({"client": "mallory", "product": "sensor", "namespace": "acme"}),
+        json!({"client": "acme", "product": "sensor", "name": "broken"}),
+        json!({"client": "acme", "product": "sensor", "environment": "prod"}),
+    ];
+    for order in conflicts {
+        let (status, problem) = server.post("/v1/orders", &order).await?;
+        ensure!(status == 409, "{order}: {status} {problem}");
+    }
+    // A key without the order right.
+    let (_, key) = server.post("/v1/keys", &json!({"name": "writer", "roles": ["write", "read"]})).await?;
+    let writer = client(text(&key, "key")?)?;
+    let answer =
+        writer.post(format!("{}/v1/orders", server.url)).json(&json!({"product": "sensor"})).send().await?;
+    ensure!(answer.status() == 403, "{}", answer.status());
+    let orders = server.get("/v1/orders").await?;
+    ensure!(orders["items"].as_array().is_some_and(|items| items.len() == 1), "{orders}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(&folder.path().join("data"), &Start::default())?;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = taken.local_addr()?.port();
+    let order = json!({"client": "acme", "product": "web", "parameters": {"port": port}});
+    let failed = ordered(&server, &order).await?;
+    ensure!(failed["state"] == "rolled_back", "{failed}");
+    ensure!(text(&failed, "reason")?.contains(&port.to_string()), "{failed}");
+    drop(taken);
+    let ready = ordered(&server, &order).await?;
+    ensure!(ready["state"] == "ready", "{ready}");
+    let release = server.get(&format!("/v1/releases/{}", text(&ready, "release_id")?)).await?;
+    let endpoint =
+        release["resources"].as_array().context("resources")?.iter().find_map(|it| it["endpoint"].as_str());
+    let page = reqwest::get(endpoint.context("an endpoint")?).await?;
+    ensure!(page.status() == 200, "{}", page.status());
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_orders_get_ready_while_one_never_does() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(&folder.path().join("data"), &Start::default())?;
+    let (status, stuck) = server
+        .post(
+            "/v1/orders",
+            &json!({"client": "busy", "product": "broken", "parameters": {"how": "never-ready"}}),
+        )
+        .await?;
+    ensure!(status == 202, "{stuck}");
+    let mut paths = Vec::new();
+    for n in 0..24 {
+        let order = json!({"client": format!("client-{}", n % 6), "product": "broken", "name": format!("site-{n}"),
+            "parameters": {"how": "works"}});
+        let (status, accepted) = server.post("/v1/orders", &order).await?;
+        ensure!(status == 202, "{accepted}");
+        paths.push(text(&accepted, "status_url")?.to_owned());
+    }
+    for path in paths {
+        let order = server.until(&path, is_final).await?;
+        ensure!(order["state"] == "ready", "{order}");
+    }
+    let stuck = server.until(text(&stuck, "status_url")?, is_final).await?;
+    ensure!(stuck["state"] == "rolled_back", "{stuck}");
+    Ok(())
+}
