@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use axum::routing::get;
+use http_body_util::BodyExt;
+use orderwire_api::{Authenticator, Problem};
 use orderwire_gateway::{Guards, guarded};
+use orderwire_types::Scope;
 use serde_json::json;
 use tower::ServiceExt;
 
@@ -61,4 +65,34 @@ async fn panics_load_and_slow_calls_are_problems() {
     );
     assert!(shed.headers().contains_key("retry-after"));
     let _ = Arc::strong_count(&server.keys);
+}
+
+struct Nobody;
+
+#[async_trait]
+impl Authenticator for Nobody {
+    async fn authenticate(&self, _: &str) -> Result<Arc<Scope>, Problem> {
+        Err(Problem::unauthorized("nobody is known"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_streams_holds_no_place_and_is_not_cut() {
+    let (tell, told) = futures::channel::mpsc::unbounded::<Result<&'static str, std::io::Error>>();
+    let told = Arc::new(std::sync::Mutex::new(Some(told)));
+    let streams = move || {
+        let told = told.lock().unwrap().take().unwrap();
+        async move { Body::from_stream(told) }
+    };
+    let routes = Router::new().route("/streams", get(streams)).route("/quick", get(|| async { "quick" }));
+    let time_out = Duration::from_millis(200);
+    let app = guarded(routes, Guards { authenticator: Arc::new(Nobody), concurrent_requests: 1, time_out });
+    let call =
+        |path: &'static str| app.clone().oneshot(Request::builder().uri(path).body(Body::empty()).unwrap());
+    let mut watch = call("/streams").await.unwrap().into_body();
+    assert_eq!(call("/quick").await.unwrap().status(), 200);
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    tell.unbounded_send(Ok("news")).unwrap();
+    let frame = watch.frame().await.unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap(), "news");
 }

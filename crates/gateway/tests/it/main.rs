@@ -8,6 +8,7 @@ mod events;
 mod health;
 mod keys;
 mod openapi;
+mod orders;
 mod problems;
 mod queues;
 mod rows;
