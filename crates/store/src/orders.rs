@@ -374,8 +374,11 @@ pub trait Orders: Send + Sync {
     /// - an id that is there: `Known`, or `Refused(OtherContent)` when the
     ///   fingerprint differs; nothing else happens;
     /// - an order in state `failed`: recorded as it is, without a release;
-    /// - a release that is there by (client, environment, name) is used; `create`
-    ///   of it, another product or another namespace is refused;
+    /// - a release that is there by (client, environment, name) is used, on the
+    ///   target where it is (which the recorded order names); `create` of it,
+    ///   another product or another namespace is refused. Orders that say how it
+    ///   shall be (`apply`, `create`, `update`) set its archtype and hardware where
+    ///   they name them;
     /// - a release that is not there is made for `apply` and `create`; its
     ///   namespace on the target then belongs to (client, environment) for as
     ///   long as a release lives in it, and one that belongs to others is refused;
@@ -388,12 +391,19 @@ pub trait Orders: Send + Sync {
     ///
     /// Every order that changes its state here, this one included, is told by
     /// [`Orders::untold`]. Refusals are checked in the order of [`Refusal`]'s
-    /// variants after the first bullet.
+    /// variants after the first bullet. An order that ends here for a reason that
+    /// only the store knows (superseded, refused but recorded) gets a step of its
+    /// trace that says so: role `provisioner`, step and outcome are the state,
+    /// detail the reason.
+    ///
+    /// # Errors
+    /// `Invalid` for an order that is neither `accepted` nor `failed`.
     async fn accept(&self, order: NewOrder) -> Result<Acceptance, Error>;
 
     /// Asks to cancel an order. One that is `accepted` and whose release nobody has
-    /// claimed for it yet is `cancelled` at once; otherwise `cancel` is set and the
-    /// release is due at once. Again is no error.
+    /// claimed for it yet is `cancelled` at once, with a step of its trace; otherwise
+    /// `cancel` is set and the release is due at once. Again is no error, also when
+    /// it is `cancelled` by then.
     ///
     /// # Errors
     /// `NotFound` outside the scope; `Conflict` when the order is finished, or its
@@ -403,7 +413,9 @@ pub trait Orders: Send + Sync {
     /// Takes one release that is due at `now` and that nobody holds, and whose
     /// target is one of `targets`: of the client that was served longest ago, the
     /// one that is due longest. Its lease ends at `until`. What is due must be found
-    /// by index: the cost may not grow with the number of releases.
+    /// by index: the cost may not grow with the number of releases. A lease that
+    /// ended without being handed back makes its release due. Of a long journal the
+    /// newest 1,000 entries are handed out.
     async fn claim(
         &self,
         targets: &[String],
@@ -415,25 +427,31 @@ pub trait Orders: Send + Sync {
     ///
     /// A state is only written to an unfinished order; to a finished one (it was
     /// superseded meanwhile) everything else of the advance still applies. Each
-    /// change of state is told by [`Orders::untold`].
+    /// change of state is told by [`Orders::untold`]; the state that it has already
+    /// is no change, only its reason is written.
     ///
     /// A release whose status becomes `Removed` is removed: its revisions and order
-    /// stay readable, its name and namespace are free.
+    /// stay readable, its name and namespace are free, and it is never due again
+    /// (its lease may still be handed back). Unless its newest order is unfinished,
+    /// one that came while it was being removed: then the status is written as
+    /// `Changing`, because that order goes on with the same release.
     ///
     /// Returns the newest order of the release as it is now, so that the holder
     /// sees that it was superseded (another id) or is to be cancelled.
     ///
     /// # Errors
     /// `Conflict` when the lease is not this one any more (it ended and somebody
-    /// else has claimed, or it was handed back): nothing was done.
+    /// else has claimed, or it was handed back), `NotFound` for an order of another
+    /// release, `Invalid` for a revision of another number: nothing was done.
     async fn advance(&self, lease: Lease, order: EventId, advance: Advance) -> Result<Order, Error>;
 
     /// Prolongs a lease. `Conflict` as for `advance`.
     async fn extend(&self, lease: Lease, until: Timestamp) -> Result<(), Error>;
 
-    /// Ends a lease. The release is due again at `due`, or at once when an order
-    /// was accepted or cancelled, or [`Orders::touch`] was called, since it was
-    /// claimed: no wake-up is lost. With `None` it is due when one of these happens.
+    /// Ends a lease. The release is due again at `due`, or earlier when an order
+    /// was accepted or cancelled (then at once), or [`Orders::touch`] was called (then
+    /// at its moment), since it was claimed: no wake-up is lost. With `None` it is
+    /// due when one of these happens.
     /// `Conflict` as for `advance`.
     async fn hand_back(&self, lease: Lease, due: Option<Timestamp>) -> Result<(), Error>;
 
@@ -442,7 +460,7 @@ pub trait Orders: Send + Sync {
     async fn touch(&self, release: Uuid, at: Timestamp) -> Result<(), Error>;
 
     /// Makes every release of these targets due at `at` that has something on its
-    /// target or an unfinished order, and ends all their leases: called at start,
+    /// target, an unfinished order or a lease, and ends all their leases: called at start,
     /// by the only process that works on these targets. Returns how many.
     async fn touch_all(&self, targets: &[String], at: Timestamp) -> Result<u64, Error>;
 
@@ -450,8 +468,9 @@ pub trait Orders: Send + Sync {
     /// that is not after it when there is something to claim right now.
     async fn next_due(&self, targets: &[String], now: Timestamp) -> Result<Option<Timestamp>, Error>;
 
-    /// Changes whenever an order or release has changed on this node, after the
-    /// commit. Carries no meaning beyond "look again".
+    /// Changes whenever an order or release has changed on this node or may be due
+    /// at another moment, after the commit; claiming alone and prolonging are no
+    /// such change. Carries no meaning beyond "look again".
     fn changes(&self) -> watch::Receiver<u64>;
 
     /// Changes of state that were not told yet, oldest first, at most `max`.
@@ -464,7 +483,7 @@ pub trait Orders: Send + Sync {
     async fn order(&self, scope: &Scope, id: EventId) -> Result<Option<Order>, Error>;
 
     /// Orders, newest first (`created_at`, then id), after the one with id `after`,
-    /// at most `max`.
+    /// at most `max`. None after one that does not exist (any more).
     async fn orders(
         &self,
         scope: &Scope,
@@ -487,7 +506,7 @@ pub trait Orders: Send + Sync {
     async fn release(&self, scope: &Scope, id: Uuid) -> Result<Option<Release>, Error>;
 
     /// Releases by (client, environment, name, id), after the one with id `after`, at most
-    /// `max`.
+    /// `max`. None after one that does not exist (any more).
     async fn releases(
         &self,
         scope: &Scope,
@@ -517,11 +536,13 @@ pub trait Orders: Send + Sync {
     async fn hash_key(&self) -> Result<[u8; 32], Error>;
 
     /// Drops what finished before `before`: orders that are not the newest of a
-    /// release that is there, with their journals; removed releases with their
-    /// revisions; and of each release the revisions beyond the newest `keep`, never
-    /// those that are ready, applied or of an unfinished order. At most `limit`
-    /// orders, releases and revisions each; returns how many. Changes that nobody
-    /// was told of for `untold_for` go as well.
+    /// release that is there, with their journals, once all their changes are told;
+    /// removed releases without such orders, with their revisions. Drops of each
+    /// release the revisions beyond the newest `keep`, however young, never
+    /// those that are ready, applied or of an unfinished order (made, found or to be
+    /// brought back by it). At most `limit` orders, releases and revisions each;
+    /// returns how many. Changes that nobody was told of for `untold_for`, by the
+    /// clock of this machine, are forgotten first.
     async fn sweep_orders(
         &self,
         before: Timestamp,

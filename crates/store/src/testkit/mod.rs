@@ -4,6 +4,7 @@
 
 mod cases;
 mod kit;
+mod orders;
 mod rows;
 
 use std::pin::Pin;

@@ -8,6 +8,8 @@ mod accept;
 mod advance;
 mod claim;
 mod due;
+#[cfg(test)]
+mod plans;
 mod read;
 mod rows;
 mod state;

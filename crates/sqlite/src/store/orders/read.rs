@@ -17,8 +17,8 @@ use super::rows::{
 use crate::store::filter::{Binding, clients_clause};
 
 /// A statement under way.
-struct Query {
-    sql: String,
+pub(super) struct Query {
+    pub(super) sql: String,
     bound: Vec<Binding>,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn orders(
     orders_query(scope, filter, after.as_ref(), max).run(db, rows::order)
 }
 
-fn orders_query(scope: &Scope, filter: &OrderFilter, after: Option<&Order>, max: usize) -> Query {
+pub(super) fn orders_query(scope: &Scope, filter: &OrderFilter, after: Option<&Order>, max: usize) -> Query {
     let sql = format!("SELECT {FIXED}, {CHANGING} FROM release_order o WHERE 1");
     let mut query = Query { sql, bound: Vec::new() };
     clients_clause(&scope.clients, "o.client", &mut query.sql, &mut query.bound);
@@ -133,7 +133,12 @@ pub(super) fn releases(
     releases_query(scope, filter, after.as_ref(), max).run(db, rows::release)
 }
 
-fn releases_query(scope: &Scope, filter: &ReleaseFilter, after: Option<&Release>, max: usize) -> Query {
+pub(super) fn releases_query(
+    scope: &Scope,
+    filter: &ReleaseFilter,
+    after: Option<&Release>,
+    max: usize,
+) -> Query {
     let sql = format!("SELECT {RELEASE} FROM release r WHERE 1");
     let mut query = Query { sql, bound: Vec::new() };
     let clients = both(&scope.clients, filter.clients.as_deref());

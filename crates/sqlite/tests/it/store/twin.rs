@@ -1,15 +1,19 @@
 //! A store around a store that breaks one promise.
 
+mod orders;
 mod ports;
 mod rewrite;
 mod sink;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use orderwire_store::Store;
 use orderwire_store::testkit::Factory;
+use orderwire_types::{EventId, OrderState};
+use tokio::sync::watch;
 
 use super::support::Folder;
 
@@ -71,6 +75,23 @@ pub(super) enum Fault {
     SweepsWithoutLimit,
     NeverSweepsRows,
     NeverSweepsTraces,
+    ForgetsFingerprints,
+    TakesCreateForApply,
+    NeverRecordsRefused,
+    KeepsNamespaces,
+    ForgetsOlderOrders,
+    CancelsAnything,
+    ClaimsUnfairly,
+    ClaimsOnAnyTarget,
+    StaleLeasesWrite,
+    LosesTouches,
+    ForgetsWhatIsDue,
+    NoticesNothing,
+    OverwritesFinished,
+    ForgetsUntold,
+    IgnoresFilters,
+    SweepsTooEarly,
+    SweepsUntold,
 }
 
 /// A folder whose store is a twin.
@@ -92,7 +113,13 @@ impl Factory for TwinFolder {
         let again = self.opened.swap(true, std::sync::atomic::Ordering::SeqCst);
         let other = again && self.fault == Fault::ForgetsOnOpening;
         let inner = Factory::open(&self.folders[usize::from(other)]).await?;
-        Ok(Arc::new(Twin { inner, fault: self.fault, count: AtomicI64::new(0) }))
+        Ok(Arc::new(Twin {
+            inner,
+            fault: self.fault,
+            count: AtomicI64::new(0),
+            states: Mutex::default(),
+            quiet: watch::Sender::new(0),
+        }))
     }
 }
 
@@ -101,4 +128,8 @@ struct Twin {
     fault: Fault,
     /// What a fault counts.
     count: AtomicI64,
+    /// States that a fault wrote.
+    states: Mutex<HashMap<EventId, OrderState>>,
+    /// Where nothing changes.
+    quiet: watch::Sender<u64>,
 }

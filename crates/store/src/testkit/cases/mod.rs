@@ -4,6 +4,9 @@ mod clients;
 mod define;
 mod imports;
 mod keys;
+mod orders_accept;
+mod orders_read;
+mod orders_work;
 mod record;
 mod scope;
 mod select;
@@ -28,6 +31,9 @@ pub fn cases() -> Vec<Case> {
         clients::CASES,
         traces::CASES,
         sweep::CASES,
+        orders_accept::CASES,
+        orders_work::CASES,
+        orders_read::CASES,
     ]
     .concat()
 }
