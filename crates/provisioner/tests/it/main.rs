@@ -1,0 +1,7 @@
+//! The provisioner over a real store.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+mod accept;
+mod accept_events;
+mod accept_kit;
+mod plan;
