@@ -38,7 +38,8 @@ fn shown(plan: &OrderPlan) -> String {
         line(&mut text, "! ", sentence);
     }
     text.push_str(&objects(&plan.objects));
-    if !plan.changes.is_empty() {
+    // Of a new release all is new: its objects say enough.
+    if outcome == "update" && !plan.changes.is_empty() {
         text.push_str("content:\n");
         text.push_str(&fields(&plan.changes, "  "));
     }

@@ -76,6 +76,42 @@ mod tests {
         assert!(help.contains(exit::HELP), "{help}");
     }
 
+    /// The help texts behind all commands.
+    fn examples(command: &clap::Command, all: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let help = help.replace("\\\n", " ");
+        let calls = help.lines().filter_map(|line| line.find("orderwire ").map(|at| line[at..].to_owned()));
+        // Sentences may speak of a command as well.
+        all.extend(calls.filter(|_| help.contains("Example")));
+        command.get_subcommands().for_each(|sub| examples(sub, all));
+    }
+
+    #[test]
+    fn the_examples_in_the_help_are_commands() {
+        let mut all = Vec::new();
+        examples(&Cli::command(), &mut all);
+        assert!(all.len() >= 10, "{all:?}");
+        for line in all {
+            let parsed = Cli::try_parse_from(line.split_whitespace());
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn programs_refuse_what_makes_no_sense() {
+        for wrong in [
+            "sensor",
+            "sensor --station roof --interval-ms 0",
+            "sensor --station roof --dataset no/name",
+            "web",
+            "web --folder site --port 70000",
+            "broken --how sometimes",
+        ] {
+            let words = ["orderwire", "module"].into_iter().chain(wrong.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{wrong}");
+        }
+    }
+
     #[test]
     fn the_supervisor_is_no_command_for_people() {
         let help = Cli::command().render_long_help().to_string();
