@@ -12,7 +12,7 @@ use crate::render::{Context, RenderError};
 
 /// Text that would be more than text to a careless template.
 const HOSTILE: &str =
-    "a: \"b\"\n- 'c' {d: [e]} #f & * ! | > % @ `\n---\nkind: Evil\n{{ values }} {% raw %} \u{E100} <i>";
+    "a: \"b\"\n- 'c' {d: [e]} #f\n---\nkind: Evil\n{{ values }} {% raw %} & * ! | > % @ ` \u{E100} <i>";
 
 /// Where a product is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use orderwire_config::yaml::{self, Node};
 use serde_json::{Map, Value};
 
-use super::tokens::{Part, Tokens, text_of};
-use super::{OUTPUT_BYTES_MAX, RenderError};
+use super::tokens::{Part, Tokens, size, text_of};
+use super::{OBJECTS_MAX, OUTPUT_BYTES_MAX, RenderError};
 
 /// One document of a template.
 pub(super) struct Document {
@@ -48,6 +48,10 @@ pub(super) fn read(
         });
         lines.error(line, &detail)
     })?;
+    if nodes.len() > OBJECTS_MAX {
+        let detail = format!("a release has at most {OBJECTS_MAX} objects");
+        return Err(RenderError::at(template, 0, detail));
+    }
     let mut reader = Reader { tokens, budget, lines: &lines, seen: BTreeSet::new() };
     let documents = nodes
         .iter()
@@ -136,18 +140,6 @@ impl Reader<'_> {
     }
 }
 
-/// About how much a value takes.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len() + 1,
-        Value::Array(items) => items.iter().map(size).sum::<usize>() + 1,
-        Value::Object(entries) => {
-            entries.iter().map(|(key, value)| key.len() + size(value)).sum::<usize>() + 1
-        }
-        _ => 8,
-    }
-}
-
 /// The lines of a template and of what it rendered.
 struct Lines<'l> {
     template: &'l str,
@@ -168,14 +160,19 @@ impl Lines<'_> {
         RenderError::at(self.template, 0, detail)
     }
 
-    /// The only line of the template that can have made a line of the text.
+    /// The line of the template that made a line of the text: the only one that can
+    /// have, or, where as many lines of both look the same, the one at the same place
+    /// among them.
     fn in_template(&self, line: usize) -> Option<usize> {
-        let rendered = self.tokens.shown(self.text.lines().nth(line.checked_sub(1)?)?);
-        let rendered = rendered.trim_end();
-        let mut fitting =
-            self.source.lines().enumerate().filter(|(_, line)| placeholders(line).trim_end() == rendered);
-        let (index, _) = fitting.next()?;
-        fitting.next().is_none().then_some(index + 1)
+        let shown = |line: &str| self.tokens.shown(line).trim_end().to_owned();
+        let wanted = shown(self.text.lines().nth(line.checked_sub(1)?)?);
+        let same = |lines: &mut dyn Iterator<Item = String>| -> Vec<usize> {
+            lines.enumerate().filter(|(_, line)| *line == wanted).map(|(i, _)| i + 1).collect()
+        };
+        let written = same(&mut self.source.lines().map(|line| placeholders(line).trim_end().to_owned()));
+        let rendered = same(&mut self.text.lines().map(shown));
+        let place = rendered.iter().position(|other| *other == line)?;
+        if written.len() == rendered.len() { written.get(place).copied() } else { None }
     }
 
     /// A placeholder that is not in the tree stands in a comment, or somewhere where

@@ -28,6 +28,8 @@ use tokens::Tokens;
 
 /// The most bytes that the templates of a product may make.
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+/// The most objects of a release.
+const OBJECTS_MAX: usize = 200;
 /// The most steps of one template.
 const FUEL: u64 = 500_000;
 /// How deep macros and inclusions may go.
@@ -57,7 +59,7 @@ pub struct Context {
 
 /// Why a product could not be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}:{line}: {detail}", .template.as_deref().unwrap_or("templates"))]
+#[error("{}: {detail}", self.place())]
 pub struct RenderError {
     /// The template, as a path within the product.
     pub template: Option<String>,
@@ -68,6 +70,11 @@ pub struct RenderError {
 }
 
 impl RenderError {
+    fn place(&self) -> String {
+        let template = self.template.as_deref().unwrap_or("templates");
+        if self.line == 0 { template.to_owned() } else { format!("{template}:{}", self.line) }
+    }
+
     fn at(template: &str, line: usize, detail: impl Into<String>) -> Self {
         Self { template: Some(template.to_owned()), line, detail: detail.into() }
     }

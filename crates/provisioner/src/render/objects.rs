@@ -5,12 +5,9 @@ use std::collections::BTreeSet;
 use orderwire_types::Label;
 use serde_json::Value;
 
-use super::RenderError;
 use super::document::Document;
+use super::{OBJECTS_MAX, RenderError};
 use crate::target::Manifest;
-
-/// The most objects of a release.
-const OBJECTS_MAX: usize = 200;
 
 /// Collects the objects of a release.
 pub(super) struct Objects<'o> {

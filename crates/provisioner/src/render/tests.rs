@@ -119,6 +119,8 @@ fn work_and_size_are_bounded() {
     assert!(object(long, json!({"x": "y"})).unwrap_err().detail.contains("1 MiB"));
     let grows = "a: [{{ values.x }}, {{ values.x }}, {{ values.x }}]\n";
     assert!(object(grows, json!({"x": "y".repeat(500_000)})).unwrap_err().detail.contains("1 MiB"));
+    let captured = "{% set b %}{% for i in range(20000) %}{{ values.x }}{% endfor %}{% endset %}a: 1\n";
+    assert!(object(captured, json!({"x": "y".repeat(10_000)})).unwrap_err().detail.contains("16 MiB"));
     let mut doubling = "{% set b0 = values.x %}\n".to_owned();
     for i in 0..31 {
         doubling.push_str(&format!("{{% set b{} %}}{{{{ b{i} }}}}{{{{ b{i} }}}}{{% endset %}}\n", i + 1));

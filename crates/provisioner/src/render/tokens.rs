@@ -19,14 +19,21 @@ const MARK: char = '\u{E100}';
 const DIGIT: u32 = 0xE110;
 /// The digits of a value's number.
 const INDEX_DIGITS: usize = 6;
-/// How often a block may hold the text of another one.
-const NESTING_MAX: usize = 32;
+/// The most bytes of the values that a rendering prints.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The values that a rendering has printed, by their placeholders.
 #[derive(Clone)]
 pub(super) struct Tokens {
     prefix: Arc<str>,
-    values: Arc<Mutex<Vec<Value>>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    values: Vec<Value>,
+    /// About how much they take.
+    bytes: usize,
 }
 
 /// A part of a text.
@@ -43,7 +50,7 @@ impl Tokens {
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         let digits = nonce.chars().map(|c| digit(c.to_digit(16).expect("a UUID is written in hex")));
         let prefix: String = std::iter::once(MARK).chain(digits).collect();
-        Self { prefix: prefix.into(), values: Arc::default() }
+        Self { prefix: prefix.into(), kept: Arc::default() }
     }
 
     /// Makes everything that is printed a placeholder.
@@ -69,13 +76,17 @@ impl Tokens {
         });
     }
 
+    /// Gives a value its placeholder. Texts of blocks in it are written out now, so that
+    /// what is kept holds no placeholder and cannot grow later.
     fn keep(&self, value: Value) -> Result<String, Error> {
-        let mut values = self.values();
-        let index = values.len();
-        if index >> (4 * INDEX_DIGITS) > 0 {
-            return Err(wrong("the templates print too many values".to_owned()));
+        let value = self.resolve(value).map_err(wrong)?;
+        let mut kept = self.kept();
+        kept.bytes += size(&value);
+        let index = kept.values.len();
+        if kept.bytes > KEPT_BYTES_MAX || index >> (4 * INDEX_DIGITS) > 0 {
+            return Err(wrong("the templates print more than 16 MiB of values; print less".to_owned()));
         }
-        values.push(value);
+        kept.values.push(value);
         let digits = (0..INDEX_DIGITS).rev().map(|i| {
             let value = (index >> (4 * i)) & 0xf;
             digit(u32::try_from(value).expect("four bits"))
@@ -108,56 +119,47 @@ impl Tokens {
         if parts.iter().any(is_piece) { Err(cut()) } else { Ok(parts) }
     }
 
-    /// The value of a placeholder, with the text of blocks written out.
+    /// The value of a placeholder.
     ///
     /// # Errors
-    /// When there is none, or blocks hold each other too deeply.
+    /// When there is none.
     pub(super) fn value(&self, index: usize) -> Result<Value, String> {
-        self.nested(index, usize::MAX, 0)
+        self.kept().values.get(index).cloned().ok_or_else(cut)
     }
 
     /// A value with the placeholders in its texts written out.
     ///
     /// # Errors
     /// When a text holds a piece of a placeholder, or a value that is no scalar.
-    pub(super) fn resolve(&self, value: Value) -> Result<Value, String> {
-        self.write_out(value, usize::MAX, 0)
-    }
-
-    fn nested(&self, index: usize, below: usize, depth: usize) -> Result<Value, String> {
-        if depth > NESTING_MAX {
-            return Err(format!("blocks hold each other more than {NESTING_MAX} times"));
-        }
-        // A block is printed after what it holds, so this cannot go in circles.
-        let value = self.values().get(index).filter(|_| index < below).cloned();
-        self.write_out(value.ok_or_else(cut)?, index, depth)
-    }
-
-    fn write_out(&self, value: Value, below: usize, depth: usize) -> Result<Value, String> {
+    fn resolve(&self, value: Value) -> Result<Value, String> {
         match value {
-            Value::String(text) if text.contains(MARK) => {
-                let mut whole = String::new();
-                for part in self.parts(&text)? {
-                    match part {
-                        Part::Literal(text) => whole.push_str(text),
-                        Part::Token(index) => {
-                            whole.push_str(&text_of(&self.nested(index, below, depth + 1)?)?);
-                        }
-                    }
-                    if whole.len() > super::OUTPUT_BYTES_MAX {
-                        return Err("a text is larger than 1 MiB".to_owned());
-                    }
-                }
-                Ok(Value::String(whole))
-            }
-            Value::Array(items) => items.into_iter().map(|item| self.write_out(item, below, depth)).collect(),
+            Value::String(text) => self.resolve_text(text).map(Value::String),
+            Value::Array(items) => items.into_iter().map(|item| self.resolve(item)).collect(),
             Value::Object(entries) => entries
                 .into_iter()
-                .map(|(key, value)| Ok((key, self.write_out(value, below, depth)?)))
+                .map(|(key, value)| Ok((self.resolve_text(key)?, self.resolve(value)?)))
                 .collect::<Result<_, String>>()
                 .map(Value::Object),
             other => Ok(other),
         }
+    }
+
+    fn resolve_text(&self, text: String) -> Result<String, String> {
+        let parts = self.parts(&text)?;
+        if parts.iter().all(|part| matches!(part, Part::Literal(_))) {
+            return Ok(text);
+        }
+        let mut whole = String::new();
+        for part in parts {
+            match part {
+                Part::Literal(literal) => whole.push_str(literal),
+                Part::Token(index) => whole.push_str(&text_of(&self.value(index)?)?),
+            }
+            if whole.len() > super::OUTPUT_BYTES_MAX {
+                return Err("a text is larger than 1 MiB".to_owned());
+            }
+        }
+        Ok(whole)
     }
 
     /// A line for people: placeholders as `{{…}}`.
@@ -172,8 +174,8 @@ impl Tokens {
             .collect()
     }
 
-    fn values(&self) -> MutexGuard<'_, Vec<Value>> {
-        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,6 +192,18 @@ pub(super) fn text_of(value: &Value) -> Result<String, String> {
             Err("a list or map cannot be part of a text; let the placeholder stand alone, without quotes"
                 .to_owned())
         }
+    }
+}
+
+/// About how much a value takes.
+pub(super) fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 8,
+        Value::Array(items) => items.iter().map(size).sum::<usize>() + 8,
+        Value::Object(entries) => {
+            entries.iter().map(|(key, value)| key.len() + size(value)).sum::<usize>() + 8
+        }
+        _ => 8,
     }
 }
 
