@@ -80,3 +80,68 @@ fn event(
         data: Data::Json(RawJson::of(data).expect("a JSON value is JSON")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orderwire_types::{Action, OrderState, TraceId};
+    use uuid::Uuid;
+
+    fn change(state: OrderState, n: u64) -> StateChange {
+        let at: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        let order = Order {
+            id: EventId(Uuid::from_u128(1)),
+            trace: TraceId::from_given("their trace"),
+            client: "acme".parse().unwrap(),
+            name: "sensor".to_owned(),
+            product: "sensor".to_owned(),
+            environment: "dev".to_owned(),
+            archtype: None,
+            hardware: Some("shared".to_owned()),
+            namespace: "acme".to_owned(),
+            target: "local".to_owned(),
+            action: Action::Apply,
+            to_revision: None,
+            parameters: RawJson::parse(r#"{"label":"private"}"#.to_owned()).unwrap(),
+            principal: "key:1".to_owned(),
+            fingerprint: [0; 16],
+            ordered_at: at,
+            release: Some(Uuid::from_u128(2)),
+            state,
+            reason: Some("because".to_owned()),
+            revision: Some(3),
+            cancel: false,
+            removed: Vec::new(),
+            created_at: at,
+            updated_at: at,
+        };
+        StateChange { seq: 9, order, n }
+    }
+
+    #[test]
+    fn a_change_of_state_is_the_same_event_however_often_it_is_told() {
+        let first = state_event(&change(OrderState::Failed, 2));
+        assert_eq!(first, state_event(&change(OrderState::Failed, 2)));
+        assert_ne!(first.id, state_event(&change(OrderState::Failed, 3)).id);
+        assert_eq!((first.event_type.as_str(), first.may_order), ("orderwire.order.failed", false));
+        let Data::Json(data) = &first.data else { panic!("{first:?}") };
+        assert!(!data.get().contains("private"), "{}", data.get());
+        insta::assert_json_snapshot!(serde_json::from_str::<Value>(data.get()).unwrap());
+    }
+
+    #[test]
+    fn every_state_has_an_event_type_that_the_queue_takes() {
+        for state in OrderState::ALL {
+            let event = state_event(&change(state, 1));
+            let pattern: orderwire_types::Pattern = "orderwire.order.#".parse().unwrap();
+            assert!(pattern.matches(&event.event_type), "{}", event.event_type);
+        }
+    }
+
+    #[test]
+    fn a_client_is_announced_by_one_event_for_good() {
+        let (one, mut other) = (change(OrderState::Accepted, 1), change(OrderState::Ready, 5));
+        other.order.id = EventId(Uuid::from_u128(7));
+        assert_eq!(client_event(&one.order).id, client_event(&other.order).id);
+    }
+}

@@ -3,6 +3,9 @@
 //! Every fault is found in one go. What is wrong with the request itself is kept
 //! apart from what is well-formed and not allowed, because a plan shows the latter.
 
+mod namespace;
+mod near;
+
 use std::sync::Arc;
 
 use orderwire_store::orders::{Order, Refusal, Release, ReleaseFilter};
@@ -11,6 +14,8 @@ use orderwire_types::{Action, Fault, Label, OrderState, RawJson, Scope};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use self::namespace::{Whose, namespace};
+use self::near::near;
 use crate::catalogue::Product;
 use crate::provisioner::{OrderRequest, Parts};
 
@@ -279,36 +284,6 @@ fn product(
     product
 }
 
-/// The product whose name or alias is nearest to what was asked for, if one is near.
-fn near(parts: &Parts, asked: &str) -> Option<String> {
-    if asked.chars().count() > SHOWN_CHARS_MAX {
-        return None;
-    }
-    let mut words: Vec<String> = Vec::new();
-    for product in parts.catalogue.products() {
-        words.push(product.name.to_string());
-        words.extend(parts.names.aliases_of(product.name.as_str()).map(str::to_owned));
-    }
-    let most = (asked.chars().count() / 3).clamp(1, 3);
-    let (distance, word) = words.into_iter().map(|word| (distance(asked, &word), word)).min()?;
-    (distance <= most).then_some(word)
-}
-
-/// How many letters have to be added, removed or replaced to make one of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 /// Where the release lives already, else where its environment's releases run.
 fn target(
     parts: &Parts,
@@ -329,69 +304,6 @@ fn target(
         return None;
     }
     Some(target.to_owned())
-}
-
-/// What a namespace depends on, as far as it is known.
-struct Whose<'a> {
-    request: &'a OrderRequest,
-    name: Option<&'a str>,
-    product: Option<&'a str>,
-    environment: Option<&'a str>,
-    target: Option<&'a str>,
-    release: Option<&'a Release>,
-}
-
-/// The namespace that was given, else that of the release, else what the target's
-/// template makes.
-fn namespace(
-    parts: &Parts,
-    whose: &Whose<'_>,
-    faults: &mut Vec<Fault>,
-    policy: &mut Vec<Fault>,
-) -> Option<String> {
-    let namespace = match (&whose.request.namespace, whose.release) {
-        (Some(given), _) if is_label(given) => given.clone(),
-        (Some(given), _) => {
-            faults.push(no_label("/namespace", "namespace", given));
-            return None;
-        }
-        (None, Some(release)) => return Some(release.namespace.clone()),
-        (None, None) => {
-            let template = &parts.target_settings.get(whose.target?)?.namespace;
-            let client = Some(whose.request.client.as_str()).filter(|client| is_label(client));
-            let namespace = template
-                .replace("{client}", client?)
-                .replace("{environment}", whose.environment?)
-                .replace("{name}", whose.name?)
-                .replace("{product}", whose.product.filter(|product| is_label(product))?);
-            if !is_label(&namespace) {
-                faults.push(Fault::invalid(
-                    "/namespace",
-                    format!(
-                        "the namespace comes out as {}, which is no DNS label ({LABEL_RULE}); name one in the order",
-                        shown(&namespace)
-                    ),
-                ));
-                return None;
-            }
-            namespace
-        }
-    };
-    if is_reserved(&namespace) {
-        policy.push(Fault::invalid(
-            "/namespace",
-            format!(
-                "namespace {namespace} is reserved: it may not be orderwire nor begin with kube-, openshift- or \
-                 orderwire-"
-            ),
-        ));
-    }
-    Some(namespace)
-}
-
-fn is_reserved(namespace: &str) -> bool {
-    namespace == "orderwire"
-        || ["kube-", "openshift-", "orderwire-"].iter().any(|prefix| namespace.starts_with(prefix))
 }
 
 /// The parameters, checked; none where they are no parameters.
