@@ -1,13 +1,16 @@
 //! The tour that `orderwire demo` gives of a server that runs already: sample
-//! data through the queue, read back, cached, traced. Over HTTP only, as
-//! anybody could do it.
+//! data through the queue, read back, cached, traced; an order that becomes a
+//! running module. Over HTTP only, as anybody could do it.
 
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use orderwire_api::wire::{Accepted, AckRequest, LeaseRequest, Leased, NewQueue, Trace};
+use orderwire_api::wire::{Accepted, AckRequest, LeaseRequest, Leased, List, NewQueue, OrderInfo, Trace};
+use orderwire_types::OrderState;
 use reqwest::Method;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::args::FileFormat;
@@ -28,6 +31,9 @@ const QUESTION: &str = "/rest/air?select=TimeInstant,id_entity,no2&no2=gt.80&ord
 /// The queue that the demo consumes from, and what it takes.
 const QUEUE: &str = "demo";
 const TYPES: &str = "mycompany.#";
+/// Who orders, and what: an alias of the configuration.
+const CUSTOMER: &str = "acme";
+const MODULE: &str = "small-module";
 /// The most of an answer that is shown.
 const EXCERPT_MAX: usize = 320;
 /// How long a trace may take to be complete.
@@ -56,9 +62,9 @@ async fn stops(url: &str, key: &str, data: &Path, out: &mut impl Write) -> Resul
 
     say(out, &format!("Orderwire is up at {url}, with everything it keeps in {}.\n", data.display()))?;
     let source = Source::text("measures.csv", MEASURES, FileFormat::Csv);
-    let order = Import { dataset: DATASET.parse().expect("a name"), source, yes: true, visible: false };
+    let file = Import { dataset: DATASET.parse().expect("a name"), source, yes: true, visible: false };
     say(out, "1. Rows in: a CSV of ten stations goes through the durable queue into the table `air`.")?;
-    let summary = import(&server, &order).await?;
+    let summary = import(&server, &file).await?;
     say(out, &imported(&summary))?;
 
     say(out, &format!("\n2. Read back with a key: GET {QUESTION}"))?;
@@ -78,15 +84,86 @@ async fn stops(url: &str, key: &str, data: &Path, out: &mut impl Write) -> Resul
     )?;
     let trace_id = event_there_and_back(&server, out).await?;
     say(out, "\n5. Where did it go?")?;
-    // What waits in a queue that nobody consumes keeps this one open.
-    let consumed = |trace: &Trace| trace.steps.iter().any(|step| step.step == "attempt");
-    show_trace(&server, &trace_id, consumed, out).await?;
+    show_trace(&server, &trace_id, |trace| trace.state != "open", out).await?;
     if !summary.trace_id.is_empty() {
         say(out, "\n6. And the file of step 1?")?;
         show_trace(&server, &summary.trace_id, |trace| trace.state != "open", out).await?;
     }
 
+    say(out, "\n7. An order: a portal says that a customer has bought a small module.")?;
+    let trace_id = order_module(&server, out).await?;
+    say(out, "\n8. And the whole trace of it, from the call to the running process.")?;
+    show_trace(&server, &trace_id, |trace| trace.state != "open", out).await?;
+
     say(out, &farewell(url, data))
+}
+
+/// Orders a module as a portal does, waits until it runs, and shows its rows.
+async fn order_module(server: &Server, out: &mut impl Write) -> Result<String, Error> {
+    let body = event(CUSTOMER, Some(MODULE), Uuid::new_v4());
+    let request = server.request(Method::POST, &["v1", "events"], &[]);
+    let request = request.header("content-type", "application/json").body(body);
+    let accepted: Accepted = server.json(request).await?;
+    say(out, &format!("   202: client {CUSTOMER}, product {MODULE}, trace {}", accepted.trace_id))?;
+    let query = [("trace_id", accepted.trace_id.as_str())];
+    let finished = |orders: &List<OrderInfo>| orders.items.iter().any(|order| !is_open(&order.state));
+    let orders = until(server, &["v1", "orders"], &query, finished, "the order was not finished").await?;
+    let Some(order) = orders.items.first() else { return Err(Error::failed("the order is not listed")) };
+    say(out, &plain(&ended(order)))?;
+    if order.state != "ready" && order.state != "unchanged" {
+        return Err(Error::failed(ended(order).trim().to_owned()));
+    }
+    let query = [
+        ("_client", "eq.acme"),
+        ("select", "TimeInstant,id_entity,no2,pm2_5"),
+        ("order", "TimeInstant.desc"),
+        ("limit", "3"),
+    ];
+    let arrived = |rows: &Vec<Box<RawValue>>| rows.len() == 3;
+    let rows = until(server, &["rest", DATASET], &query, arrived, "no rows of the module arrived").await?;
+    say(out, "   Its rows arrive, under its customer and the key that was made for it:")?;
+    for row in rows {
+        say(out, &plain(&format!("   {}", row.get())))?;
+    }
+    Ok(accepted.trace_id)
+}
+
+fn is_open(state: &str) -> bool {
+    state.parse().is_ok_and(|state: OrderState| !state.is_final())
+}
+
+fn ended(order: &OrderInfo) -> String {
+    let reason = order.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+    match order.state.as_str() {
+        "unchanged" => format!("   It runs already as release {}, and nothing was restarted.", order.name),
+        state => format!(
+            "   {state}: release {} in {}, revision {}{reason}",
+            order.name,
+            order.environment,
+            order.revision.map_or_else(|| "-".to_owned(), |revision| revision.to_string()),
+        ),
+    }
+}
+
+/// Asks until the answer is as wanted.
+async fn until<T: DeserializeOwned>(
+    server: &Server,
+    path: &[&str],
+    query: &[(&str, &str)],
+    wanted: impl Fn(&T) -> bool,
+    otherwise: &str,
+) -> Result<T, Error> {
+    let begun = Instant::now();
+    loop {
+        let answer: T = server.get(path, query).await?;
+        if wanted(&answer) {
+            return Ok(answer);
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(Error::failed(otherwise));
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
 }
 
 fn imported(summary: &Summary) -> String {
@@ -116,7 +193,8 @@ async fn event_there_and_back(server: &Server, out: &mut impl Write) -> Result<S
         _ => {}
     }
     let request = server.request(Method::POST, &["v1", "events"], &[]);
-    let request = request.header("content-type", "application/json").body(event(Uuid::new_v4()));
+    let request =
+        request.header("content-type", "application/json").body(event("default", None, Uuid::new_v4()));
     let accepted: Accepted = server.json(request).await?;
     say(out, &format!("   202: event {} in {}", accepted.event_id, accepted.queues.join(" and ")))?;
     let begun = Instant::now();
@@ -139,11 +217,12 @@ async fn event_there_and_back(server: &Server, out: &mut impl Write) -> Result<S
     Ok(accepted.trace_id)
 }
 
-/// An event in the form of existing producers. `infra` takes its type as
-/// well; without a product it is no order.
-fn event(trace: Uuid) -> String {
+/// An event in the form of existing producers. `infra` takes its type; with a product
+/// it is an order, without one it is not.
+fn event(client: &str, product: Option<&str>, trace: Uuid) -> String {
+    let product = product.map_or_else(String::new, |product| format!(r#""product":"{product}","#));
     format!(
-        r#"{{"client":"default","environment":"Development","MessageAttributes":{{"event_type":{{"Type":"String","Value":"mycompany.producer.event.client.published"}},"published_on":"2023.01.2.23.02.642883101","trace_id":"{trace}","retrace_intent":"0"}},"Metadata":{{"host":"laptop","origing":"Cloud","publisher":"demo"}}}}"#
+        r#"{{"client":"{client}","environment":"Development",{product}"MessageAttributes":{{"event_type":{{"Type":"String","Value":"mycompany.producer.event.client.published"}},"published_on":"2023.01.2.23.02.642883101","trace_id":"{trace}","retrace_intent":"0"}},"Metadata":{{"host":"laptop","origing":"Cloud","publisher":"demo"}}}}"#
     )
 }
 
@@ -158,7 +237,8 @@ fn farewell(url: &str, data: &Path) -> String {
          curl -s -H \"Authorization: Bearer $(cat {key})\" '{url}/rest/air?id_entity=eq.air-station-03&limit=5'\n   \
          curl -s -H \"Authorization: Bearer $(cat {key})\" -d '{{\"hello\":\"world\"}}' \
          -H 'Content-Type: application/json' {url}/v1/events/my.producer.event.greeting.published\n   \
-         {program} --server {url} --data {folder} queue list\n   \
+         {program} --server {url} --data {folder} release list\n   \
+         {program} --server {url} --data {folder} order create web --client {CUSTOMER} --set title=Hello --wait\n   \
          {program} --server {url} --data {folder} load event --duration 5\n\
          Ctrl-C ends."
     )
@@ -229,9 +309,12 @@ mod tests {
 
     #[test]
     fn the_event_is_the_form_of_existing_producers() {
-        let event: serde_json::Value = serde_json::from_str(&event(Uuid::nil())).unwrap();
-        assert!(event.get("product").is_none(), "an event with a product is an order");
-        assert!(event["MessageAttributes"]["trace_id"].is_string());
+        let plain: serde_json::Value = serde_json::from_str(&event("default", None, Uuid::nil())).unwrap();
+        assert!(plain.get("product").is_none(), "an event with a product is an order");
+        assert!(plain["MessageAttributes"]["trace_id"].is_string());
+        let order: serde_json::Value =
+            serde_json::from_str(&event(CUSTOMER, Some(MODULE), Uuid::nil())).unwrap();
+        assert_eq!((&order["client"], &order["product"]), (&CUSTOMER.into(), &MODULE.into()));
     }
 
     #[test]

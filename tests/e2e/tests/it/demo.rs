@@ -37,13 +37,26 @@ fn the_demo_shows_the_line_and_ends_cleanly_twice() -> Result<()> {
         let text = lines.join("\n");
         ensure!(status.success(), "{run}: {status}\n{text}");
         ensure!(lines.last().is_some_and(|line| line.starts_with("Ctrl-C")), "{run}: {text}");
-        for shown in ["\"cache\": false", "\"cache\": true", "TimeInstant", "accepted", "attempt"] {
+        for shown in [
+            "\"cache\": false",
+            "\"cache\": true",
+            "TimeInstant",
+            "accepted",
+            "attempt",
+            "provisioner",
+            "acme",
+        ] {
             ensure!(text.contains(shown), "{run}: {shown} is missing in\n{text}");
         }
         let imported = match run {
             "first" => "1,200 rows accepted and recorded",
             _ => "the same file twice adds nothing",
         };
+        let ordered = match run {
+            "first" => "ready: release sensor in dev, revision 1",
+            _ => "nothing was restarted",
+        };
+        ensure!(text.contains(ordered), "{run}: {ordered} is missing in\n{text}");
         ensure!(text.contains(imported), "{run}: {imported} is missing in\n{text}");
     }
     Ok(())

@@ -129,12 +129,15 @@ impl Station {
         // Not that of the measurements: how often something is tried must not
         // change what is measured.
         let mut noise = Noise::new(&format!("{} pauses", self.name));
+        // The first rows end the trace of what started this program; those after them
+        // would keep it open for ever, so each post has a trace of its own.
+        let mut trace = self.traceparent.as_ref();
         loop {
             let rows = buffer.take(BATCH_MAX).await;
             if rows.is_empty() {
                 return Ok(());
             }
-            self.post(&rows, &mut noise, say).await?;
+            self.post(&rows, trace.take(), &mut noise, say).await?;
             buffer.settle();
             let dropped = buffer.dropped();
             if dropped > 0 {
@@ -148,6 +151,7 @@ impl Station {
     async fn post(
         &self,
         rows: &[Row],
+        trace: Option<&HeaderValue>,
         noise: &mut Noise,
         say: &impl Fn(&Value) -> Result<(), Error>,
     ) -> Result<(), Error> {
@@ -159,7 +163,7 @@ impl Station {
         loop {
             let mut request = self.server.request(Method::POST, &path, &[]).json(rows);
             request = request.header("idempotency-key", &key).timeout(POST_MAX);
-            if let Some(traceparent) = &self.traceparent {
+            if let Some(traceparent) = trace {
                 request = request.header("traceparent", traceparent);
             }
             let error = match self.server.json::<Value>(request).await {

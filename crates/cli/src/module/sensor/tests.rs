@@ -77,6 +77,8 @@ async fn every_measurement_is_posted_with_key_trace_and_columns() {
     assert_eq!(seen.path, "/v1/datasets/air/rows");
     assert_eq!(seen.header("authorization").unwrap(), "Bearer k-1");
     assert!(seen.header("traceparent").unwrap().starts_with("00-9a2ae9de3f824f55966b47df50ff51ff-"));
+    let later = &server.requests()[1..];
+    assert!(later.iter().all(|seen| seen.header("traceparent").is_none()), "a trace that never ends");
     let rows: Vec<Value> = serde_json::from_slice(&seen.body).unwrap();
     let columns: Vec<&String> = rows[0].as_object().unwrap().keys().collect();
     let wanted = ["TimeInstant", "co", "id_entity", "no2", "o3", "pm10", "pm2_5", "so2"];
