@@ -4,4 +4,8 @@
 mod accept;
 mod accept_events;
 mod accept_kit;
+mod http_kit;
+mod http_orders;
+mod http_releases;
+mod http_watch;
 mod plan;
