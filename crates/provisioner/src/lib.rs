@@ -27,6 +27,8 @@ pub mod render;
 mod request;
 pub mod target;
 pub mod targets;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use catalogue::Catalogue;
 pub use handler::OrderEvents;

@@ -9,3 +9,7 @@ mod http_orders;
 mod http_releases;
 mod http_watch;
 mod plan;
+mod process;
+mod process_kill;
+mod process_rig;
+mod process_suite;
