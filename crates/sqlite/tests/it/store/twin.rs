@@ -5,7 +5,7 @@ mod ports;
 mod rewrite;
 mod sink;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +14,7 @@ use orderwire_store::Store;
 use orderwire_store::testkit::Factory;
 use orderwire_types::{EventId, OrderState};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::support::Folder;
 
@@ -85,6 +86,7 @@ pub(super) enum Fault {
     ClaimsOnAnyTarget,
     StaleLeasesWrite,
     LosesTouches,
+    LosesTouchesOfHeld,
     ForgetsWhatIsDue,
     NoticesNothing,
     OverwritesFinished,
@@ -118,6 +120,7 @@ impl Factory for TwinFolder {
             fault: self.fault,
             count: AtomicI64::new(0),
             states: Mutex::default(),
+            held: Mutex::default(),
             quiet: watch::Sender::new(0),
         }))
     }
@@ -130,6 +133,8 @@ struct Twin {
     count: AtomicI64,
     /// States that a fault wrote.
     states: Mutex<HashMap<EventId, OrderState>>,
+    /// Releases that were claimed and not handed back.
+    held: Mutex<HashSet<Uuid>>,
     /// Where nothing changes.
     quiet: watch::Sender<u64>,
 }

@@ -83,6 +83,7 @@ const CAUGHT: &[(Fault, &str)] = &[
     (Fault::ClaimsUnfairly, "clients_are_served_in_turn"),
     (Fault::ClaimsOnAnyTarget, "what_is_due_longest_on_a_wanted_target_is_claimed"),
     (Fault::StaleLeasesWrite, "a_lease_that_is_over_changes_nothing"),
+    (Fault::LosesTouchesOfHeld, "no_wake_up_is_lost_while_a_release_is_held"),
     (Fault::LosesTouches, "no_wake_up_is_lost_while_a_release_is_held"),
     (Fault::LosesTouches, "releases_of_a_target_are_due_when_its_work_begins"),
     (Fault::ForgetsWhatIsDue, "what_is_due_next_is_known"),

@@ -87,6 +87,9 @@ impl Orders for Twin {
                 _ => break,
             }
         }
+        if let Some(claimed) = &claimed {
+            self.held.lock().unwrap().insert(claimed.release.id);
+        }
         Ok(claimed)
     }
 
@@ -121,11 +124,17 @@ impl Orders for Twin {
     }
 
     async fn hand_back(&self, lease: Lease, due: Option<Timestamp>) -> Result<(), Error> {
+        self.held.lock().unwrap().remove(&lease.release);
         self.answered(self.inner.hand_back(lease, due).await)
     }
 
     async fn touch(&self, release: Uuid, at: Timestamp) -> Result<(), Error> {
-        if self.fault == Fault::LosesTouches { Ok(()) } else { self.inner.touch(release, at).await }
+        let held = self.held.lock().unwrap().contains(&release);
+        match self.fault {
+            Fault::LosesTouches => Ok(()),
+            Fault::LosesTouchesOfHeld if held => Ok(()),
+            _ => self.inner.touch(release, at).await,
+        }
     }
 
     async fn touch_all(&self, targets: &[String], at: Timestamp) -> Result<u64, Error> {
