@@ -3,7 +3,7 @@
 //! - [`Catalogue`]: what can be ordered, and how it is rendered.
 //! - [`Provisioner`]: the one port [`Provisioner::accept`] that every order enters
 //!   by, whether over HTTP or as an event of the queue `infra`.
-//! - `Reconciler`: does the work, driven by the store: one writer per release,
+//! - [`Reconciler`]: does the work, driven by the store: one writer per release,
 //!   every step journaled before and after, so that it goes on where it was.
 //! - [`target`]: the contract of where releases run; [`targets`] fill it.
 //! - [`router`]: `/v1/orders`, `/v1/releases`, `/v1/products`.
@@ -23,6 +23,7 @@ mod http;
 mod plan;
 pub mod ports;
 mod provisioner;
+mod reconciler;
 pub mod render;
 mod request;
 pub mod target;
@@ -36,5 +37,6 @@ pub use http::router;
 pub use orderwire_config::Names;
 pub use ports::{Publisher, ReleaseKeys};
 pub use provisioner::{AcceptError, OrderRequest, Parts, Provisioner};
+pub use reconciler::{Reconciler, ReconcilerOptions};
 pub use request::requested_action;
 pub use target::{Target, Targets};

@@ -1,0 +1,159 @@
+//! Claims releases that are due, as many at once as each target bears.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use orderwire_store::Error;
+use orderwire_store::orders::Claimed;
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::work::Work;
+use super::{Shared, later, listener};
+
+/// What is due but was claimed by somebody else in the same moment is looked at
+/// again after this time.
+const RACE: Duration = Duration::from_millis(10);
+
+pub(super) async fn run(shared: &Arc<Shared>) {
+    if !begin(shared).await {
+        return;
+    }
+    let mut slots = Slots { shared, running: JoinSet::new(), targets: HashMap::new(), used: BTreeMap::new() };
+    let mut changes = shared.parts.store.changes();
+    let mut failures = 0;
+    while !shared.stopping.is_cancelled() {
+        // Seen before the look, so that a change after it wakes us.
+        changes.borrow_and_update();
+        let wake = match slots.fill().await {
+            Ok(due) => {
+                failures = 0;
+                due
+            }
+            Err(error) => {
+                failures += 1;
+                tracing::warn!(error = %error, failures, "claiming releases failed; it is tried again");
+                // Changes do not shorten the pause.
+                if !shared.sleep(shared.options.pause.after(failures)).await {
+                    break;
+                }
+                continue;
+            }
+        };
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { break },
+            () = shared.parts.clock.sleep_until(wake.unwrap_or(Timestamp::MAX)), if wake.is_some() => {}
+            Some(ended) = slots.running.join_next_with_id(), if !slots.running.is_empty() => slots.free(ended),
+            () = shared.stopping.cancelled() => break,
+        }
+    }
+    slots.drain().await;
+}
+
+/// Makes everything due that may have changed while nobody looked.
+async fn begin(shared: &Shared) -> bool {
+    let targets: Vec<String> = shared.parts.targets.keys().cloned().collect();
+    let mut failures = 0;
+    loop {
+        let begun = if shared.options.sole {
+            shared.parts.store.touch_all(&targets, shared.now()).await.map(drop)
+        } else {
+            touch_each(shared, &targets).await
+        };
+        let Err(error) = begun else { return true };
+        failures += 1;
+        tracing::warn!(error = %error, failures, "looking for unfinished work failed; it is tried again");
+        if !shared.sleep(shared.options.pause.after(failures)).await {
+            return false;
+        }
+    }
+}
+
+async fn touch_each(shared: &Shared, targets: &[String]) -> Result<(), Error> {
+    for target in targets {
+        listener::touch_each(shared, target).await?;
+    }
+    Ok(())
+}
+
+struct Slots<'a> {
+    shared: &'a Arc<Shared>,
+    running: JoinSet<()>,
+    /// The target of each running task.
+    targets: HashMap<Id, String>,
+    /// How many slots of each target are taken.
+    used: BTreeMap<String, u32>,
+}
+
+impl Slots<'_> {
+    /// Claims what is due until nothing is or no slot is free; when to look again.
+    async fn fill(&mut self) -> Result<Option<Timestamp>, Error> {
+        let store = &self.shared.parts.store;
+        loop {
+            while let Some(ended) = self.running.try_join_next_with_id() {
+                self.free(ended);
+            }
+            let free = self.with_free_slots();
+            if free.is_empty() || self.shared.stopping.is_cancelled() {
+                return Ok(None);
+            }
+            let now = self.shared.now();
+            match store.next_due(&free, now).await? {
+                Some(due) if due <= now => {}
+                due => return Ok(due),
+            }
+            let until = later(now, self.shared.options.lease);
+            match store.claim(&free, now, until).await? {
+                Some(claimed) => self.spawn(claimed),
+                None => return Ok(Some(later(now, RACE))),
+            }
+        }
+    }
+
+    fn with_free_slots(&self) -> Vec<String> {
+        let parts = &self.shared.parts;
+        let free = |name: &&String| {
+            let bound = parts.target_settings.get(*name).map_or(1, |own| own.concurrency);
+            self.used.get(*name).copied().unwrap_or_default() < bound
+        };
+        parts.targets.keys().filter(free).cloned().collect()
+    }
+
+    fn spawn(&mut self, claimed: Claimed) {
+        let target = claimed.release.target.clone();
+        let work = Work::new(Arc::clone(self.shared), claimed);
+        let task = self.running.spawn(work.run());
+        let used = self.used.entry(target.clone()).or_default();
+        *used += 1;
+        metrics::gauge!("orderwire_releases_in_work", "target" => target.clone()).set(*used);
+        self.targets.insert(task.id(), target);
+    }
+
+    fn free(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                // Its lease runs out, then it is tried again.
+                tracing::error!(error = %error, "the work on a release ended unexpectedly; it is tried again");
+                error.id()
+            }
+        };
+        let Some(target) = self.targets.remove(&id) else { return };
+        let used = self.used.entry(target.clone()).or_default();
+        *used = used.saturating_sub(1);
+        metrics::gauge!("orderwire_releases_in_work", "target" => target).set(*used);
+    }
+
+    /// Lets the steps in hand end.
+    async fn drain(mut self) {
+        let ended = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.shared.options.drain, ended).await.is_err() {
+            tracing::warn!(
+                releases = self.running.len(),
+                "work in hand did not end in time and was cut short; it goes on at the next start"
+            );
+            self.running.shutdown().await;
+        }
+    }
+}

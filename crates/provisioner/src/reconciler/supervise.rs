@@ -1,0 +1,135 @@
+//! Releases without an unfinished order: brought back when they vanished, and
+//! their health written down.
+
+use orderwire_store::orders::{Advance, ReleaseStatus};
+use orderwire_types::{RawJson, ReleaseState};
+
+use super::calls::desired;
+use super::carry::NotApplied;
+use super::change::{Build, resources_json};
+use super::later;
+use super::work::{Flow, Stop, Work};
+use crate::content::Content;
+use crate::target::{Error, Health};
+
+impl Work {
+    /// Looks at a release and does what it needs.
+    pub(super) async fn supervise(&mut self) -> Result<Flow, Stop> {
+        let status = &self.release.status;
+        let Some(number) = status.applied else {
+            if status.state == ReleaseState::Changing {
+                let status = self.untouched("its order did not get as far as its target");
+                self.advance(Advance::default().status(status)).await?;
+            }
+            return Ok(Flow::Due(None));
+        };
+        if matches!(status.state, ReleaseState::Frozen | ReleaseState::Removed | ReleaseState::Absent) {
+            return Ok(Flow::Due(None));
+        }
+        let content = match self.content(number).await? {
+            Ok(content) => content,
+            Err(reason) => {
+                self.degraded(reason, None).await?;
+                return Ok(Flow::Due(None));
+            }
+        };
+        let observed = self.shared.observe(&self.release, &desired(&self.release, number, &content)).await;
+        let observed = match observed {
+            Ok(observed) => observed,
+            Err(Error::Unavailable(reason)) => return Ok(self.look_later(&reason)),
+            Err(Error::Refused(reason)) => {
+                self.degraded(reason, None).await?;
+                return Ok(Flow::Due(None));
+            }
+        };
+        let resources = resources_json(&observed.resources);
+        let again = self.shared.memory.brought_back(self.release.id);
+        match observed.health {
+            Health::Ready => self.healthy(number, &content, resources).await,
+            Health::Progressing(reason) => {
+                self.degraded(reason, Some(resources)).await?;
+                // The target says when it is healthy; a release that waits is rare
+                // enough to be looked at now and then as well.
+                Ok(Flow::Due(Some(later(self.shared.now(), self.shared.options.pause.last))))
+            }
+            // The target gave up on it. What was brought back by itself is tried again by
+            // itself; what an order left so waits for somebody.
+            Health::Failed(reason) if again.is_none() => {
+                self.degraded(reason, Some(resources)).await?;
+                Ok(Flow::Due(None))
+            }
+            Health::Failed(reason) | Health::Missing(reason) => match again {
+                Some(again) if self.shared.now() < again => {
+                    self.degraded(reason, Some(resources)).await?;
+                    Ok(Flow::Due(Some(again)))
+                }
+                _ => self.bring_back(number, &content).await,
+            },
+        }
+    }
+
+    /// Hands the applied revision over again, with another key: the text of the former
+    /// one is gone.
+    async fn bring_back(&mut self, number: u64, content: &Content) -> Result<Flow, Stop> {
+        let (shared, id) = (self.shared.clone(), self.release.id);
+        let failures = shared.memory.failed(id);
+        let again = later(shared.now(), shared.options.pause.after(failures));
+        shared.memory.bring_back(id, again);
+        if !content.access.rights.is_empty() && shared.memory.key(id, self.release.status.keys_made).is_none()
+        {
+            let keys_made = self.release.status.keys_made + 1;
+            let status = ReleaseStatus { keys_made, ..self.release.status.clone() };
+            self.advance(Advance::default().status(status)).await?;
+        }
+        let reason = match self.apply(number, content).await {
+            Ok(()) => match self.revoke_former_keys(content).await {
+                Ok(keys_revoked) => {
+                    let status = ReleaseStatus { keys_revoked, ..self.release.status.clone() };
+                    let detail = Some(format!("revision {number} was gone and was handed over again"));
+                    let step = self.step("restored", "ok", detail);
+                    self.advance(Advance::default().status(status).step(step)).await?;
+                    return Ok(Flow::On);
+                }
+                Err(reason) => reason,
+            },
+            Err(NotApplied::Refused(reason) | NotApplied::Away(reason)) => reason,
+            Err(NotApplied::Stop(stop)) => return Err(stop),
+        };
+        tracing::warn!(release.id = %id, failures, reason, "a release could not be brought back; it is tried again");
+        self.degraded(reason, None).await?;
+        Ok(Flow::Due(Some(again)))
+    }
+
+    async fn healthy(&mut self, number: u64, content: &Content, resources: RawJson) -> Result<Flow, Stop> {
+        self.shared.memory.forget(self.release.id);
+        let Ok(keys_revoked) = self.revoke_former_keys(content).await else {
+            return Ok(self.look_later("its former keys cannot be revoked now"));
+        };
+        let ready = Some(number);
+        let status =
+            ReleaseStatus { ready, keys_revoked, resources, ..self.status(ReleaseState::Ready, None) };
+        if status != self.release.status {
+            let became_ready = ready.filter(|_| self.release.status.ready != ready);
+            self.advance(Advance { became_ready, ..Advance::default() }.status(status)).await?;
+        }
+        Ok(Flow::Due(None))
+    }
+
+    /// It is not healthy.
+    async fn degraded(&mut self, reason: String, resources: Option<RawJson>) -> Result<(), Stop> {
+        let mut status = self.status(ReleaseState::Degraded, Some(reason));
+        if let Some(resources) = resources {
+            status.resources = resources;
+        }
+        if status != self.release.status {
+            self.advance(Advance::default().status(status)).await?;
+        }
+        Ok(())
+    }
+
+    fn look_later(&self, reason: &str) -> Flow {
+        let failures = self.shared.memory.failed(self.release.id);
+        tracing::warn!(release.id = %self.release.id, failures, reason, "a release cannot be looked at now");
+        Flow::Due(Some(later(self.shared.now(), self.shared.options.pause.after(failures))))
+    }
+}
