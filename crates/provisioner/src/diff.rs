@@ -72,9 +72,9 @@ fn either(old: Option<&Value>, new: Option<&Value>, at: &mut String, changes: &m
     }
 }
 
-fn change(old: Option<&Value>, new: Option<&Value>, at: &mut String, changes: &mut Vec<FieldChange>) {
+fn change(old: Option<&Value>, new: Option<&Value>, at: &str, changes: &mut Vec<FieldChange>) {
     if changes.len() < CHANGES_MAX && (old.is_some() || new.is_some()) {
-        changes.push(FieldChange { field: at.clone(), old: old.cloned(), new: new.cloned() });
+        changes.push(FieldChange { field: at.to_owned(), old: old.cloned(), new: new.cloned() });
     }
 }
 

@@ -44,7 +44,7 @@ impl<'o> Objects<'o> {
         if self.manifests.len() >= OBJECTS_MAX {
             return Err(format!("a release has at most {OBJECTS_MAX} objects"));
         }
-        if !value["apiVersion"].as_str().is_some_and(|text| !text.is_empty()) {
+        if value["apiVersion"].as_str().is_none_or(str::is_empty) {
             return Err("apiVersion is missing; write apiVersion: orderwire.dev/v1".to_owned());
         }
         let Some(kind) = value["kind"].as_str() else {

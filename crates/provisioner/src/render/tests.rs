@@ -58,6 +58,25 @@ fn blocks_and_macros_are_text_and_never_structure() {
 }
 
 #[test]
+fn templates_share_macros_and_see_nothing_outside_the_product() {
+    let helper = "{% macro greet(name) %}Hello {{ name }}{% endmacro %}\n";
+    let main = "{% from \"templates/_texts.yaml\" import greet %}\n";
+    let sources = BTreeMap::from([
+        ("templates/_texts.yaml".to_owned(), helper.to_owned()),
+        ("templates/f.yaml".to_owned(), format!("{main}{HEAD}a: {{{{ greet(values.evil) }}}}\n")),
+    ]);
+    let templates = Templates::new(sources).unwrap();
+    let evil = json!({"evil": "x\nkind: Evil"});
+    let objects = templates.render(&["File".to_owned()], &context(evil)).unwrap();
+    assert_eq!(objects.len(), 1);
+    assert_eq!(objects[0].0["a"], "Hello x\nkind: Evil");
+    for name in ["/etc/hostname", "../product.yaml", "product.yaml"] {
+        let error = object(&format!("{{% include \"{name}\" %}}\n"), json!({})).unwrap_err();
+        assert!(error.detail.contains("template not found"), "{error}");
+    }
+}
+
+#[test]
 fn no_filter_and_no_switch_prints_anything_raw() {
     let evil = "1\nkind: Evil";
     let values = json!({"evil": evil, "list": [evil]});

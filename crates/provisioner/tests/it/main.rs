@@ -4,6 +4,7 @@
 mod accept;
 mod accept_events;
 mod accept_kit;
+mod catalogue;
 mod http_kit;
 mod http_orders;
 mod http_releases;
@@ -13,6 +14,7 @@ mod process;
 mod process_kill;
 mod process_rig;
 mod process_suite;
+mod render;
 mod reconcile;
 mod reconcile_dying;
 mod reconcile_kill;
