@@ -1,12 +1,14 @@
 //! What an order would do, told without doing it.
 
 use orderwire_api::wire::OrderPlan;
+use orderwire_provisioner::content::Content;
 use orderwire_provisioner::{AcceptError, OrderRequest};
 use orderwire_store::Orders as _;
-use orderwire_types::Action;
+use orderwire_store::orders::{Advance, ReleaseStatus, Revision};
+use orderwire_types::{Action, OrderState, RawJson, ReleaseState};
 use serde_json::json;
 
-use crate::accept_kit::{Kit, json, kit, request, scope};
+use crate::accept_kit::{Kit, json, kit, request, scope, start};
 
 async fn plan(kit: &Kit, request: OrderRequest) -> OrderPlan {
     kit.provisioner.plan(request).await.unwrap()
@@ -110,4 +112,69 @@ async fn a_secret_is_in_a_plan_only_as_a_hash_that_follows_it() {
     let without = plan(&kit, request(3)).await;
     assert_eq!(without.outcome, "refused");
     assert!(without.refused[0].starts_with("secret TOKEN: "), "{:?}", without.refused);
+}
+
+/// Does the order that is accepted as if its content, which a plan has shown whole, were
+/// ready at once.
+async fn make_ready(kit: &Kit, plan: &OrderPlan) {
+    let members =
+        plan.changes.iter().map(|change| (change.field[1..].to_owned(), change.new.clone().unwrap()));
+    let content: Content = serde_json::from_value(members.collect()).unwrap();
+    let until = start() + std::time::Duration::from_secs(60);
+    let claimed = kit.store.claim(&["local".to_owned()], start(), until).await.unwrap().unwrap();
+    let order = claimed.order.unwrap();
+    let revision = Revision {
+        number: 1,
+        hash: content.hash(),
+        content: RawJson::of(&content).unwrap(),
+        order: order.id,
+        trace: order.trace,
+        created_at: start(),
+        ready_at: None,
+    };
+    let status = ReleaseStatus {
+        state: ReleaseState::Ready,
+        ready: Some(1),
+        applied: Some(1),
+        ..claimed.release.status.clone()
+    };
+    let advance = Advance {
+        at: start(),
+        state: Some((OrderState::Ready, None)),
+        revision: Some(1),
+        new_revision: Some(revision),
+        became_ready: Some(1),
+        status: Some(status),
+        ..Advance::default()
+    };
+    kit.store.advance(claimed.lease, order.id, advance).await.unwrap();
+    kit.store.hand_back(claimed.lease, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_plan_for_a_release_that_is_ready_tells_what_would_differ() {
+    let kit = kit();
+    let new = plan(&kit, request(1)).await;
+    kit.accepted(request(1)).await;
+    make_ready(&kit, &new).await;
+
+    let same = plan(&kit, request(2)).await;
+    assert_eq!((same.outcome.as_str(), same.changes.len()), ("unchanged", 0), "{same:?}");
+
+    let other = plan(&kit, OrderRequest { parameters: json(r#"{"interval":9}"#), ..request(3) }).await;
+    assert_eq!(other.outcome, "update");
+    let changes = other.changes.iter().map(|c| format!("{} {:?} -> {:?}", c.field, c.old, c.new));
+    insta::assert_snapshot!(changes.collect::<Vec<_>>().join("\n"));
+
+    let back = OrderRequest { action: Action::Rollback, to_revision: Some(1), ..request(4) };
+    assert_eq!(plan(&kit, back.clone()).await.outcome, "unchanged");
+    std::fs::write(kit.folder.path().join("secret"), "louder").unwrap();
+    let rotated = plan(&kit, back).await;
+    let fields: Vec<_> = rotated.changes.iter().map(|change| change.field.as_str()).collect();
+    assert_eq!((rotated.outcome.as_str(), fields), ("update", vec!["/secrets/TOKEN"]));
+
+    let removal =
+        OrderRequest { product: None, name: Some("sensor".into()), action: Action::Remove, ..request(5) };
+    assert_eq!(plan(&kit, removal).await.outcome, "remove");
+    untouched(&kit, 1).await;
 }
