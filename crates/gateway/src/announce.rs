@@ -59,7 +59,7 @@ pub(crate) async fn announcements(state: &State, events: &[Incoming]) -> Vec<Inc
         if registered {
             state.known_clients.add([event.client.clone()]);
         } else {
-            news.push(announcement(event));
+            news.push(Incoming { event: announcement(event), named: true });
         }
     }
     if !news.is_empty() && state.queues().route(&news[0].event.event_type).is_empty() {
@@ -76,10 +76,13 @@ async fn is_registered(state: &State, client: &Client, until: Instant) -> bool {
     matches!(looked, Ok(Ok(Some(_))))
 }
 
-fn announcement(event: &Event) -> Incoming {
+/// The event that registers the client of this one. The same for a client every time,
+/// so that to publish it again within a day changes nothing. For what becomes known of
+/// a client without passing through the gateway: an order.
+pub fn announcement(event: &Event) -> Event {
     let event_type: EventType = "orderwire.client.changed".parse().expect("a valid type");
     let data = RawJson::of(&serde_json::json!({ "client": event.client.as_str() }));
-    let event = Event {
+    Event {
         id: identity::produced_id(&event.client, SOURCE, "seen"),
         event_type,
         source: SOURCE.to_owned(),
@@ -95,6 +98,5 @@ fn announcement(event: &Event) -> Incoming {
         import: None,
         origin: Origin::Plain,
         data: Data::Json(data.expect("an object of one text is JSON")),
-    };
-    Incoming { event, named: true }
+    }
 }

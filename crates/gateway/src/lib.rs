@@ -32,6 +32,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use announce::announcement;
 pub use guards::{Guards, guarded};
 pub use health::{Component, Readiness};
 pub use keys::{Error, ErrorKind, KeyRing};
