@@ -23,7 +23,7 @@ async fn what_is_wrong_is_told_at_its_place_and_nothing_is_recorded() {
         ("a product of lines", |r| r.product = Some("sensor\nkind: Pod".into())),
         ("no product", |r| r.product = None),
         ("no product to create", |r| {
-            (r.product, r.name, r.action) = (None, Some("x".into()), Action::Create)
+            (r.product, r.name, r.action) = (None, Some("x".into()), Action::Create);
         }),
         ("nothing to update", |r| (r.product, r.action) = (None, Action::Update)),
         ("nothing to remove", |r| (r.product, r.action) = (None, Action::Remove)),
