@@ -1,7 +1,7 @@
 //! The routes over the real store.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use axum::body::Body;
@@ -21,12 +21,12 @@ use tower::ServiceExt;
 use crate::accept_kit::{Kit, kit, scope, start};
 
 /// Keys by their text.
-pub(crate) struct Known(BTreeMap<&'static str, Arc<Scope>>);
+pub(crate) struct Known(Mutex<BTreeMap<&'static str, Arc<Scope>>>);
 
 #[async_trait]
 impl Authenticator for Known {
     async fn authenticate(&self, key: &str) -> Result<Arc<Scope>, Problem> {
-        self.0.get(key).cloned().ok_or_else(|| Problem::unauthorized("this key is unknown"))
+        self.0.lock().unwrap().get(key).cloned().ok_or_else(|| Problem::unauthorized("this key is unknown"))
     }
 }
 
@@ -34,6 +34,7 @@ pub(crate) struct Server {
     pub(crate) kit: Kit,
     pub(crate) app: Router,
     pub(crate) closing: CancellationToken,
+    keys: Arc<Known>,
 }
 
 pub(crate) struct Answer {
@@ -75,7 +76,7 @@ impl Server {
         let kit = kit();
         let closing = CancellationToken::new();
         let limits = Limits { event_bytes: 16 << 10, ..Limits::default() };
-        let known: Arc<dyn Authenticator> = Arc::new(Known(BTreeMap::from([
+        let keys = Arc::new(Known(Mutex::new(BTreeMap::from([
             key("admin", &[Right::Admin], &[]),
             key("acme", &[Right::Order], &["acme"]),
             key("other", &[Right::Order, Right::Read], &["other"]),
@@ -83,9 +84,14 @@ impl Server {
             key("reader", &[Right::Read], &["acme"]),
             key("writer", &[Right::Write], &["acme"]),
             key("module", &[Right::Read, Right::Write], &["acme"]),
-        ])));
+        ]))));
+        let known: Arc<dyn Authenticator> = keys.clone();
         let (routes, _) = router(kit.provisioner.clone(), &limits, closing.clone()).split_for_parts();
-        Self { kit, app: routes.layer(Extension(known)), closing }
+        Self { kit, app: routes.layer(Extension(known)), closing, keys }
+    }
+
+    pub(crate) fn revoke(&self, key: &str) {
+        self.keys.0.lock().unwrap().remove(key);
     }
 
     pub(crate) async fn call(

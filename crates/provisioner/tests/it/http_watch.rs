@@ -144,6 +144,21 @@ async fn a_drain_ends_watchers() {
 }
 
 #[tokio::test]
+async fn a_revoked_key_sees_nothing_more() {
+    let server = Server::start();
+    let order = server.sensor().await;
+    let address = listen(&server).await;
+    let mut watch = Watch::open(address, &order, "reader", None).await;
+    assert_eq!(watch.next().await.unwrap().event, "state");
+    server.revoke("reader");
+    let lease = server.claim().await;
+    server.advance(lease, &order, journal("plan", "begun")).await;
+    let rest = watch.rest().await;
+    assert_eq!(names(&rest), ["problem"]);
+    assert_eq!(rest[0].data["status"], 401);
+}
+
+#[tokio::test]
 async fn watchers_beyond_the_limit_are_told_to_come_later() {
     let server = Server::start();
     let order = server.sensor().await;
