@@ -197,7 +197,7 @@ pub trait Target: Send + Sync + 'static {
     /// differs is changed, what the revision no longer holds is removed. Returns
     /// when everything is handed over, not when it is healthy: [`Target::observe`]
     /// says that. Idempotent: what is as desired already, under the same grant, is
-    /// not touched.
+    /// not touched. What has failed is not as desired: it may be made anew.
     ///
     /// After it returned `Ok`, nothing of an earlier revision runs or will start.
     async fn apply(&self, placement: &Placement, desired: &Desired, grant: &Grant) -> Result<(), Error>;

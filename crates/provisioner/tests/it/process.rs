@@ -34,6 +34,29 @@ async fn a_process_that_exits_at_once_fails_with_its_code_and_last_words() {
 }
 
 #[tokio::test]
+async fn one_that_was_given_up_starts_anew_with_the_next_apply() {
+    let rig = Rig::new();
+    let manifests = [shell("test -e go || exit 1; echo up; exec sleep 1000", &up())];
+    rig.apply(&manifests).await;
+    rig.until(&manifests, failed).await;
+    let drift = rig.target.drift(&rig.placement, &rig.desired(&manifests)).await.unwrap();
+    assert_eq!(drift[0].fields[0].field, "/status/state");
+    std::fs::write(rig.folder().join("work/go"), "").unwrap();
+    rig.bring_up(&manifests).await;
+}
+
+#[tokio::test]
+async fn a_supervisor_that_does_nothing_any_more_is_killed() {
+    let rig = Rig::with_grace(Duration::from_millis(100));
+    rig.bring_up(&[shell("echo up; exec sleep 1000", &up())]).await;
+    let supervisor = rig.running().into_iter().find(|running| running.is_supervisor).unwrap();
+    let pid = rustix::process::Pid::from_raw(supervisor.pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    rig.remove().await;
+    assert_eq!(rig.running(), []);
+}
+
+#[tokio::test]
 async fn a_program_that_does_not_exist_is_named() {
     let rig = Rig::new();
     let manifests = [object("Process", "main", &json!({"command": ["no-such-program"], "failures": 1}))];

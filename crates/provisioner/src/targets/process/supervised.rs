@@ -227,12 +227,12 @@ struct Listener {
 
 impl Listener {
     async fn listen(mut self, mut child: Child, stdout: ChildStdout, kill: std::sync::Arc<Notify>) {
-        let told = tokio::select! {
-            told = self.hear(stdout) => told,
-            () = kill.notified() => None,
+        let (told, patience) = tokio::select! {
+            told = self.hear(stdout) => (told, KILL_BOUND),
+            () = kill.notified() => (None, Duration::ZERO),
         };
         // Its output has ended, so it has ended or will do nothing sensible any more.
-        let exited = match timeout(KILL_BOUND, child.wait()).await {
+        let exited = match timeout(patience, child.wait()).await {
             Ok(exited) => exited,
             Err(_) => {
                 if let Err(error) = child.start_kill() {
