@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use orderwire_api::extract::idempotency_key;
 use orderwire_api::wire::{NewOrder, OrderAccepted};
 use orderwire_api::{Caller, Problem};
-use orderwire_store::orders::{Acceptance, Order, Release};
+use orderwire_store::orders::{Acceptance, Order, Refusal, Release};
 use orderwire_types::envelope::parse_traceparent;
 use orderwire_types::{Action, Client, EventId, ReleaseState, Right, TraceId, identity};
 use uuid::Uuid;
@@ -149,9 +149,18 @@ fn named(
     Ok((id, trace))
 }
 
-/// Records an order and answers once it is durable.
-pub(super) async fn accept(state: &State, request: OrderRequest) -> Result<Response, Problem> {
+/// Records an order and answers once it is durable. An order that names its trace is
+/// another order under another trace.
+pub(super) async fn accept(
+    state: &State,
+    request: OrderRequest,
+    names_trace: bool,
+) -> Result<Response, Problem> {
+    let trace = request.trace.clone();
     match state.provisioner.accept(request).await.map_err(of_accept)? {
+        Acceptance::Known(order) if names_trace && order.trace.id != trace.id => {
+            Err(of_refusal(&Refusal::OtherContent))
+        }
         Acceptance::New(order) | Acceptance::Known(order) => Ok(accepted(&order)),
         Acceptance::Refused(refusal) => Err(of_refusal(&refusal)),
     }

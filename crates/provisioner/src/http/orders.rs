@@ -51,8 +51,9 @@ pub(super) async fn post_order(
     Document(body): Document<NewOrder>,
 ) -> Result<Response, Problem> {
     asked::may_order(&caller)?;
+    let names_trace = body.trace_id.is_some();
     let request = asked::of_body(&state, &caller, &headers, body, "POST /v1/orders")?;
-    asked::accept(&state, request).await
+    asked::accept(&state, request, names_trace).await
 }
 
 /// What an order would create, change and remove, and what policy refuses.

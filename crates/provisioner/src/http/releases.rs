@@ -107,7 +107,7 @@ pub(super) async fn delete_release(
     let scope = caller.narrowed(&headers)?;
     let release = find(&state, &scope, &id).await?;
     let request = asked::of_release(&state, &caller, &headers, &release, (Action::Remove, None)).await?;
-    asked::accept(&state, request).await
+    asked::accept(&state, request, false).await
 }
 
 /// Orders that an earlier revision is brought back.
@@ -131,7 +131,7 @@ pub(super) async fn post_rollback(
     };
     let request =
         asked::of_release(&state, &caller, &headers, &release, (Action::Rollback, Some(to))).await?;
-    asked::accept(&state, request).await
+    asked::accept(&state, request, false).await
 }
 
 /// The newest revision that was ready before the present one. Without a present one:

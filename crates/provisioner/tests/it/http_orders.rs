@@ -123,6 +123,9 @@ async fn a_named_order_is_one_order() {
     post("acme", "a", &json!({"product": "sensor", "name": "b"}).to_string())
         .await
         .problem(409, "idempotency-conflict");
+    post("acme", "a", &json!({"product": "sensor", "trace_id": "ticket 7"}).to_string())
+        .await
+        .problem(409, "idempotency-conflict");
     assert_ne!(
         post("two", "a", &json!({"product": "web", "client": "acme"}).to_string()).await.ok(202)["order_id"],
         first["order_id"]
