@@ -86,7 +86,7 @@ fn lint(folders: &[std::path::PathBuf], local: Local, out: Out) -> Result<(), Er
         let name = folder.display().to_string();
         let faults = match (local.lint)(folder) {
             Ok(faults) => faults,
-            Err(detail) => vec![detail],
+            Err(detail) => vec![format!("{name}: {detail}")],
         };
         sound &= faults.is_empty();
         if out.json {
@@ -97,7 +97,7 @@ fn lint(folders: &[std::path::PathBuf], local: Local, out: Out) -> Result<(), Er
             out.line(&plain(&format!("{name}: sound")))?;
         }
         for fault in &faults {
-            eprintln!("{}", plain(&format!("{name}: {fault}")));
+            eprintln!("{}", plain(fault));
         }
     }
     if out.json {
