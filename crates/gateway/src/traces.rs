@@ -61,6 +61,7 @@ pub(crate) async fn get_trace(
     let touches = |queue: &QueueName| scope.touches(&format!("queue/{queue}"));
     steps.retain(|step| step.queue.as_ref().is_none_or(touches));
     let state = state_of(&steps, may_wait, failed);
+    without_telling(&mut steps);
     Ok(Json(Trace {
         trace_id,
         client,
@@ -78,6 +79,21 @@ fn state_of(steps: &[Step], may_wait: bool, failed: u64) -> &'static str {
         (false, true) => "failed",
         (false, false) => "done",
     }
+}
+
+/// Takes out what only says that another step was told to whoever listens: it would
+/// say everything twice. What a listener did with it stays.
+fn without_telling(steps: &mut Vec<Step>) {
+    let telling = |step: &&Step| {
+        step.step == "accepted"
+            && step.detail.as_deref().is_some_and(|detail| {
+                detail.starts_with("orderwire.order.") && detail.ends_with(" from provisioner")
+            })
+    };
+    let told: HashSet<Option<Uuid>> = steps.iter().filter(telling).map(|step| step.event_id).collect();
+    steps.retain(|step| {
+        !(told.contains(&step.event_id) && matches!(step.step.as_str(), "accepted" | "queued"))
+    });
 }
 
 fn tells(step: &Step) -> bool {
@@ -250,6 +266,22 @@ mod tests {
         assert_eq!(told(&steps), 1, "one was consumed, one is work");
         assert_eq!(state_of(&[on("status", "queued", "waiting", 1)], false, 0), "done");
         assert_eq!(state_of(&[on("infra", "queued", "waiting", 1)], false, 0), "open");
+    }
+
+    #[test]
+    fn what_only_tells_of_a_step_is_not_told_again() {
+        let at = "2024-01-01T00:00:00Z";
+        let status = |name: &str, event| Step { queue: "status".parse().ok(), ..step(at, name, event, None) };
+        let mut steps = vec![
+            step(at, "accepted", Some(1), Some("a.b from key:1")),
+            step(at, "ready", Some(1), None),
+            step(at, "accepted", Some(2), Some("orderwire.order.ready from provisioner")),
+            status("queued", Some(2)),
+            status("attempt", Some(2)),
+        ];
+        without_telling(&mut steps);
+        let names: Vec<_> = steps.iter().map(|step| step.step.as_str()).collect();
+        assert_eq!(names, ["accepted", "ready", "attempt"]);
     }
 
     #[test]

@@ -65,7 +65,9 @@ impl Provisioner {
     ) -> Result<Option<Refusal>, AcceptError> {
         let name = order.name.clone();
         Ok(match (order.action, release) {
-            (Action::Create, Some(_)) => Some(Refusal::Exists(name)),
+            (Action::Create, Some(release)) if release.status.state != ReleaseState::Absent => {
+                Some(Refusal::Exists(name))
+            }
             (Action::Update | Action::Rollback | Action::Remove, None) => Some(Refusal::Missing(name)),
             (_, Some(release)) if release.product != order.product => {
                 Some(Refusal::OtherProduct { name, product: release.product.clone() })

@@ -39,7 +39,8 @@ pub trait Orders: Send + Sync {
     ///   fingerprint differs; nothing else happens;
     /// - an order in state `failed`: recorded as it is, without a release;
     /// - a release that is there by (client, environment, name) is used, on the
-    ///   target where it is (which the recorded order names); `create` of it,
+    ///   target where it is (which the recorded order names); `create` of it (unless
+    ///   its state is `Absent` and its newest order is final: nothing of it is there),
     ///   another product or another namespace is refused. Orders that say how it
     ///   shall be (`apply`, `create`, `update`) set its archtype and hardware where
     ///   they name them;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use orderwire_store::orders::{Acceptance, NewOrder, Order, Refusal, Release};
-use orderwire_types::{Action, EventId, OrderState, Scope};
+use orderwire_types::{Action, EventId, OrderState, ReleaseState, Scope};
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
@@ -64,7 +64,7 @@ fn refusal(db: &Connection, order: &Order, there: Option<&Release>) -> rusqlite:
             Action::Update | Action::Rollback | Action::Remove => Ok(Some(Refusal::Missing(name()))),
         };
     };
-    if order.action == Action::Create {
+    if order.action == Action::Create && !is_vacant(db, release)? {
         return Ok(Some(Refusal::Exists(name())));
     }
     if order.product != release.product {
@@ -82,6 +82,16 @@ fn refusal(db: &Connection, order: &Order, there: Option<&Release>) -> rusqlite:
         }
     }
     Ok(None)
+}
+
+/// Whether nothing of the release is there and nobody is at work on it: its first
+/// order did not succeed.
+fn is_vacant(db: &Connection, release: &Release) -> rusqlite::Result<bool> {
+    if release.status.state != ReleaseState::Absent {
+        return Ok(false);
+    }
+    let newest = stored_order(db, release.order)?;
+    Ok(newest.is_some_and(|newest| newest.state.is_final()))
 }
 
 /// Whether the namespace of a new release belongs to others.

@@ -74,6 +74,7 @@ const CAUGHT: &[(Fault, &str)] = &[
     (Fault::ForgetsFingerprints, "an_order_is_recorded_once"),
     (Fault::ForgetsOnOpening, "an_order_is_recorded_once"),
     (Fault::TakesCreateForApply, "orders_are_refused_for_the_first_reason"),
+    (Fault::TakesCreateForApply, "a_release_of_which_nothing_is_there_can_be_created"),
     (Fault::NeverRecordsRefused, "a_refused_order_is_recorded_where_that_is_asked_for"),
     (Fault::KeepsNamespaces, "a_namespace_belongs_to_one_owner_while_a_release_is_there"),
     (Fault::ForgetsOlderOrders, "a_newer_order_supersedes_an_unfinished_one"),

@@ -16,6 +16,7 @@ use crate::orders::{Acceptance, Advance, NewOrder, Order, Refusal};
 case_list![
     an_order_is_recorded_once,
     orders_are_refused_for_the_first_reason,
+    a_release_of_which_nothing_is_there_can_be_created,
     a_refused_order_is_recorded_where_that_is_asked_for,
     a_namespace_belongs_to_one_owner_while_a_release_is_there,
     a_newer_order_supersedes_an_unfinished_one,
@@ -95,6 +96,19 @@ async fn orders_are_refused_for_the_first_reason(factory: Arc<dyn Factory>) -> O
     same("nothing is due", claim(&store, 5).await?, None)?;
     let back = with(order(2, "a", "web", Rollback, 2), |order| order.to_revision = Some(1));
     accepted(&store, back).await.map(drop)
+}
+
+async fn a_release_of_which_nothing_is_there_can_be_created(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    accepted(&store, order(1, "a", "web", Create, 1)).await?;
+    let work = claimed(&store, 2).await?;
+    let failed = Advance { status: Some(status(ReleaseState::Absent, None)), ..to(2, OrderState::Failed) };
+    store.advance(work.lease, order_id(1), failed).await?;
+    store.hand_back(work.lease, None).await?;
+    let again = accepted(&store, order(2, "a", "web", Create, 3)).await?;
+    same("the same release", again.release, Some(work.release.id))?;
+    let found = refused(&store, order(3, "a", "web", Create, 4)).await?;
+    same("while somebody is at work on it", found, Refusal::Exists("web".to_owned()))
 }
 
 async fn a_refused_order_is_recorded_where_that_is_asked_for(factory: Arc<dyn Factory>) -> Outcome {
