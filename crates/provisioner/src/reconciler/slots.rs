@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use orderwire_store::Error;
 use orderwire_store::orders::Claimed;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use uuid::Uuid;
 
 use super::work::Work;
 use super::{Shared, later, listener};
@@ -20,7 +21,13 @@ pub(super) async fn run(shared: &Arc<Shared>) {
     if !begin(shared).await {
         return;
     }
-    let mut slots = Slots { shared, running: JoinSet::new(), targets: HashMap::new(), used: BTreeMap::new() };
+    let mut slots = Slots {
+        shared,
+        running: JoinSet::new(),
+        releases: HashMap::new(),
+        held: HashMap::new(),
+        used: BTreeMap::new(),
+    };
     let mut changes = shared.parts.store.changes();
     let mut failures = 0;
     while !shared.stopping.is_cancelled() {
@@ -80,8 +87,10 @@ async fn touch_each(shared: &Shared, targets: &[String]) -> Result<(), Error> {
 struct Slots<'a> {
     shared: &'a Arc<Shared>,
     running: JoinSet<()>,
-    /// The target of each running task.
-    targets: HashMap<Id, String>,
+    /// The release of each running task and its target.
+    releases: HashMap<Id, (Uuid, String)>,
+    /// The running task of each release.
+    held: HashMap<Uuid, AbortHandle>,
     /// How many slots of each target are taken.
     used: BTreeMap<String, u32>,
 }
@@ -105,7 +114,10 @@ impl Slots<'_> {
             }
             let until = later(now, self.shared.options.lease);
             match store.claim(&free, now, until).await? {
-                Some(claimed) => self.spawn(claimed),
+                Some(claimed) => {
+                    self.end_former(claimed.release.id).await;
+                    self.spawn(claimed);
+                }
                 None => return Ok(Some(later(now, RACE))),
             }
         }
@@ -120,26 +132,44 @@ impl Slots<'_> {
         parts.targets.keys().filter(free).cloned().collect()
     }
 
+    /// A release that is claimed while it is worked on here: its former lease ran out
+    /// unnoticed, as when the machine slept. What is in flight ends first.
+    async fn end_former(&mut self, release: Uuid) {
+        let Some(former) = self.held.get(&release).cloned() else { return };
+        former.abort();
+        while self.held.contains_key(&release) {
+            let Some(ended) = self.running.join_next_with_id().await else { return };
+            self.free(ended);
+        }
+    }
+
     fn spawn(&mut self, claimed: Claimed) {
-        let target = claimed.release.target.clone();
+        let (release, target) = (claimed.release.id, claimed.release.target.clone());
         let work = Work::new(Arc::clone(self.shared), claimed);
         let task = self.running.spawn(work.run());
         let used = self.used.entry(target.clone()).or_default();
         *used += 1;
         metrics::gauge!("orderwire_releases_in_work", "target" => target.clone()).set(*used);
-        self.targets.insert(task.id(), target);
+        self.releases.insert(task.id(), (release, target));
+        self.held.insert(release, task);
     }
 
     fn free(&mut self, ended: Result<(Id, ()), JoinError>) {
         let id = match ended {
             Ok((id, ())) => id,
+            Err(error) if error.is_cancelled() => {
+                metrics::counter!("orderwire_leases_lost_total").increment(1);
+                tracing::warn!("the lease of a release ran out unnoticed; the work on it begins anew");
+                error.id()
+            }
             Err(error) => {
                 // Its lease runs out, then it is tried again.
                 tracing::error!(error = %error, "the work on a release ended unexpectedly; it is tried again");
                 error.id()
             }
         };
-        let Some(target) = self.targets.remove(&id) else { return };
+        let Some((release, target)) = self.releases.remove(&id) else { return };
+        self.held.remove(&release);
         let used = self.used.entry(target.clone()).or_default();
         *used = used.saturating_sub(1);
         metrics::gauge!("orderwire_releases_in_work", "target" => target).set(*used);

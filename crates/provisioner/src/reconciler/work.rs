@@ -141,7 +141,12 @@ async fn keep(shared: &Shared, lease: Lease) {
     loop {
         shared.parts.clock.sleep_until(later(shared.now(), length / 3)).await;
         let until = later(shared.now(), length);
-        match shared.parts.store.extend(lease, until).await {
+        let extended = tokio::select! {
+            biased;
+            extended = shared.parts.store.extend(lease, until) => extended,
+            () = shared.parts.clock.sleep_until(later(ends, length)) => return,
+        };
+        match extended {
             Ok(()) => ends = until,
             Err(error) if error.kind() == ErrorKind::Conflict => return,
             Err(error) if shared.now() >= ends => {

@@ -226,6 +226,20 @@ async fn an_order_that_cannot_be_planned_leaves_the_release_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_dataset_that_exists_is_not_changed() {
+    let world = World::new();
+    let (air, scope) = ("air".parse().unwrap(), scope());
+    let def = serde_json::json!({"fields": [{"name": "other", "type": "text"}]});
+    let def = serde_json::from_value(def).unwrap();
+    world.store.define(&scope, &air, &def, world.clock.now()).await.unwrap();
+    let before = world.store.dataset(&scope, &air).unwrap();
+    let running = world.start();
+    assert_eq!(world.ordered("rollback", "ready").await.state, OrderState::Ready);
+    assert_eq!(world.store.dataset(&scope, &air).unwrap().def, before.def);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn when_the_restoration_fails_too_the_order_gives_both_reasons() {
     let world = World::new();
     let running = world.start();

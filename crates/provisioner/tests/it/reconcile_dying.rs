@@ -31,13 +31,13 @@ pub(crate) struct DyingStore {
     death: Option<Death>,
     writes: AtomicU64,
     dead: watch::Sender<bool>,
-    /// Moves when changes were told, which the store itself does not announce.
-    told: watch::Sender<u64>,
+    /// Moves with every write, also those that the store does not announce.
+    activity: watch::Sender<u64>,
 }
 
 impl DyingStore {
-    pub(crate) fn new(inner: Arc<SqliteStore>, death: Option<Death>, told: watch::Sender<u64>) -> Self {
-        Self { inner, death, writes: AtomicU64::new(0), dead: watch::Sender::new(false), told }
+    pub(crate) fn new(inner: Arc<SqliteStore>, death: Option<Death>, activity: watch::Sender<u64>) -> Self {
+        Self { inner, death, writes: AtomicU64::new(0), dead: watch::Sender::new(false), activity }
     }
 
     /// How many writes there were.
@@ -50,6 +50,16 @@ impl DyingStore {
         self.dead.subscribe().wait_for(|dead| *dead).await.unwrap();
     }
 
+    /// A process that is killed takes the connections of its reads with it. Here they
+    /// are those of the next one, so a read that is dropped comes to its end.
+    async fn read<T, F>(&self, read: impl FnOnce(Arc<SqliteStore>) -> F) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        tokio::spawn(read(self.inner.clone())).await.unwrap()
+    }
+
     async fn write<T>(&self, write: impl Future<Output = T> + Send) -> T {
         let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
         if *self.dead.borrow() || self.death == Some(Death::Before(number)) {
@@ -57,6 +67,7 @@ impl DyingStore {
             return pending().await;
         }
         let written = write.await;
+        self.activity.send_modify(|n| *n += 1);
         if self.death == Some(Death::After(number)) {
             self.dead.send_replace(true);
             return pending().await;
@@ -220,7 +231,8 @@ impl Orders for DyingStore {
     }
 
     async fn next_due(&self, targets: &[String], now: Timestamp) -> Result<Option<Timestamp>, Error> {
-        self.inner.next_due(targets, now).await
+        let targets = targets.to_vec();
+        self.read(|store| async move { store.next_due(&targets, now).await }).await
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -228,13 +240,11 @@ impl Orders for DyingStore {
     }
 
     async fn untold(&self, max: usize) -> Result<Vec<StateChange>, Error> {
-        self.inner.untold(max).await
+        self.read(|store| async move { store.untold(max).await }).await
     }
 
     async fn told(&self, seq: i64) -> Result<(), Error> {
-        let told = self.write(self.inner.told(seq)).await;
-        self.told.send_modify(|n| *n += 1);
-        told
+        self.write(self.inner.told(seq)).await
     }
 
     async fn order(&self, scope: &Scope, id: EventId) -> Result<Option<Order>, Error> {
@@ -276,7 +286,8 @@ impl Orders for DyingStore {
     }
 
     async fn revision(&self, scope: &Scope, release: Uuid, number: u64) -> Result<Option<Revision>, Error> {
-        self.inner.revision(scope, release, number).await
+        let scope = scope.clone();
+        self.read(|store| async move { store.revision(&scope, release, number).await }).await
     }
 
     async fn revisions(

@@ -232,14 +232,17 @@ impl Target for Scripted {
         if self.away.load(Ordering::SeqCst) {
             return Err(Error::Unavailable("the target is away".to_owned()));
         }
-        let (running, healthy) = self.act(|state| {
+        let (running, healthy, applied) = self.act(|state| {
             let running = state.running.get(&placement.release).cloned().unwrap_or_default();
-            (running, state.healthy.contains(&placement.release))
+            let applied = state.applied.iter().filter(|(_, release)| *release == placement.release).count();
+            (running, state.healthy.contains(&placement.release), applied)
         });
         let health = match running.as_slice() {
             [copy] if copy.manifests == desired.manifests => match behaviour(&copy.manifests).as_str() {
                 "ready" => Health::Ready,
-                "later" if healthy => Health::Ready,
+                "later" | "once" if healthy => Health::Ready,
+                "once" if applied == 1 => Health::Ready,
+                "once" => Health::Failed("it exited 5 times".to_owned()),
                 "fails" => Health::Failed("it exited 5 times".to_owned()),
                 _ => Health::Progressing("it does not answer yet".to_owned()),
             },

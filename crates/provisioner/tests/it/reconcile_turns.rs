@@ -201,6 +201,77 @@ async fn releases_that_ended_with_the_process_are_brought_back_with_another_key(
 }
 
 #[tokio::test]
+async fn a_release_that_is_brought_back_and_fails_is_tried_again_after_pauses() {
+    let world = World::new();
+    let running = world.start();
+    let order = world.ordered("rollback", "once").await;
+    let release = order.release.unwrap();
+    running.stop().await;
+    world.target.vanish(release);
+    let running = world.start();
+    for attempts in 1..=4 {
+        world
+            .until("it is tried again", async || (world.target.applied().len() == 1 + attempts).then_some(()))
+            .await;
+        let degraded = |release: &Release| release.status.state == ReleaseState::Degraded;
+        world.release_where(release, "it is degraded", degraded).await;
+        world.until("it rests", async || rests(&world).await).await;
+        assert_eq!(world.target.applied().len(), 1 + attempts, "not without a pause");
+        assert_eq!(world.keys.live().len(), 1, "only the key in use works");
+        world.time.advance(Duration::from_secs(60));
+    }
+    world.target.become_healthy(release);
+    world.target.tell(release);
+    world.release_where(release, "it is ready", is_ready).await;
+    assert_eq!(world.keys.live().len(), 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn work_whose_lease_ran_out_unnoticed_ends_before_it_begins_anew() {
+    let world = World::new();
+    let gate = Arc::new(Semaphore::new(0));
+    *world.target.gate.lock().unwrap() = Some(gate.clone());
+    let lease = Duration::from_secs(30);
+    let running = world.start_with(world.dying(None), ReconcilerOptions { lease, ..World::options() });
+    let order = world.accept(world.order("rollback", "ready")).await;
+    for calls in [2, 3, 4] {
+        world.until("it is looked at", async || (world.target.calls() >= calls).then_some(())).await;
+        // As when the machine slept. The target panics when two calls come at once.
+        world.store.touch_all(&["local".to_owned()], world.clock.now()).await.unwrap();
+    }
+    gate.add_permits(1_000);
+    assert_eq!(world.finished(order.id).await.state, OrderState::Ready);
+    assert_eq!(world.target.applied().len(), 1, "what was handed over is not handed over again");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn long_work_keeps_its_lease() {
+    let world = World::new();
+    let gate = Arc::new(Semaphore::new(0));
+    *world.target.gate.lock().unwrap() = Some(gate.clone());
+    let lease = Duration::from_secs(30);
+    let running = world.start_with(world.dying(None), ReconcilerOptions { lease, ..World::options() });
+    let order = world.accept(world.order("rollback", "ready")).await;
+    world.until("it is looked at", async || (world.target.calls() == 2).then_some(())).await;
+    let local = ["local".to_owned()];
+    let mut end = world.store.next_due(&local, world.clock.now()).await.unwrap().unwrap();
+    for _ in 0..6 {
+        world.time.advance(Duration::from_secs(10));
+        end = world
+            .until("it is prolonged", async || {
+                world.store.next_due(&local, world.clock.now()).await.unwrap().filter(|next| *next > end)
+            })
+            .await;
+    }
+    gate.add_permits(1_000);
+    assert_eq!(world.finished(order.id).await.state, OrderState::Ready);
+    assert_eq!(world.target.calls(), 2, "nobody else took it in a minute");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_release_that_turns_ill_is_degraded_and_ready_again_when_it_recovers() {
     let world = World::new();
     let running = world.start();
