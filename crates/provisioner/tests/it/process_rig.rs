@@ -67,7 +67,9 @@ pub(crate) struct Running {
 pub(crate) fn running(folder: &Path, release: Uuid) -> Vec<Running> {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let read = |pid: i32| {
-        let bytes = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let look = || std::fs::read(format!("/proc/{pid}/environ")).ok();
+        // One that becomes another program at this moment shows nothing.
+        let bytes = std::iter::repeat_with(look).take(100).flatten().find(|bytes| !bytes.is_empty())?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let lines = text.split('\0').filter_map(|line| line.split_once('='));
         let environment: BTreeMap<String, String> =
@@ -103,8 +105,24 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T
     }
 }
 
+/// Kills what a test has left running, so that nothing outlives it.
+struct Tidy {
+    folder: PathBuf,
+    release: Uuid,
+}
+
+impl Drop for Tidy {
+    fn drop(&mut self) {
+        for running in running(&self.folder, self.release) {
+            // Another of these may have taken it along.
+            kill_process(Pid::from_raw(running.pid).unwrap(), Signal::KILL).ok();
+        }
+    }
+}
+
 /// One release on a target of its own.
 pub(crate) struct Rig {
+    _tidy: Tidy,
     pub(crate) home: tempfile::TempDir,
     pub(crate) target: ProcessTarget,
     pub(crate) placement: Placement,
@@ -128,7 +146,8 @@ impl Rig {
             namespace: "acme".to_owned(),
         };
         let grant = Grant { values: vec![("ORDERWIRE_API_KEY".to_owned(), "a-secret-key".to_owned())] };
-        Self { home, target, placement, grant }
+        let _tidy = Tidy { folder: home.path().to_owned(), release: placement.release };
+        Self { _tidy, home, target, placement, grant }
     }
 
     pub(crate) fn desired(&self, manifests: &[Manifest]) -> Desired {

@@ -17,6 +17,7 @@ use crate::target::Error;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it may take until all are gone.
 const BOUND: Duration = Duration::from_secs(15);
+const SECOND_LOOK: Duration = Duration::from_millis(3);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A process that carries the folder of releases in its environment.
@@ -38,12 +39,20 @@ pub(super) fn clear(home: &Path, release: Uuid) -> Result<BTreeSet<String>, Erro
     let release = release.to_string();
     let started = Instant::now();
     let mut names = BTreeSet::new();
+    let mut was_empty = false;
     loop {
         let left: Vec<Marked> =
             marked(home)?.into_iter().filter(|marked| marked.release == release).collect();
         if left.is_empty() {
-            return Ok(names);
+            // One that becomes another program at this moment shows no environment.
+            if was_empty {
+                return Ok(names);
+            }
+            was_empty = true;
+            std::thread::sleep(SECOND_LOOK);
+            continue;
         }
+        was_empty = false;
         if started.elapsed() > BOUND {
             let pids: Vec<String> = left.iter().map(|marked| marked.seen.pid.to_string()).collect();
             return Err(Error::Unavailable(format!(
