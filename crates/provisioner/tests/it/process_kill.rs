@@ -106,6 +106,19 @@ async fn a_new_owner_waits_for_the_supervisor_of_the_last() {
 }
 
 #[tokio::test]
+async fn a_folder_behind_a_link_is_the_same_in_every_run() {
+    let mut rig = Rig::with_grace(GRACE);
+    let link = rig.home.path().join("link");
+    std::os::unix::fs::symlink(rig.home.path(), &link).unwrap();
+    rig.target = ProcessTarget::new(options(&link.join("new"), GRACE));
+    rig.bring_up(&[shell("echo up; exec sleep 1000", &json!({"ready": {"output": "up"}}))]).await;
+    let real = rig.home.path().join("new");
+    assert_eq!(running(&real, rig.placement.release).len(), 2);
+    rig.remove().await;
+    assert_eq!(running(&real, rig.placement.release), []);
+}
+
+#[tokio::test]
 async fn dropping_the_target_ends_everything() {
     let rig = Rig::with_grace(GRACE);
     rig.bring_up(&with_daemon()).await;

@@ -1,6 +1,8 @@
 //! The target: the contract of [`crate::target`] over supervisors.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,7 +59,9 @@ impl ProcessTarget {
     /// Over a folder that no other Orderwire uses. Kills what runs for it without a
     /// supervisor: the last Orderwire and its supervisors were killed.
     pub fn new(mut options: ProcessOptions) -> Self {
-        // The folder marks processes, so it has to have one spelling.
+        // The folder marks processes, so it has to have one spelling, from the start.
+        // Where it cannot be made, an apply says why.
+        DirBuilder::new().recursive(true).mode(0o700).create(&options.folder).ok();
         let absolute = std::path::absolute(&options.folder).unwrap_or_else(|_| options.folder.clone());
         options.folder = absolute.canonicalize().unwrap_or(absolute);
         if let Err(error) = leftovers::kill_unsupervised(&options.folder) {
