@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use orderwire_types::{OrderState, RawJson};
+use orderwire_store::Orders;
+use orderwire_types::{OrderState, RawJson, ReleaseState};
 use uuid::Uuid;
 
 use crate::reconcile_dying::{Death, DyingStore};
 use crate::reconcile_target::Cut;
-use crate::reconcile_world::{Running, World};
+use crate::reconcile_world::{Running, World, scope};
 
 /// What everything comes to.
 #[derive(Debug, PartialEq)]
@@ -81,7 +82,7 @@ async fn life(death: Option<Death>, cut: Option<Cut>, vanish: bool) -> (End, u64
     let status = world.release(release).await.status;
     assert_eq!(status.keys_made, status.keys_revoked);
     let (writes, calls) = (life.dying.writes(), world.target.calls());
-    life.running.take().unwrap().stop().await;
+    life.running.take().unwrap().kill().await;
     let orders = [create, update, removal];
     let end = End {
         told: orders.iter().map(|order| world.told_of(order.id)).collect(),
@@ -91,6 +92,43 @@ async fn life(death: Option<Death>, cut: Option<Cut>, vanish: bool) -> (End, u64
         restored,
     };
     (end, writes, calls)
+}
+
+/// A first order fails and leaves nothing; another one is cancelled while it is waited
+/// for. How many writes there were.
+async fn vain_life(death: Option<Death>, vanish: bool) -> u64 {
+    let world = World::new();
+    let dying = world.dying(death);
+    let running = Some(world.start_with(dying.clone(), World::options()));
+    let mut life = Life { world: &world, running, dying, vanish, deaths: 0 };
+    let failing = world.accept(world.order("rollback", "fails")).await;
+    let failing = life.through(world.finished(failing.id)).await;
+    assert_eq!(failing.state, OrderState::RolledBack, "{death:?}");
+    let cancelled = world.accept(world.order("rollback", "never")).await;
+    life.through(world.in_state(cancelled.id, OrderState::Waiting)).await;
+    world.store.cancel(&scope(), cancelled.id, world.clock.now()).await.unwrap();
+    let cancelled = life.through(world.finished(cancelled.id)).await;
+    assert_eq!(cancelled.state, OrderState::Cancelled, "{death:?}");
+    life.through(world.all_told()).await;
+    let expected = ["accepted", "planned", "applying", "waiting", "rolling_back"];
+    assert_eq!(world.told_of(failing.id), [&expected[..], &["rolled_back"]].concat(), "{death:?}");
+    assert_eq!(world.told_of(cancelled.id), [&expected[..], &["cancelled"]].concat(), "{death:?}");
+    assert_eq!(world.target.all_running(), 0, "{death:?}");
+    assert_eq!(world.keys.live(), [""; 0], "{death:?}: no key is left");
+    let status = world.release(failing.release.unwrap()).await.status;
+    assert_eq!((status.state, status.applied), (ReleaseState::Absent, None), "{death:?}");
+    let writes = life.dying.writes();
+    life.running.take().unwrap().kill().await;
+    writes
+}
+
+#[tokio::test]
+async fn killed_at_any_write_a_failed_first_order_and_a_cancelled_one_leave_nothing() {
+    let writes = vain_life(None, false).await;
+    for n in 1..=writes {
+        vain_life(Some(Death::Before(n)), false).await;
+        vain_life(Some(Death::After(n)), true).await;
+    }
 }
 
 async fn undisturbed() -> (End, u64, usize) {
