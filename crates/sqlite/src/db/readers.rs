@@ -230,8 +230,17 @@ struct Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         self.leash.let_go();
+        let Some(connection) = self.connection.take() else { return };
+        // An interrupt may have hit the end of the transaction itself; whoever borrows
+        // the connection next would find it in the middle of one. From here on nobody
+        // interrupts.
+        if !connection.is_autocommit()
+            && let Err(error) = connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a read of the file could not be ended");
+        }
         let idle = &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.extend(self.connection.take());
+        idle.push(connection);
     }
 }
 
@@ -262,6 +271,22 @@ mod tests {
         let next =
             readers.read("asking", |db| db.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))).await;
         assert_eq!(next.unwrap(), 1, "the connection is good again");
+    }
+
+    #[tokio::test]
+    async fn a_transaction_whose_end_was_interrupted_is_ended_before_the_next_read() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("BEGIN").unwrap();
+        let idle = Arc::new(Mutex::new(Vec::new()));
+        let permits = Arc::new(tokio::sync::Semaphore::new(1));
+        drop(Lent {
+            leash: Arc::new(Leash::new(connection.get_interrupt_handle())),
+            connection: Some(connection),
+            idle: idle.clone(),
+            _pass: None,
+            _permit: permits.acquire_owned().await.unwrap(),
+        });
+        assert!(idle.lock().unwrap()[0].is_autocommit());
     }
 
     #[tokio::test]
