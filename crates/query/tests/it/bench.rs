@@ -17,10 +17,10 @@ use orderwire_query::{Clock, Freshness, Options, Read, Shape, ViewDef, router};
 use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_store::{
-    Dataset, Datasets, Defined, Error, ErrorKind, Recording, RowSink, RowsEvent, RowsRecorded, Select, Selected,
+    Dataset, Datasets, Defined, Error, ErrorKind, Recording, RowSink, RowsEvent, RowsRecorded, Select,
+    Selected,
 };
 use orderwire_types::dataset::DatasetDef;
-use orderwire_types::step::TraceRecord;
 use orderwire_types::{Client, DatasetName, EventId, RawJson, Right, Scope, scope};
 use tower::ServiceExt;
 use uuid::Uuid;
