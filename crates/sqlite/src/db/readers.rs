@@ -278,7 +278,7 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("BEGIN").unwrap();
         let idle = Arc::new(Mutex::new(Vec::new()));
-        let permits = Arc::new(tokio::sync::Semaphore::new(1));
+        let permits = Arc::new(Semaphore::new(1));
         drop(Lent {
             leash: Arc::new(Leash::new(connection.get_interrupt_handle())),
             connection: Some(connection),
