@@ -220,9 +220,12 @@ async fn event_there_and_back(server: &Server, out: &mut impl Write) -> Result<S
 /// An event in the form of existing producers. `infra` takes its type; with a product
 /// it is an order, without one it is not.
 fn event(client: &str, product: Option<&str>, trace: Uuid) -> String {
+    // The queue of the demo is for the event that its own consumer takes.
+    let what =
+        if product.is_some() { "portal.producer.event.order" } else { "mycompany.producer.event.client" };
     let product = product.map_or_else(String::new, |product| format!(r#""product":"{product}","#));
     format!(
-        r#"{{"client":"{client}","environment":"Development",{product}"MessageAttributes":{{"event_type":{{"Type":"String","Value":"mycompany.producer.event.client.published"}},"published_on":"2023.01.2.23.02.642883101","trace_id":"{trace}","retrace_intent":"0"}},"Metadata":{{"host":"laptop","origing":"Cloud","publisher":"demo"}}}}"#
+        r#"{{"client":"{client}","environment":"Development",{product}"MessageAttributes":{{"event_type":{{"Type":"String","Value":"{what}.published"}},"published_on":"2023.01.2.23.02.642883101","trace_id":"{trace}","retrace_intent":"0"}},"Metadata":{{"host":"laptop","origing":"Cloud","publisher":"demo"}}}}"#
     )
 }
 

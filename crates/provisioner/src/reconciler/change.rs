@@ -214,6 +214,6 @@ fn log(order: &Order) {
         environment = order.environment,
         state = order.state.as_str(),
         reason = order.reason,
-        "order"
+        "an order changed its state"
     );
 }

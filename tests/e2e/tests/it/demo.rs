@@ -48,6 +48,9 @@ fn the_demo_shows_the_line_and_ends_cleanly_twice() -> Result<()> {
         ] {
             ensure!(text.contains(shown), "{run}: {shown} is missing in\n{text}");
         }
+        let traces = text.matches("state done").count();
+        let wanted = if run == "first" { 3 } else { 2 };
+        ensure!(traces == wanted && !text.contains("state open"), "{run}: {traces} traces are done in\n{text}");
         let imported = match run {
             "first" => "1,200 rows accepted and recorded",
             _ => "the same file twice adds nothing",
