@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use orderwire_types::json::nests_at_most;
 use orderwire_types::{Fault, Limits};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -148,6 +148,10 @@ fn document<T: DeserializeOwned>(body: &[u8], json_depth: usize) -> Result<T, Pr
     let text = std::str::from_utf8(body).map_err(|err| malformed(format!("not UTF-8: {err}")))?;
     if !nests_at_most(body, json_depth) {
         return Err(invalid("", format!("nested deeper than {json_depth} levels")));
+    }
+    // A list would be taken for the members of an object, in their order.
+    if text.trim_start().starts_with('[') && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+        return Err(invalid("", "must be a JSON object"));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|err| {
@@ -355,4 +359,20 @@ fn too_large(detail: impl Into<String>) -> Problem {
 
 fn unsupported(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::NewOrder;
+
+    #[test]
+    fn a_list_is_not_taken_for_the_members_of_an_object() {
+        for body in [&br#"["acme","web","arr"]"#[..], b"[]", b" [null]"] {
+            let problem = document::<NewOrder>(body, 8).unwrap_err();
+            assert_eq!(problem.status, 422, "{problem:?}");
+        }
+        assert_eq!(document::<NewOrder>(b"[1", 8).unwrap_err().status, 400);
+        assert!(document::<NewOrder>(br#"{"client":"acme"}"#, 8).is_ok());
+    }
 }

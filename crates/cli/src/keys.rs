@@ -8,13 +8,15 @@ use crate::error::Error;
 use crate::out::{Out, Table, or_dash};
 use crate::server::{Server, parse};
 
-pub(crate) async fn run(command: &Key, server: &Server, out: Out) -> Result<(), Error> {
+/// `client` is the one that commands work for: the key that they make is for it,
+/// unless it is said for whom else.
+pub(crate) async fn run(command: &Key, client: Option<&str>, server: &Server, out: Out) -> Result<(), Error> {
     match command {
         Key::Create { name, roles, clients, objects, expires_at } => {
             let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
             let new = NewKey {
                 name: name.clone(),
-                clients: some(clients),
+                clients: some(clients).or_else(|| client.map(|client| vec![client.to_owned()])),
                 roles: roles.clone(),
                 objects: some(objects),
                 expires_at: expires_at.clone(),

@@ -241,7 +241,7 @@ async fn drift(named: &Named, server: &Server, out: Out) -> Result<(), Error> {
     if drift.drifted { Err(Error::reported(ErrorKind::Conflict)) } else { Ok(()) }
 }
 
-async fn remove(named: &Named, wait: Wait, server: &Server, out: Out) -> Result<(), Error> {
+pub(crate) async fn remove(named: &Named, wait: Wait, server: &Server, out: Out) -> Result<(), Error> {
     let id = find(named, server).await?;
     let answer = server.text(server.request(Method::DELETE, &path(&id), &[])).await?;
     accepted(server, &answer, wait, Hope::Done, out).await

@@ -54,7 +54,9 @@ async fn dispatch(cli: &Cli, local: Local, out: Out) -> Result<(), Error> {
         Command::Trace(args) => trace::run(args, &Server::new(global)?, out).await,
         Command::Client(command) => clients::run(command, &Server::new(global)?, out).await,
         Command::Dataset(command) => Box::pin(dataset::run(command, &Server::new(global)?, out)).await,
-        Command::Key(command) => keys::run(command, &Server::new(global)?, out).await,
+        Command::Key(command) => {
+            keys::run(command, global.client.as_deref(), &Server::new(global)?, out).await
+        }
         Command::Load(args) => Box::pin(load::run(args, global, out)).await,
     }
 }

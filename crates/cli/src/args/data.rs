@@ -78,7 +78,7 @@ pub enum Key {
         /// A right: read, write, order, consume, operate or admin.
         #[arg(long = "role", required = true, value_name = "ROLE")]
         roles: Vec<String>,
-        /// A client that it covers; all when absent.
+        /// A client that it covers; that of `--client`, else all, when absent.
         #[arg(long = "for-client", value_name = "CLIENT")]
         clients: Vec<String>,
         /// An object that it covers, `dataset/NAME` or `queue/NAME`; all when absent.

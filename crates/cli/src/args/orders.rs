@@ -132,11 +132,9 @@ pub struct Wait {
 /// Flags of `order remove` and `release remove`.
 #[derive(Clone, Debug, Args)]
 pub struct Remove {
-    /// The release, by its name.
-    pub name: String,
-    /// The environment; needed when it is not the default one.
-    #[arg(long, short)]
-    pub environment: Option<String>,
+    /// Which release.
+    #[command(flatten)]
+    pub named: Named,
     /// And then.
     #[command(flatten)]
     pub wait: Wait,

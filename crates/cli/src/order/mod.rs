@@ -8,7 +8,7 @@ use orderwire_api::wire::{List, NewOrder, OrderAccepted, OrderInfo, OrderStep};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::args::{Apply, Global, Named, Order, OrderFilter, Remove, Wait};
+use crate::args::{Apply, Global, Named, Order, OrderFilter, Wait};
 use crate::error::Error;
 use crate::out::{Out, Table, or_dash, plain};
 use crate::release;
@@ -20,7 +20,7 @@ pub(crate) async fn run(command: &Order, global: &Global, out: Out) -> Result<()
         Order::Create(args) => place(args, order(args, Some("create"))?, global, out).await,
         Order::Update(args) => place(args, order(args, Some("update"))?, global, out).await,
         Order::Apply(args) => place(args, order(args, None)?, global, out).await,
-        Order::Remove(args) => remove(args, &Server::new(global)?, out).await,
+        Order::Remove(args) => release::remove(&args.named, args.wait, &Server::new(global)?, out).await,
         Order::Cancel { order_id, wait } => cancel(order_id, *wait, &Server::new(global)?, out).await,
         Order::Status { order_id } => status(order_id, &Server::new(global)?, out).await,
         Order::Watch { order_id } => {
@@ -79,17 +79,6 @@ async fn place(args: &Apply, order: Value, global: &Global, out: Out) -> Result<
     accepted(&server, &answer, args.wait, watch::Hope::Done, out).await
 }
 
-async fn remove(args: &Remove, server: &Server, out: Out) -> Result<(), Error> {
-    let order = NewOrder {
-        name: Some(args.name.clone()),
-        environment: args.environment.clone(),
-        action: Some("remove".to_owned()),
-        ..NewOrder::default()
-    };
-    let answer = server.post(&["v1", "orders"], &order).await?;
-    accepted(server, &answer, args.wait, watch::Hope::Done, out).await
-}
-
 async fn cancel(order_id: &str, wait: Wait, server: &Server, out: Out) -> Result<(), Error> {
     let path = ["v1", "orders", order_id, "cancel"];
     let answer = server.text(server.request(Method::POST, &path, &[])).await?;
@@ -98,6 +87,10 @@ async fn cancel(order_id: &str, wait: Wait, server: &Server, out: Out) -> Result
     }
     if out.json {
         return out.line(&answer);
+    }
+    let order: OrderInfo = parse(&answer)?;
+    if order.state == "cancelled" {
+        return out.line(&plain(&format!("order {order_id} is cancelled")));
     }
     out.line(&plain(&format!("order {order_id} is being cancelled; follow it with `orderwire order watch`")))
 }
