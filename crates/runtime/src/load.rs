@@ -1,6 +1,6 @@
 //! The configuration, checked by everyone who has to work with it.
 
-use orderwire_config::{Config, Faults, Report, Sources};
+use orderwire_config::{Config, Faults, Names, Report, Sources};
 use orderwire_types::Limits;
 
 use crate::{convert, orders};
@@ -25,6 +25,14 @@ fn products(config: &Config, report: &mut Report<'_>) {
     }
     for fault in orders::product_faults(config) {
         report.fault(&["products", "folders"], fault);
+    }
+    let Ok(catalogue) = orders::catalogue(config, &Names::of(config)) else { return };
+    for (alias, product) in &config.products.aliases {
+        if catalogue.get(product.as_str()).is_none() {
+            let known: Vec<&str> = catalogue.products().map(|product| product.name.as_str()).collect();
+            let detail = format!("there is no product {product}; there are {}", known.join(", "));
+            report.fault(&["products", "aliases", alias], detail);
+        }
     }
 }
 
