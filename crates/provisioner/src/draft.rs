@@ -8,6 +8,7 @@ use orderwire_store::orders::{Order, Release};
 use orderwire_types::Action;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::catalogue::{Product, SecretSource};
 use crate::content::Content;
@@ -18,6 +19,8 @@ use crate::target::Manifest;
 
 /// How long templates may take, and how long reading a secret may.
 const TIME_OUT: Duration = Duration::from_secs(10);
+/// How many products are rendered at once: each takes a processor.
+static RENDERINGS: Semaphore = Semaphore::const_new(2);
 /// The block of SHA-256, in bytes.
 const BLOCK: usize = 64;
 
@@ -131,10 +134,18 @@ async fn rendered(parts: &Parts, order: &Order, release: &Release) -> Result<Con
     })
 }
 
-/// Renders where it may take its time.
+/// Renders where it may take its time. A rendering keeps its place until it ends, also
+/// when nobody waits for it any more.
 async fn render(product: Arc<Product>, context: Context) -> Result<Vec<Manifest>, DraftError> {
     let name = product.name.clone();
-    let rendering = tokio::task::spawn_blocking(move || product.render(&context));
+    let Ok(Ok(place)) = tokio::time::timeout(TIME_OUT, RENDERINGS.acquire()).await else {
+        let reason = format!("product {name} waited longer than {TIME_OUT:?} to be rendered");
+        return Err(DraftError::Unavailable(reason));
+    };
+    let rendering = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        product.render(&context)
+    });
     match tokio::time::timeout(TIME_OUT, rendering).await {
         Ok(Ok(rendered)) => {
             rendered.map_err(|error| refused(format!("product {name} cannot be rendered: {error}")))

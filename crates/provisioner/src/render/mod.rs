@@ -10,6 +10,7 @@
 //! open one.
 
 mod document;
+mod filters;
 mod objects;
 mod tokens;
 mod values;
@@ -22,7 +23,8 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use orderwire_types::Client;
 use serde_json::{Value, json};
 
-use crate::target::Manifest;
+pub(crate) use objects::Placed;
+
 use document::Budget;
 use tokens::Tokens;
 
@@ -93,9 +95,9 @@ impl Templates {
         let mut environment = environment(&Tokens::new());
         let faults: Vec<RenderError> = sources
             .iter()
-            .filter_map(|(name, source)| {
-                let error = environment.add_template_owned(name.clone(), source.clone()).err()?;
-                Some(from_engine(name, &error))
+            .filter_map(|(name, source)| match environment.add_template_owned(name.clone(), source.clone()) {
+                Ok(()) => filters::check(name, source, syntax()).err(),
+                Err(error) => Some(from_engine(name, &error)),
             })
             .collect();
         if faults.is_empty() { Ok(Self(sources)) } else { Err(faults) }
@@ -105,7 +107,7 @@ impl Templates {
     ///
     /// # Errors
     /// With the template and its line.
-    pub(crate) fn render(&self, kinds: &[String], context: &Context) -> Result<Vec<Manifest>, RenderError> {
+    pub(crate) fn render(&self, kinds: &[String], context: &Context) -> Result<Vec<Placed>, RenderError> {
         let tokens = Tokens::new();
         let mut environment = environment(&tokens);
         for (name, source) in &self.0 {
@@ -145,26 +147,25 @@ fn is_helper(name: &str) -> bool {
 }
 
 fn environment(tokens: &Tokens) -> Environment<'static> {
-    let mut environment = Environment::new();
-    // The lines of blocks vanish, as people expect it where indentation counts.
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .keep_trailing_newline(true)
-        .build()
-        .expect("the delimiters are the usual ones");
-    environment.set_syntax(syntax);
+    let mut environment = Environment::empty();
+    environment.set_syntax(syntax());
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION_MAX);
-    // It would print everything that there is; nothing may be marked as safe.
-    environment.remove_global("debug");
-    for filter in ["safe", "pprint"] {
-        environment.remove_filter(filter);
-    }
+    filters::install(&mut environment);
     tokens.install(&mut environment);
     environment
+}
+
+/// The lines of blocks vanish, as people expect it where indentation counts.
+fn syntax() -> SyntaxConfig {
+    SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true)
+        .build()
+        .expect("the delimiters are the usual ones")
 }
 
 fn from_engine(template: &str, error: &Error) -> RenderError {

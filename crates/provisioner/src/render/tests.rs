@@ -21,7 +21,7 @@ const HEAD: &str = "apiVersion: orderwire.dev/v1\nkind: File\nmetadata: {name: f
 fn object(body: &str, values: Value) -> Result<Value, RenderError> {
     let sources = BTreeMap::from([("templates/f.yaml".to_owned(), format!("{HEAD}{body}"))]);
     let templates = Templates::new(sources).map_err(|mut errors| errors.remove(0))?;
-    templates.render(&["File".to_owned()], &context(values)).map(|mut objects| objects.remove(0).0)
+    templates.render(&["File".to_owned()], &context(values)).map(|mut objects| objects.remove(0).manifest.0)
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn templates_share_macros_and_see_nothing_outside_the_product() {
     let evil = json!({"evil": "x\nkind: Evil"});
     let objects = templates.render(&["File".to_owned()], &context(evil)).unwrap();
     assert_eq!(objects.len(), 1);
-    assert_eq!(objects[0].0["a"], "Hello x\nkind: Evil");
+    assert_eq!(objects[0].manifest.0["a"], "Hello x\nkind: Evil");
     for name in ["/etc/hostname", "../product.yaml", "product.yaml"] {
         let error = object(&format!("{{% include \"{name}\" %}}\n"), json!({})).unwrap_err();
         assert!(error.detail.contains("template not found"), "{error}");
@@ -87,7 +87,6 @@ fn no_filter_and_no_switch_prints_anything_raw() {
         "values.evil|replace('zzz', '')",
         "values.evil|default('')",
         "values.list|first",
-        "'%s'|format(values.evil)",
     ] {
         let body = format!(
             "a: {{{{ {expression} }}}}\n{{% autoescape false %}}b: {{{{ {expression} }}}}{{% endautoescape %}}\n"
@@ -178,4 +177,72 @@ fn objects_stay_what_the_product_declares() {
     let error =
         Templates::new(sources).unwrap().render(&["File".to_owned()], &context(json!({}))).unwrap_err();
     assert!(error.detail.contains("at most 200"), "{error}");
+}
+
+#[test]
+fn no_value_makes_much_of_little() {
+    let long = "a".repeat(32_000);
+    let list: Vec<&str> = vec!["a"; 2_000];
+    let values = json!({"n": 100_000_000_000_u64, "x": long, "y": long, "list": list, "lines": "a\nb",
+        "map": {"width": 100_000_000_000_u64}});
+    let rows = [
+        ("values.lines | indent(values.n) | length", "the filter indent would make more than 1 MiB"),
+        ("values.lines | indent(width=values.n) | length", "the filter indent would make"),
+        ("values.lines | indent(-values.n) | length", "the filter indent would make"),
+        ("values.x | replace('a', values.y) | length", "the filter replace would make"),
+        ("values.x | replace('', values.y) | length", "the filter replace would make"),
+        ("values.list | join(values.x) | length", "the filter join would make"),
+        ("values.list | join(d=values.x) | length", "the filter join would make"),
+        ("1.5 | round(values.n)", "the filter round would make"),
+        ("1.5 | round(precision=values.n)", "the filter round would make"),
+        ("values.list | map('replace', 'a', values.x) | list | length", "32 MiB"),
+        ("values.list | map('replace', '', values.x ~ values.x) | map('length') | join", "32 MiB"),
+        ("range(values.n) | list | length", "range takes numbers"),
+        ("range(0, 1000000) | list | length", "too many elements"),
+        ("values.n | times(values.n)", "64 bits"),
+        ("values.x | times(2)", "only numbers"),
+        ("values.list | batch(values.n, 0)", "unknown filter"),
+        ("values.list | slice(values.n, 0)", "unknown filter"),
+        ("'%1000000000d' | format(1)", "unknown filter"),
+        ("values.x | center(values.n)", "unknown filter"),
+        ("namespace(a=1)", "not callable"),
+        ("values.x * 2", "no `*`"),
+        ("values.list * values.n", "no `*`"),
+    ];
+    for (expression, needle) in rows {
+        let error = object(&format!("a: {{{{ {expression} }}}}\n"), values.clone()).unwrap_err();
+        assert!(error.detail.contains(needle), "{expression}: {error}");
+        assert_eq!(error.line, 4, "{expression}: {error}");
+    }
+    let work = "{% for a in values.list %}{% for b in values.list %}{% if values.x|upper %}{% endif %}\
+                {% endfor %}{% endfor %}a: 1\n";
+    assert!(object(work, values).unwrap_err().detail.contains("32 MiB"));
+}
+
+#[test]
+fn filters_make_what_they_always_made() {
+    let values = json!({"x": "a\nb", "list": ["b", "a"], "n": 3, "f": 1.25});
+    let rows = [
+        ("values.x | indent(2)", json!("a\n  b")),
+        ("values.x | indent(width=2, first=true)", json!("  a\n  b")),
+        ("values.x | replace('b', 'cc')", json!("a\ncc")),
+        ("values.list | join(', ')", json!("b, a")),
+        ("values.list | sort | first | upper", json!("A")),
+        ("values.list | map('replace', 'a', 'c') | list", json!(["b", "c"])),
+        ("values.list | select('eq', 'a') | list", json!(["a"])),
+        ("values.f | round(1)", json!(1.2)),
+        ("values.n | times(1000)", json!(3_000)),
+        ("values.f | times(2)", json!(2.5)),
+        ("values.missing | default(100000)", json!(100_000)),
+        ("range(values.n) | list", json!([0, 1, 2])),
+        ("[1, 2] | sum", json!(3)),
+    ];
+    for (expression, expected) in rows {
+        let made = object(&format!("a: {{{{ {expression} }}}}\n"), values.clone());
+        assert_eq!(
+            made.unwrap_or_else(|error| panic!("{expression}: {error}"))["a"],
+            expected,
+            "{expression}"
+        );
+    }
 }
