@@ -83,7 +83,7 @@ pub fn announcement(event: &Event) -> Event {
     let event_type: EventType = "orderwire.client.changed".parse().expect("a valid type");
     let data = RawJson::of(&serde_json::json!({ "client": event.client.as_str() }));
     Event {
-        id: identity::produced_id(&event.client, SOURCE, "seen"),
+        id: identity::own_id("gateway", &event.client, "seen"),
         event_type,
         source: SOURCE.to_owned(),
         client: event.client.clone(),

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 /// Who says so.
 const SOURCE: &str = "/orderwire/provisioner";
+/// The same as a role.
+const ROLE: &str = "provisioner";
 
 /// The event that tells a change of an order's state: `orderwire.order.<state>`.
 /// The same change makes the same event, however often it is told.
@@ -39,7 +41,7 @@ pub(crate) fn state_event(change: &StateChange) -> Event {
             data[name] = value;
         }
     }
-    let id = identity::produced_id(&order.client, SOURCE, &format!("{}/{}", order.id, change.n));
+    let id = identity::own_id(ROLE, &order.client, &format!("{}/{}", order.id, change.n));
     let event_type = format!("orderwire.order.{}", order.state);
     // In order for each release, releases beside each other.
     let key = order.release.map_or_else(|| order.id.to_string(), |release| release.to_string());
@@ -49,7 +51,7 @@ pub(crate) fn state_event(change: &StateChange) -> Event {
 /// The event that announces the client of an order to the recorder. There is one
 /// for good: announced again, it is known.
 pub(crate) fn client_event(order: &Order) -> Event {
-    let id = identity::produced_id(&order.client, SOURCE, "seen");
+    let id = identity::own_id(ROLE, &order.client, "seen");
     let data = json!({ "client": order.client.as_str() });
     event(order, id, "orderwire.client.changed", None, order.created_at, &data)
 }
@@ -73,7 +75,7 @@ fn event(
         attempt: None,
         cause: Some(order.id),
         accepted_at: at,
-        principal: "provisioner".to_owned(),
+        principal: ROLE.to_owned(),
         may_order: false,
         import: None,
         origin: Origin::Plain,
@@ -127,6 +129,19 @@ mod tests {
         let Data::Json(data) = &first.data else { panic!("{first:?}") };
         assert!(!data.get().contains("private"), "{}", data.get());
         insta::assert_json_snapshot!(serde_json::from_str::<Value>(data.get()).unwrap());
+    }
+
+    #[test]
+    fn no_producer_can_name_an_own_event() {
+        let change = change(OrderState::Ready, 2);
+        let client = &change.order.client;
+        let name = format!("{}/{}", change.order.id, change.n);
+        for (own, name) in [(state_event(&change), name.as_str()), (client_event(&change.order), "seen")] {
+            for source in [SOURCE, ROLE, &own.source] {
+                assert_ne!(own.id, identity::produced_id(client, source, name));
+                assert_ne!(own.id, identity::message_id(client, source, name));
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@
 //! 3. the AMQP message id ([`message_id`]);
 //! 4. for message-attributes with a trace id of their own, the content
 //!    ([`content_id`]).
+//!
+//! Orderwire's own events have a rule of their own ([`own_id`]), so that nothing
+//! that a producer sends can have the id of one.
 
 use sha2::{Digest, Sha256};
 use uuid::{Uuid, uuid};
@@ -57,6 +60,16 @@ pub fn content_id(client: &Client, source: &str, sha256: &[u8; 32]) -> EventId {
 pub fn import_id(client: &Client, dataset: &str, file: &str, first: u64) -> EventId {
     let parts = [client.as_str().as_bytes(), dataset.as_bytes(), file.as_bytes(), &first.to_be_bytes()];
     EventId(derive("import", &parts))
+}
+
+/// The identity of an event of Orderwire's own: of (role, client, `name`).
+pub fn own_id(role: &str, client: &Client, name: &str) -> EventId {
+    EventId(derive("own", &[role.as_bytes(), client.as_str().as_bytes(), name.as_bytes()]))
+}
+
+/// Whether a source is one of Orderwire's own, which no producer may claim.
+pub fn is_own_source(source: &str) -> bool {
+    source.strip_prefix("/orderwire").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The id of a row: of its request's event id and its index, 0 for the first.
@@ -115,6 +128,24 @@ mod tests {
         assert_ne!(request_id("a", "bc", "d"), request_id("ab", "c", "d"));
         assert_ne!(produced_id(&client, "/s", "1").0, message_id(&client, "/s", "1").0);
         assert_ne!(produced_id(&client, "/s1", "").0, produced_id(&client, "/s", "1").0);
+        assert_ne!(own_id("/orderwire/gateway", &client, "1"), own_id("/orderwire", &client, "/gateway1"));
+    }
+
+    #[test]
+    fn own_sources_are_known_and_no_others() {
+        for (source, own) in [
+            ("/orderwire", true),
+            ("/orderwire/", true),
+            ("/orderwire/gateway", true),
+            ("/orderwire/x/y", true),
+            ("/orderwires", false),
+            ("/orderwire-shop/h", false),
+            ("orderwire", false),
+            ("/shop/orderwire", false),
+            ("", false),
+        ] {
+            assert_eq!(is_own_source(source), own, "{source}");
+        }
     }
 
     /// Stored ids depend on these derivations: a change of any is a change of
@@ -131,6 +162,7 @@ mod tests {
             row_id(event, 0).to_string(),
             derived_trace(event).to_string(),
             span_id(event),
+            own_id("gateway", &client, "seen").to_string(),
         ];
         insta::assert_snapshot!(ids.join("\n"));
     }

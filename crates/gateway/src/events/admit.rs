@@ -1,6 +1,7 @@
 //! Which events a caller may publish.
 
 use orderwire_api::Problem;
+use orderwire_types::identity::is_own_source;
 use orderwire_types::{Data, DatasetName, Event, EventType, Origin, QueueName, Right, Scope};
 
 use crate::problems::{invalid, unroutable};
@@ -32,12 +33,17 @@ impl<'r> Admission<'r> {
     }
 
     /// # Errors
-    /// 403 for a client or type outside the caller's rights, 422 for a type
-    /// that no queue takes and for rows that their dataset cannot hold.
+    /// 403 for a client or type outside the caller's rights, 422 for a source
+    /// of Orderwire's own, for a type that no queue takes and for rows that their dataset cannot hold.
     pub(super) fn admit(&mut self, event: &Event) -> Result<(), Problem> {
         if !self.scope.covers(&event.client) {
             let detail = format!("client {} is outside the scope of this key", event.client);
             return Err(Problem::forbidden(detail).at("/client"));
+        }
+        if is_own_source(&event.source) {
+            let detail =
+                "sources that begin with /orderwire are those of Orderwire's own events; name another";
+            return Err(invalid(source_pointer(event), detail));
         }
         let kind = match &self.last {
             Some((event_type, kind)) if *event_type == event.event_type => kind.clone(),
@@ -134,6 +140,15 @@ fn no_dataset(event: &Event, name: &str) -> Problem {
             crate::problems::shown(name)
         ),
     )
+}
+
+/// Where the event says its source.
+fn source_pointer(event: &Event) -> &'static str {
+    match event.origin {
+        Origin::CloudEvent { .. } => "/source",
+        Origin::MessageAttributes { .. } => "/Metadata/publisher",
+        Origin::Plain | Origin::Flat => "",
+    }
 }
 
 /// Where the event says its type.

@@ -239,6 +239,33 @@ async fn a_key_of_some_objects_reaches_no_other_queue() {
 }
 
 #[tokio::test]
+async fn no_producer_speaks_in_the_name_of_orderwire() {
+    let server = Server::start().await;
+    let cloud = [("content-type", "application/cloudevents+json")];
+    let batch = [("content-type", "application/cloudevents-batch+json")];
+    for source in ["/orderwire", "/orderwire/gateway", "/orderwire/provisioner"] {
+        let event = json!({"specversion": "1.0", "id": "seen", "source": source, "type": "shop.a"});
+        let problem = server.call("POST", "/v1/events", &cloud, event.to_string()).await;
+        assert_eq!(problem.problem(422, "invalid")["pointer"], "/source");
+        server.call("POST", "/v1/events", &batch, json!([event]).to_string()).await.problem(422, "invalid");
+        let binary =
+            [("ce-specversion", "1.0"), ("ce-id", "seen"), ("ce-source", source), ("ce-type", "shop.a")];
+        server.call("POST", "/v1/events", &binary, "").await.problem(422, "invalid");
+    }
+    for metadata in [json!({"publisher": "orderwire"}), json!({"publisher": "orderwire", "host": "gateway"})]
+    {
+        let attributes = json!({"MessageAttributes": {"event_type": "shop.a"}, "Metadata": metadata});
+        let problem = server.post("/v1/events", &attributes).await.problem(422, "invalid");
+        assert_eq!(problem["pointer"], "/Metadata/publisher");
+    }
+    assert!(server.waiting("shop").await.is_empty());
+    let other =
+        json!({"specversion": "1.0", "id": "seen", "source": "/orderwires/gateway", "type": "shop.a"});
+    server.call("POST", "/v1/events", &cloud, other.to_string()).await.ok(202);
+    assert_eq!(server.waiting("clients").await.len(), 1, "the client is announced");
+}
+
+#[tokio::test]
 async fn a_client_that_the_store_knows_is_not_announced() {
     let server = Server::start().await;
     server.knows_default_client().await;
