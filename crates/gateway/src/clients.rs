@@ -23,6 +23,8 @@ const PAGE_MAX: usize = 1_000;
 /// page whose clients have more is shorter.
 const RELEASES: usize = 100;
 const RELEASES_READ: usize = 5_000;
+/// The object that orders and releases belong to.
+pub(crate) const ORDERS: &str = "queue/infra";
 
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields, default)]
@@ -41,7 +43,8 @@ pub(crate) struct ClientParams {
 /// The clients that were seen, by name, with what they have.
 ///
 /// A page may hold fewer clients than asked for, and with a filter none at all; `next`
-/// says whether there are more.
+/// says whether there are more. A key limited to objects without `queue/infra` sees no
+/// releases, and may not filter by them.
 #[utoipa::path(get, path = "/v1/clients", tag = "clients", params(ClientParams),
     responses((status = 200, description = "a page", body = List<ClientInfo>), ReadProblems))]
 pub(crate) async fn list_clients(
@@ -69,6 +72,10 @@ pub(crate) async fn list_clients(
         ..ReleaseFilter::default()
     };
     let filtered = filter.product.is_some() || filter.environment.is_some();
+    if filtered && !scope.touches(ORDERS) {
+        let detail = "releases are outside the scope of this key, which would need the object queue/infra";
+        return Err(Problem::forbidden(detail));
+    }
     let mut has = Has::read(&state, &scope, &filter).await?;
     if let Some(cut) = &has.cut {
         // Of those behind it nothing was read.
@@ -83,7 +90,8 @@ pub(crate) async fn list_clients(
     Ok(Json(List { items: clients.into_iter().map(|record| has.info(record)).collect(), next }))
 }
 
-/// One client, with what it has.
+/// One client, with what it has; without `queue/infra`, a key limited to objects sees
+/// no releases.
 #[utoipa::path(get, path = "/v1/clients/{client}", tag = "clients",
     params(("client" = String, Path, description = "its name")),
     responses((status = 200, description = "the client", body = ClientInfo), ReadProblems))]
@@ -113,6 +121,9 @@ struct Has {
 
 impl Has {
     async fn read(state: &Shared, scope: &Scope, filter: &ReleaseFilter) -> Result<Self, Problem> {
+        if !scope.touches(ORDERS) {
+            return Ok(Self { releases: HashMap::new(), cut: None });
+        }
         let read = state.store().releases(scope, filter, None, RELEASES_READ).await;
         let read = read.map_err(|err| of_store(&err))?;
         let cut = read.last().filter(|_| read.len() == RELEASES_READ).map(|last| last.client.clone());

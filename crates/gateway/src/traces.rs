@@ -13,16 +13,20 @@ use orderwire_types::step::Step;
 use orderwire_types::{QueueName, Right, Scope, TraceId};
 use uuid::Uuid;
 
+use crate::clients::ORDERS;
 use crate::problems::{of_queue, of_store, shown};
 use crate::state::Shared;
 
 /// What the principal of a key begins with.
 const KEY: &str = "key:";
+/// The role and principal of what orders do.
+const PROVISIONER: &str = "provisioner";
 /// The queue whose deliveries tell of work and are none: nobody may consume them.
 const TELLS: &str = "status";
 
 /// The steps of a trace, in order. The id may be spelled as the producer did,
-/// as a UUID, or as 32 hex digits.
+/// as a UUID, or as 32 hex digits. Steps of queues outside a key's objects are left out;
+/// those of orders belong to `queue/infra`.
 #[utoipa::path(get, path = "/v1/traces/{trace_id}", tag = "traces",
     params(("trace_id" = String, Path, description = "the trace id"),
         ("orderwire-client" = Option<String>, Header, description = "steps of this client only")),
@@ -54,12 +58,14 @@ pub(crate) async fn get_trace(
         }));
     }
     let orders = state.store().trace_orders(&scope, id).await.map_err(|err| of_store(&err))?;
-    let may_wait = queue.open > told(&queue.steps) || queue.partial || orders.open > 0;
-    let failed = queue.dead + orders.failed;
+    let sees_orders = scope.touches(ORDERS);
+    let (orders_open, orders_failed) = if sees_orders { (orders.open, orders.failed) } else { (0, 0) };
+    let may_wait = queue.open > told(&queue.steps) || queue.partial || orders_open > 0;
+    let failed = queue.dead + orders_failed;
     let client = queue.client.or(store.client).map(|client| client.to_string());
     let mut steps = merge(queue.steps, store.steps);
     let touches = |queue: &QueueName| scope.touches(&format!("queue/{queue}"));
-    steps.retain(|step| step.queue.as_ref().is_none_or(touches));
+    steps.retain(|step| step.queue.as_ref().is_none_or(touches) && (sees_orders || !is_of_orders(step)));
     let state = state_of(&steps, may_wait, failed);
     without_telling(&mut steps);
     Ok(Json(Trace {
@@ -79,6 +85,16 @@ fn state_of(steps: &[Step], may_wait: bool, failed: u64) -> &'static str {
         (false, true) => "failed",
         (false, false) => "done",
     }
+}
+
+/// Whether a step is the provisioner's, or the event that tells of one.
+fn is_of_orders(step: &Step) -> bool {
+    step.role == PROVISIONER
+        || step
+            .detail
+            .as_deref()
+            .and_then(|detail| detail.rsplit_once(" from "))
+            .is_some_and(|(_, name)| step.step == "accepted" && name == PROVISIONER)
 }
 
 /// Takes out what only says that another step was told to whoever listens: it would
@@ -282,6 +298,16 @@ mod tests {
         without_telling(&mut steps);
         let names: Vec<_> = steps.iter().map(|step| step.step.as_str()).collect();
         assert_eq!(names, ["accepted", "ready", "attempt"]);
+    }
+
+    #[test]
+    fn what_orders_do_and_tell_is_told_apart() {
+        let at = "2024-01-01T00:00:00Z";
+        let own = Step { role: PROVISIONER.into(), ..step(at, "ready", Some(1), None) };
+        assert!(is_of_orders(&own));
+        assert!(is_of_orders(&step(at, "accepted", Some(1), Some("orderwire.order.ready from provisioner"))));
+        assert!(!is_of_orders(&step(at, "accepted", Some(1), Some("shop.provisioner from key:1"))));
+        assert!(!is_of_orders(&step(at, "attempt", Some(1), Some("no answer from provisioner"))));
     }
 
     #[test]

@@ -209,3 +209,33 @@ async fn a_trace_is_open_until_its_orders_are_finished() {
     server.store.advance(claimed.lease, second.id, end(OrderState::Ready)).await.unwrap();
     assert_eq!(server.get(&format!("/v1/traces/{}", second.trace)).await.ok(200)["state"], "done");
 }
+
+#[tokio::test]
+async fn a_key_of_some_objects_sees_nothing_of_orders() {
+    let server = Server::start().await;
+    know(&server, 1, "acme").await;
+    let failing = accept(&server, order(&server, 2, "acme", "sensor")).await;
+    let url = format!("/v1/traces/{}", failing.trace);
+    let look = async |objects: Value, url: &str| {
+        let key = bearer(&server.key(json!({"roles": ["read"], "objects": objects})).await);
+        server.call("GET", url, &[("authorization", &key)], "").await
+    };
+    for objects in [json!(["dataset/air"]), json!(["queue/status", "dataset/air"])] {
+        let list = look(objects.clone(), "/v1/clients").await.ok(200);
+        assert_eq!(
+            (&list["items"][0]["client"], names(&list["items"][0]).len()),
+            (&json!("acme"), 0),
+            "{list}"
+        );
+        assert_eq!(names(&look(objects.clone(), "/v1/clients/acme").await.ok(200)).len(), 0);
+        for filter in ["product=sensor", "environment=production"] {
+            look(objects.clone(), &format!("/v1/clients?{filter}")).await.problem(403, "forbidden");
+        }
+        let trace = look(objects, &url).await.ok(200);
+        assert_eq!((&trace["steps"], &trace["state"]), (&json!([]), &json!("done")), "{trace}");
+    }
+    let all = json!(["queue/infra"]);
+    assert_eq!(names(&look(all.clone(), "/v1/clients?product=sensor").await.ok(200)["items"][0]), ["sensor"]);
+    let trace = look(all, &url).await.ok(200);
+    assert_eq!((trace["steps"].as_array().unwrap().len(), &trace["state"]), (1, &json!("open")), "{trace}");
+}
