@@ -32,9 +32,10 @@ pub trait ReleaseKeys: Send + Sync + 'static {
 /// Publishes events of the provisioner's own.
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
-    /// Makes events durable in the queues that take them; each is named by its id, so
-    /// that a repetition within a day is known as one. An event that no queue takes
-    /// is dropped.
+    /// Makes events durable in the queues that take them and have room; each is named by
+    /// its id, so that a repetition within a day is known as one. An event that no
+    /// queue takes is dropped; what a full queue does not get is said in the log and
+    /// counted, and not kept for it: others are not made to wait for it.
     ///
     /// # Errors
     /// In plain words; the same call may succeed later.

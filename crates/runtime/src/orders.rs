@@ -11,7 +11,7 @@ pub use orderwire_provisioner::catalogue::RenderRequest;
 use orderwire_provisioner::catalogue::{Source, Sources, render_folder};
 use orderwire_provisioner::targets::process::{ProcessOptions, ProcessTarget};
 use orderwire_provisioner::{Catalogue, Publisher, ReleaseKeys, Target, Targets};
-use orderwire_queue::{Publication, Queues};
+use orderwire_queue::Queues;
 use orderwire_types::envelope::Incoming;
 use orderwire_types::{Client, Event, Right, Scope};
 
@@ -52,14 +52,18 @@ pub(crate) struct Publications(pub(crate) Queues);
 impl Publisher for Publications {
     async fn publish(&self, events: Vec<Event>) -> Result<(), String> {
         let scope = Scope::internal("provisioner");
-        let taken = |event: &Event| !self.0.route(&event.event_type).is_empty();
-        let events: Vec<Incoming> =
-            events.into_iter().filter(taken).map(|event| Incoming { event, named: true }).collect();
-        if events.is_empty() {
-            return Ok(());
+        let events = events.into_iter().map(|event| Incoming { event, named: true }).collect();
+        let missed = self.0.publish_where_room(&scope, events).await.map_err(|error| error.to_string())?;
+        for (queue, events) in missed {
+            metrics::counter!("orderwire_order_changes_missed_total", "queue" => queue.to_string())
+                .increment(events);
+            tracing::warn!(
+                queue = queue.as_str(),
+                events,
+                "a queue is full and does not get these changes of orders; take what waits in it, or change its types"
+            );
         }
-        let published = self.0.publish(&scope, Publication { events, request: None }).await;
-        published.map(drop).map_err(|error| error.to_string())
+        Ok(())
     }
 }
 

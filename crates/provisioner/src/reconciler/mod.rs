@@ -130,6 +130,10 @@ impl Reconciler {
         metrics::describe_histogram!("orderwire_order_step_seconds", "Steps of orders");
         metrics::describe_gauge!("orderwire_releases_in_work", "Releases that are worked on now, by target");
         metrics::describe_gauge!("orderwire_order_changes_untold", "Changes of orders that wait to be told");
+        metrics::describe_counter!(
+            "orderwire_order_changes_given_up_total",
+            "Changes of orders that could not be told for too long"
+        );
         metrics::describe_counter!("orderwire_leases_lost_total", "Releases that somebody else took over");
         let stopper = async {
             stop.await;

@@ -1,5 +1,6 @@
 //! Tells the changes of orders to others, in their order, at least once each
-//! under a name that makes a repetition known.
+//! under a name that makes a repetition known. It waits only for a publisher that is
+//! away: a queue that is full does not get them.
 
 use orderwire_store::orders::StateChange;
 
@@ -7,7 +8,7 @@ use super::Shared;
 use crate::event::{client_event, state_event};
 
 /// The most changes of one batch.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 pub(super) async fn run(shared: &Shared) {
     let mut changes = shared.parts.store.changes();

@@ -21,3 +21,4 @@ mod reconcile_target;
 mod reconcile_turns;
 mod reconcile_world;
 mod render;
+mod teller;

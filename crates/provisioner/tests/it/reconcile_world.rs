@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    fn parts(&self, store: Arc<dyn Store>) -> Parts {
+    pub(crate) fn parts(&self, store: Arc<dyn Store>) -> Parts {
         let target: Arc<dyn Target> = self.target.clone();
         let targets: Targets = BTreeMap::from([("local".to_owned(), target)]);
         let settings = TargetSettings { concurrency: self.concurrency, ..TargetSettings::default() };
@@ -137,7 +137,11 @@ impl World {
     }
 
     pub(crate) fn start_with(&self, store: Arc<dyn Store>, options: ReconcilerOptions) -> Running {
-        let reconciler = Reconciler::new(Provisioner::new(self.parts(store)), options);
+        Self::start_on(self.parts(store), options)
+    }
+
+    pub(crate) fn start_on(parts: Parts, options: ReconcilerOptions) -> Running {
+        let reconciler = Reconciler::new(Provisioner::new(parts), options);
         let stop = CancellationToken::new();
         let task = tokio::spawn(reconciler.run(stop.clone().cancelled_owned()));
         Running { stop, task }

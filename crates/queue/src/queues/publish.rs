@@ -1,10 +1,11 @@
 //! Events in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use orderwire_types::envelope::Incoming;
-use orderwire_types::{EventId, EventType, QueueName, Scope, TraceId};
+use orderwire_types::{Event, EventId, EventType, QueueName, Scope, TraceId};
 
 use super::{Queues, single, wrong_outcome};
 use crate::catalog::{Queue, Route};
@@ -66,12 +67,7 @@ impl Queues {
         let catalog = self.inner.catalog();
         let mut routes: Vec<Route> = Vec::with_capacity(events.len());
         for (index, Incoming { event, .. }) in events.iter().enumerate() {
-            if !scope.covers(&event.client) {
-                return Err(Error::new(
-                    ErrorKind::NotFound,
-                    format!("publish event {index}: client {} does not exist", event.client),
-                ));
-            }
+            covered(scope, index, event)?;
             let route = catalog.route(&event.event_type);
             if route.is_empty() {
                 return Err(Error::new(
@@ -84,18 +80,7 @@ impl Queues {
         let arriving = count(&routes);
         self.check_room(&arriving).await?;
 
-        let entries = events.iter().zip(&routes).map(|(event, route)| entry(event, route)).collect();
-        let answer = self.inner.committer.submit(vec![Op::Append(Append { entries, request })]).await?;
-        let Outcome::Appended(new) = single(answer)? else { return Err(wrong_outcome()) };
-        if new.len() != events.len() {
-            return Err(wrong_outcome());
-        }
-
-        let appended = routes.iter().zip(&new).filter(|(_, new)| **new).map(|(route, _)| route);
-        for (queue, arrived) in count(appended) {
-            queue.live.arrived(arrived);
-            queue.live.published.increment(arrived);
-        }
+        let new = self.append(&events, &routes, request).await?;
         let published =
             events.into_iter().zip(routes).zip(new).map(|((incoming, route), new)| PublishedEvent {
                 event_id: incoming.event.id,
@@ -106,19 +91,75 @@ impl Queues {
         Ok(Published { events: published.collect() })
     }
 
-    /// Whether every queue has room. The running count may be too high (what a
-    /// stream's reader is done with is not counted one by one), so the engine is
-    /// asked before anything is refused.
-    async fn check_room(&self, arriving: &[(Arc<Queue>, u64)]) -> Result<(), Error> {
-        let max = self.inner.options.queue_events;
-        for (queue, count) in arriving {
-            if queue.live.waiting().saturating_add(*count) <= max {
-                continue;
+    /// Puts events, durably and in one commit, on those of their queues that have room:
+    /// for what is told to whoever wants to know, where a queue that nobody empties
+    /// must not keep it from the others. What no queue takes is dropped. How many
+    /// events each full queue did not get.
+    ///
+    /// # Errors
+    /// `NotFound` as for [`Queues::publish`]; otherwise the storage is away, and
+    /// nothing was published.
+    pub async fn publish_where_room(
+        &self,
+        scope: &Scope,
+        events: Vec<Incoming>,
+    ) -> Result<BTreeMap<QueueName, u64>, Error> {
+        let catalog = self.inner.catalog();
+        let mut routes = Vec::with_capacity(events.len());
+        for (index, Incoming { event, .. }) in events.iter().enumerate() {
+            covered(scope, index, event)?;
+            routes.push(catalog.route(&event.event_type));
+        }
+        let mut room = BTreeMap::new();
+        for (queue, arriving) in count(&routes) {
+            room.insert(queue.name.clone(), self.room(&queue, arriving).await?);
+        }
+        let mut missed = BTreeMap::new();
+        let mut fits = |queue: &&Arc<Queue>| match room.get_mut(&queue.name) {
+            Some(room) if *room > 0 => {
+                *room -= 1;
+                true
             }
-            let state = self.inner.read("publish", self.inner.engine.state(&queue.name)).await?;
-            let waiting = state.ready + state.in_flight + state.delayed;
-            queue.live.set_waiting(waiting);
-            if waiting.saturating_add(*count) > max {
+            _ => {
+                *missed.entry(queue.name.clone()).or_default() += 1;
+                false
+            }
+        };
+        let routes = routes.iter().map(|route| route.iter().filter(&mut fits).cloned().collect());
+        let (events, routes): (Vec<Incoming>, Vec<Route>) =
+            events.into_iter().zip(routes).filter(|(_, route): &(_, Route)| !route.is_empty()).unzip();
+        if !events.is_empty() {
+            self.append(&events, &routes, None).await?;
+        }
+        Ok(missed)
+    }
+
+    /// Appends events; which of them were new.
+    async fn append(
+        &self,
+        events: &[Incoming],
+        routes: &[Route],
+        request: Option<NamedRequest>,
+    ) -> Result<Vec<bool>, Error> {
+        let entries = events.iter().zip(routes).map(|(event, route)| entry(event, route)).collect();
+        let answer = self.inner.committer.submit(vec![Op::Append(Append { entries, request })]).await?;
+        let Outcome::Appended(new) = single(answer)? else { return Err(wrong_outcome()) };
+        if new.len() != events.len() {
+            return Err(wrong_outcome());
+        }
+        let appended = routes.iter().zip(&new).filter(|(_, new)| **new).map(|(route, _)| route);
+        for (queue, arrived) in count(appended) {
+            queue.live.arrived(arrived);
+            queue.live.published.increment(arrived);
+        }
+        Ok(new)
+    }
+
+    /// Whether every queue has room.
+    async fn check_room(&self, arriving: &[(Arc<Queue>, u64)]) -> Result<(), Error> {
+        for (queue, count) in arriving {
+            if self.room(queue, *count).await? < *count {
+                let (waiting, max) = (queue.live.waiting(), self.inner.options.queue_events);
                 return Err(Error::new(
                     ErrorKind::Full,
                     format!("publish: queue {} holds {waiting} events, at most {max} are taken", queue.name),
@@ -127,6 +168,31 @@ impl Queues {
         }
         Ok(())
     }
+
+    /// How many more events a queue takes, of which this many arrive. The running
+    /// count may be too high (what a stream's reader is done with is not counted one
+    /// by one), so the engine is asked before anything is refused.
+    async fn room(&self, queue: &Queue, arriving: u64) -> Result<u64, Error> {
+        let max = self.inner.options.queue_events;
+        let about = max.saturating_sub(queue.live.waiting());
+        if arriving <= about {
+            return Ok(about);
+        }
+        let state = self.inner.read("publish", self.inner.engine.state(&queue.name)).await?;
+        let waiting = state.ready + state.in_flight + state.delayed;
+        queue.live.set_waiting(waiting);
+        Ok(max.saturating_sub(waiting))
+    }
+}
+
+/// # Errors
+/// `NotFound`: the client of the event is outside the scope.
+fn covered(scope: &Scope, index: usize, event: &Event) -> Result<(), Error> {
+    if scope.covers(&event.client) {
+        return Ok(());
+    }
+    let message = format!("publish event {index}: client {} does not exist", event.client);
+    Err(Error::new(ErrorKind::NotFound, message))
 }
 
 fn entry(incoming: &Incoming, route: &Route) -> NewEntry {

@@ -89,6 +89,23 @@ async fn a_full_queue_refuses_until_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_queue_keeps_nothing_from_those_with_room() {
+    let bench = Bench::with(Options { queue_events: 3, ..Options::for_testing() }).await;
+    bench.put("a").await;
+    bench.put("b").await;
+    // `task.status` goes to `tasks`, which has room for one more, and to `status`.
+    let told = |label: &str| bench.event("task.status", "acme", label);
+    let events = vec![told("c"), bench.event("nobody.takes", "acme", "x"), told("d")];
+    let missed = bench.queues.publish_where_room(&all(), events.clone()).await.unwrap();
+    assert_eq!(missed.into_iter().collect::<Vec<_>>(), [(name("tasks"), 1)]);
+    assert_eq!((bench.state("tasks").await.ready, bench.state("status").await.ready), (3, 2));
+
+    let missed = bench.queues.publish_where_room(&all(), vec![told("e"), told("f")]).await.unwrap();
+    assert_eq!(missed.into_iter().collect::<Vec<_>>(), [(name("status"), 1), (name("tasks"), 2)]);
+    assert_eq!((bench.state("tasks").await.ready, bench.state("status").await.ready), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_for_a_commit_is_the_next_group() {
     let bench = Bench::open().await;
     let before = bench.engine.commits().len();
