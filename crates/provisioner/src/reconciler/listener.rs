@@ -10,7 +10,7 @@ use super::Shared;
 use crate::target::Target;
 
 /// How many releases are read at once.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 
 pub(super) async fn run(shared: &Shared) {
     join_all(shared.parts.targets.iter().map(|(name, target)| listen(shared, name, target.as_ref()))).await;

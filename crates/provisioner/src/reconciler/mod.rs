@@ -27,13 +27,14 @@ mod memory;
 mod prepare;
 mod remove;
 mod slots;
+mod stranded;
 mod supervise;
 mod sweeper;
 mod teller;
 mod work;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -103,6 +104,8 @@ struct Shared {
     scope: Scope,
     memory: Memory,
     stopping: CancellationToken,
+    /// Targets that releases are on and that are not configured, once they are known.
+    stranded: OnceLock<Vec<String>>,
 }
 
 impl Reconciler {
@@ -114,6 +117,7 @@ impl Reconciler {
             scope: Scope::internal(ROLE),
             memory: Memory::default(),
             stopping: CancellationToken::new(),
+            stranded: OnceLock::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -142,6 +146,7 @@ impl Reconciler {
         tokio::join!(
             stopper,
             slots::run(shared),
+            stranded::run(shared),
             listener::run(shared),
             teller::run(shared),
             sweeper::run(shared)

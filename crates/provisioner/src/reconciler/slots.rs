@@ -129,7 +129,8 @@ impl Slots<'_> {
             let bound = parts.target_settings.get(*name).map_or(1, |own| own.concurrency);
             self.used.get(*name).copied().unwrap_or_default() < bound
         };
-        parts.targets.keys().filter(free).cloned().collect()
+        let stranded = self.shared.stranded.get().into_iter().flatten();
+        parts.targets.keys().chain(stranded).filter(free).cloned().collect()
     }
 
     /// A release that is claimed while it is worked on here: its former lease ran out

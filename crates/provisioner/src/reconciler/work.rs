@@ -97,6 +97,7 @@ impl Work {
             }
             self.began = self.shared.now();
             let flow = match &self.order {
+                _ if self.is_stranded() => self.strand().await,
                 Some(order) => self.next(order.state, order.action, order.cancel).await,
                 None => self.supervise().await,
             };

@@ -22,3 +22,4 @@ mod reconcile_turns;
 mod reconcile_world;
 mod render;
 mod teller;
+mod teller_left;
