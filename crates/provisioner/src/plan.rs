@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use orderwire_api::wire::{FieldChangeInfo, ObjectChange, OrderPlan};
+use orderwire_api::wire::OrderPlan;
 use orderwire_store::orders::{Order, Refusal, Release, ReleaseFilter, ReleaseStatus};
 use orderwire_types::{Action, ReleaseState};
 use serde_json::{Value, json};
 
 use crate::diff::diff;
 use crate::draft::{Draft, DraftError, draft};
+use crate::http::show;
 use crate::provisioner::{AcceptError, OrderRequest, Provisioner};
 use crate::request::own_scope;
-use crate::target::{self, Desired, Effect, FieldChange, Placement, Planned};
+use crate::target::{self, Desired, Placement};
 
 /// How long a target may take to say what it would do.
 const TIME_OUT: Duration = Duration::from_secs(30);
@@ -134,7 +135,7 @@ impl Provisioner {
         let old = present.map(|present| serde_json::from_str::<Value>(present.content.get()));
         let old =
             old.transpose().map_err(|error| unavailable(format!("a revision cannot be read: {error}")))?;
-        plan.changes = diff(&old.unwrap_or_else(|| json!({})), &new).into_iter().map(field).collect();
+        plan.changes = diff(&old.unwrap_or_else(|| json!({})), &new).into_iter().map(show::change).collect();
         let desired = Desired {
             revision: release.revisions + 1,
             trace: order.trace.clone(),
@@ -198,11 +199,8 @@ impl Provisioner {
                 )));
             }
         };
-        plan.refused.extend(planned.iter().filter_map(|object| object.refused.clone()));
-        plan.objects = planned.into_iter().map(object).collect();
-        if plan.refused.is_empty() {
-            outcome.clone_into(&mut plan.outcome);
-        }
+        plan.objects = planned.into_iter().map(show::object).collect();
+        outcome.clone_into(&mut plan.outcome);
         Ok(plan)
     }
 }
@@ -230,24 +228,4 @@ fn provisional(order: &Order) -> Release {
 
 fn unavailable(reason: String) -> AcceptError {
     AcceptError::Store(orderwire_store::Error::new(orderwire_store::ErrorKind::Unavailable, reason))
-}
-
-fn object(planned: Planned) -> ObjectChange {
-    let effect = match planned.effect {
-        Effect::Create => "create",
-        Effect::Change => "change",
-        Effect::Keep => "keep",
-        Effect::Remove => "remove",
-    };
-    ObjectChange {
-        kind: planned.kind,
-        name: planned.name,
-        effect: effect.to_owned(),
-        fields: planned.fields.into_iter().map(field).collect(),
-        refused: planned.refused,
-    }
-}
-
-fn field(change: FieldChange) -> FieldChangeInfo {
-    FieldChangeInfo { field: change.field, old: change.old, new: change.new }
 }

@@ -42,7 +42,7 @@ Example:
         /// The order.
         order_id: String,
     },
-    /// Follow an order until it is final, with every state and step.
+    /// Follow an order until it is final, with every step and the states it is seen in.
     ///
     /// Ends with 0 when the order got what it asked for, else with 1 and the
     /// reason on stderr; 5 when a newer order took its place or it was cancelled.

@@ -6,7 +6,7 @@ mod problems;
 mod products;
 mod releases;
 mod revisions;
-mod show;
+pub(crate) mod show;
 mod watch;
 
 use std::sync::Arc;

@@ -85,11 +85,11 @@ pub(super) fn revision(revision: &Revision, ready: Option<u64>) -> RevisionInfo 
     }
 }
 
-pub(super) fn change(change: FieldChange) -> FieldChangeInfo {
+pub(crate) fn change(change: FieldChange) -> FieldChangeInfo {
     FieldChangeInfo { field: change.field, old: change.old, new: change.new }
 }
 
-pub(super) fn object(planned: Planned) -> ObjectChange {
+pub(crate) fn object(planned: Planned) -> ObjectChange {
     let effect = match planned.effect {
         Effect::Create => "create",
         Effect::Change => "change",
@@ -101,7 +101,6 @@ pub(super) fn object(planned: Planned) -> ObjectChange {
         name: planned.name,
         effect: effect.to_owned(),
         fields: planned.fields.into_iter().map(change).collect(),
-        refused: planned.refused,
     }
 }
 

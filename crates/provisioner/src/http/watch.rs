@@ -11,10 +11,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
+use jiff::Timestamp;
 use orderwire_api::auth::{Authenticator, shown_key};
 use orderwire_api::extract::Segments;
 use orderwire_api::{Caller, Problem, ReadProblems};
-use orderwire_types::EventId;
+use orderwire_types::{EventId, OrderState};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -31,9 +32,9 @@ const STEPS: usize = 200;
 
 /// The progress of an order, as server-sent events.
 ///
-/// First the order as event `state`, then each step of the work as `step` with its
-/// number as id, and `state` again whenever the order has changed; states that pass
-/// within a moment may be left out, steps never. `end` follows a final state and ends
+/// Each step of the work as event `step` with its number as id, and the order as event
+/// `state`, now and whenever it has changed, behind the steps before its state; states
+/// that pass within a moment may be left out, steps never. `end` follows a final state and ends
 /// the stream. `Last-Event-ID` goes on after that step. `problem` ends it early.
 #[utoipa::path(get, path = "/v1/orders/{order_id}/watch", tag = "orders",
     params(("order_id" = String, Path, description = "its id"),
@@ -68,6 +69,7 @@ pub(super) async fn get_watch(
         id: order.id,
         seen,
         shown: None,
+        state_shown: None,
         changes,
         looked: None,
         ready: VecDeque::new(),
@@ -96,6 +98,8 @@ struct Watcher {
     seen: u64,
     /// The order as it was sent last.
     shown: Option<String>,
+    /// Its state then.
+    state_shown: Option<OrderState>,
     changes: watch::Receiver<u64>,
     /// When it looked last.
     looked: Option<Instant>,
@@ -158,25 +162,23 @@ impl Watcher {
         let scope = caller.narrowed(&self.headers)?;
         // The order first: the steps until its final state are there then.
         let order = orders::find(&self.state, &scope, &self.id.to_string()).await?;
-        let is_final = order.state.is_final();
+        let (is_final, now) = (order.state.is_final(), order.state);
+        // A state comes where it belongs in time; a new reason for the same one last.
+        let since = if self.state_shown == Some(now) { Timestamp::MAX } else { order.updated_at };
         let info = show::order(order);
         let text = serde_json::to_string(&info).map_err(|err| Problem::internal(err.to_string()))?;
-        let is_first = self.shown.is_none();
-        let has_changed = self.shown.as_ref() != Some(&text);
-        let event = Event::default().event("state").data(&text);
-        self.shown = Some(text);
-        if is_first {
-            self.ready.push_back(event.clone());
-        }
         let steps = self.state.store().journal(&scope, self.id, self.seen, STEPS).await;
         let steps = steps.map_err(|err| of_store(&err))?;
         let is_all = steps.len() < STEPS;
         for step in steps {
+            if step.at > since {
+                self.show(now, &text);
+            }
             self.seen = step.n;
             self.push(Event::default().event("step").id(step.n.to_string()), &show::step(step));
         }
-        if !is_first && has_changed {
-            self.ready.push_back(event);
+        if is_all {
+            self.show(now, &text);
         }
         if !is_all {
             // The rest at once, before anything else may change.
@@ -186,6 +188,15 @@ impl Watcher {
             self.ended = true;
         }
         Ok(())
+    }
+
+    /// Sends the order unless it was sent as it is.
+    fn show(&mut self, state: OrderState, order: &str) {
+        if self.shown.as_deref() != Some(order) {
+            self.ready.push_back(Event::default().event("state").data(order));
+            self.shown = Some(order.to_owned());
+            self.state_shown = Some(state);
+        }
     }
 
     fn push(&mut self, event: Event, data: &impl serde::Serialize) {

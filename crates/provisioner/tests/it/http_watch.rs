@@ -125,11 +125,30 @@ async fn a_watcher_goes_on_after_the_step_that_it_saw_last() {
     }
     server.advance(lease, &order, state(OrderState::Ready)).await;
     let after = Watch::open(address, &order, "reader", Some("448")).await.rest().await;
-    assert_eq!(names(&after), ["state ready", "step 449", "step 450", "end"]);
+    assert_eq!(names(&after), ["step 449", "step 450", "state ready", "end"]);
     let all = Watch::open(address, &order, "reader", None).await.rest().await;
     assert_eq!(all.len(), 452, "more steps than are read at once");
     let bad = Watch::open(address, &order, "reader", Some("x")).await;
     assert!(bad.status.contains(" 422 "), "{}", bad.status);
+}
+
+#[tokio::test]
+async fn a_state_comes_before_the_steps_that_are_later() {
+    let server = Server::start();
+    let order = server.sensor().await;
+    let address = listen(&server).await;
+    let lease = server.claim().await;
+    let planned = Advance { state: state(OrderState::Planned).state, ..journal("plan", "done") };
+    server.advance(lease, &order, planned).await;
+    let later = Advance { at: start() + std::time::Duration::from_secs(1), ..journal("prepare", "begun") };
+    let id = order.parse().unwrap();
+    server.kit.store.advance(lease, id, later).await.unwrap();
+    let mut watch = Watch::open(address, &order, "reader", None).await;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(watch.next().await.unwrap());
+    }
+    assert_eq!(names(&seen), ["step 1", "state planned", "step 2"]);
 }
 
 #[tokio::test]
