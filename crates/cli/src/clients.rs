@@ -56,8 +56,9 @@ fn read(answer: &str) -> Result<(ClientInfo, Vec<ClientRelease>), Error> {
 }
 
 fn names(releases: &[ClientRelease]) -> String {
-    let names: Vec<&str> = releases.iter().map(|release| release.name.as_str()).collect();
-    or_dash((!names.is_empty()).then(|| names.join(",")))
+    let names: Vec<String> =
+        releases.iter().map(|release| format!("{} ({})", release.name, release.environment)).collect();
+    or_dash((!names.is_empty()).then(|| names.join(", ")))
 }
 
 fn shown(client: ClientInfo, releases: Vec<ClientRelease>) -> String {
@@ -115,7 +116,10 @@ mod tests {
             "archtype":"edge","hardware":"shared","target":"local","namespace":"acme","state":"ready","revision":2,
             "since":"s","trace_id":"t-2"}"#;
         let (client, releases) = read(&format!("{{{CLIENT},\"releases\":[{release}]}}")).unwrap();
-        assert_eq!(names(&releases), "roof");
+        assert_eq!(names(&releases), "roof (dev)");
+        let mut both = [releases.clone(), releases.clone()].concat();
+        both[1].environment = "qa".to_owned();
+        assert_eq!(names(&both), "roof (dev), roof (qa)");
         let text = shown(client, releases);
         assert!(text.contains("attributes  {\"n\":1.50}\n"), "{text}");
         assert!(
