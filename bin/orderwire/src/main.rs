@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use orderwire_cli::args::{Cli, Command, Global, Up};
-use orderwire_cli::{Local, RenderRequest, demo, exit};
+use orderwire_cli::{Config, Local, RenderRequest, Stop, demo, exit};
 use orderwire_runtime::{Error, Options, Running};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What commands do on this machine with the server's own code.
-const LOCAL: Local = Local { load: orderwire_runtime::load, lint, render };
+const LOCAL: Local = Local { load: orderwire_runtime::load, lint: orderwire_runtime::lint, render };
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|command| command == "supervise") {
@@ -39,11 +39,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn lint(folder: &std::path::Path) -> Result<Vec<String>, String> {
-    Ok(orderwire_runtime::lint(folder))
-}
-
-fn render(request: &RenderRequest) -> Result<String, Vec<String>> {
+fn render(config: &Config, request: &RenderRequest) -> Result<String, Vec<String>> {
     let RenderRequest { product, client, environment, name, archtype, hardware, namespace, parameters } =
         request.clone();
     let client = client.as_deref().unwrap_or("default").parse();
@@ -57,7 +53,7 @@ fn render(request: &RenderRequest) -> Result<String, Vec<String>> {
         namespace,
         parameters,
     };
-    orderwire_runtime::render(&product, &request)
+    orderwire_runtime::render(config, &product, &request)
 }
 
 async fn server(global: &Global, up: &Up, with_demo: bool) -> u8 {
@@ -78,7 +74,7 @@ async fn server(global: &Global, up: &Up, with_demo: bool) -> u8 {
 
 /// Serves until a signal or a fault, then drains.
 async fn run(options: Options, with_demo: bool) -> Result<(), Error> {
-    let mut stop = Signals::listen()?;
+    let mut stop = Stop::listen().map_err(|error| Error::failed(error.to_string()))?;
     let mut running = tokio::select! {
         running = orderwire_runtime::start(options) => running?,
         () = stop.next() => return Ok(()),
@@ -114,26 +110,4 @@ fn announce(running: &Running) {
     // A reader that has gone wants no line.
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).ok();
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Error> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let on =
-            |kind| signal(kind).map_err(|error| Error::failed(format!("cannot listen for signals: {error}")));
-        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{File, TryLockError};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use orderwire_config::{Config, Faults, Overrides, Sources, environment};
 use serde::Serialize;
@@ -32,9 +32,7 @@ struct Connection {
 }
 
 pub(crate) fn run(args: &Check, global: &Global, load: Load, out: Out) -> Result<(), Error> {
-    let overrides = Overrides { listen: None, data: global.data.clone() };
-    let sources = Sources { file: args.config.clone(), env: environment(), overrides, ..Sources::default() };
-    let config = match load(&sources) {
+    let config = match load(&sources(args.config.clone(), global)) {
         Ok(config) => config,
         Err(faults) if out.json => {
             out.json(&Report { valid: false, faults: Some(&faults), connections: Vec::new() })?;
@@ -64,6 +62,12 @@ pub(crate) fn run(args: &Check, global: &Global, load: Load, out: Out) -> Result
         }
     }
     if reached { Ok(()) } else { Err(Error::reported(ErrorKind::Unavailable)) }
+}
+
+/// Where a command finds the configuration, as a server does.
+pub(crate) fn sources(file: Option<PathBuf>, global: &Global) -> Sources {
+    let overrides = Overrides { listen: None, data: global.data.clone() };
+    Sources { file, env: environment(), overrides, ..Sources::default() }
 }
 
 fn connect(config: &Config) -> Vec<Connection> {

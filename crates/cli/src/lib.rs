@@ -28,6 +28,7 @@ mod queue;
 mod release;
 mod run;
 mod server;
+mod stop;
 #[cfg(test)]
 mod testing;
 mod trace;
@@ -35,4 +36,6 @@ mod trace;
 pub use args::{Cli, Command};
 pub use error::{Error, ErrorKind};
 pub use local::{Load, Local, RenderRequest};
+pub use orderwire_config::Config;
 pub use run::run;
+pub use stop::Stop;

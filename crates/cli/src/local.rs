@@ -15,17 +15,16 @@ pub type Load = fn(&Sources) -> Result<Config, Faults>;
 pub struct Local {
     /// Loads a configuration.
     pub load: Load,
-    /// Checks the product in a folder: every fault with its file and line, or why the
-    /// folder cannot be read at all.
-    pub lint: fn(&Path) -> Result<Vec<String>, String>,
+    /// Checks the product in a folder: every fault with its file and line.
+    pub lint: fn(&Config, &Path) -> Vec<String>,
     /// Renders a product: its objects as text, or every fault.
-    pub render: fn(&RenderRequest) -> Result<String, Vec<String>>,
+    pub render: fn(&Config, &RenderRequest) -> Result<String, Vec<String>>,
 }
 
 /// What is rendered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RenderRequest {
-    /// A folder with a `product.yaml`, or the name of a product that ships.
+    /// A folder with a `product.yaml`, or the name of a product of the configuration.
     pub product: String,
     /// Whose; the default client when not named.
     pub client: Option<String>,

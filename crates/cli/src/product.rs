@@ -1,10 +1,12 @@
 //! `orderwire product …`.
 
 use orderwire_api::wire::ProductInfo;
+use orderwire_config::Config;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::args::{Global, Product, Render};
+use crate::args::{Configured, Global, Product, Render};
+use crate::check;
 use crate::error::{Error, ErrorKind};
 use crate::local::{Local, RenderRequest};
 use crate::order::parameters;
@@ -19,7 +21,7 @@ pub(crate) async fn run(command: &Product, global: &Global, local: Local, out: O
             let answer = server.text(server.request(Method::GET, &["v1", "products", product], &[])).await?;
             if out.json { out.line(&answer) } else { out.bytes(shown(&parse(&answer)?).as_bytes()) }
         }
-        Product::Lint { folders } => lint(folders, local, out),
+        Product::Lint { folders, configured } => lint(folders, &load(configured, global)?, local, out),
         Product::Render(args) => render(args, global, local, out),
     }
 }
@@ -79,15 +81,21 @@ fn shown(product: &ProductInfo) -> String {
     text
 }
 
-fn lint(folders: &[std::path::PathBuf], local: Local, out: Out) -> Result<(), Error> {
+/// The configuration that says which environments and products there are. What its own
+/// products have of faults does not matter: they are what is being written.
+fn load(configured: &Configured, global: &Global) -> Result<Config, Error> {
+    Config::load(&check::sources(configured.config.clone(), global)).map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(|fault| plain(&fault.to_string()).into_owned()).collect();
+        Error::invalid(format!("the configuration has faults: {}", faults.join("; ")))
+    })
+}
+
+fn lint(folders: &[std::path::PathBuf], config: &Config, local: Local, out: Out) -> Result<(), Error> {
     let mut sound = true;
     let mut results = Vec::new();
     for folder in folders {
         let name = folder.display().to_string();
-        let faults = match (local.lint)(folder) {
-            Ok(faults) => faults,
-            Err(detail) => vec![format!("{name}: {detail}")],
-        };
+        let faults = (local.lint)(config, folder);
         sound &= faults.is_empty();
         if out.json {
             results.push(json!({ "folder": name, "valid": faults.is_empty(), "faults": faults }));
@@ -118,7 +126,7 @@ fn render(args: &Render, global: &Global, local: Local, out: Out) -> Result<(), 
         namespace: placement.namespace,
         parameters: parameters::read(&args.settings)?.unwrap_or_else(|| json!({})),
     };
-    match (local.render)(&request) {
+    match (local.render)(&load(&args.configured, global)?, &request) {
         Ok(text) if out.json => out.json(&json!({ "rendered": text })),
         Ok(text) => out.bytes(text.as_bytes()),
         Err(faults) => Err(Error::invalid(format!(
@@ -139,12 +147,14 @@ mod tests {
     fn local() -> Local {
         Local {
             load: |_| panic!("nothing loads a configuration here"),
-            lint: |folder| match folder.to_str() {
-                Some("sound") => Ok(Vec::new()),
-                Some("faulty") => Ok(vec!["product.yaml:3: unknown key".to_owned()]),
-                _ => Err("there is no product.yaml".to_owned()),
+            lint: |config, folder| match folder.to_str() {
+                Some("sound") => Vec::new(),
+                Some("lab") if config.environments.contains_key("lab") => Vec::new(),
+                _ => vec!["product.yaml:3: unknown key".to_owned()],
             },
-            render: |request| Err(vec![format!("{request:?}")]),
+            render: |config, request| {
+                Err(vec![format!("{request:?} {:?}", config.environments.keys().collect::<Vec<_>>())])
+            },
         }
     }
 
@@ -157,9 +167,23 @@ mod tests {
     #[tokio::test]
     async fn lint_fails_when_any_folder_has_a_fault() {
         assert!(ran(&["lint", "sound"]).await.is_ok());
-        for faulty in ["faulty", "missing"] {
-            assert_eq!(ran(&["lint", faulty, "sound"]).await.unwrap_err().kind(), ErrorKind::Invalid);
-        }
+        assert_eq!(ran(&["lint", "faulty", "sound"]).await.unwrap_err().kind(), ErrorKind::Invalid);
+    }
+
+    #[tokio::test]
+    async fn lint_and_render_use_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orderwire.yaml");
+        let file = path.to_str().unwrap();
+        std::fs::write(&path, "environments: {lab: {}}\n").unwrap();
+        assert!(ran(&["lint", "lab"]).await.is_err());
+        assert!(ran(&["lint", "lab", "--config", file]).await.is_ok());
+        let error = ran(&["render", "web", "--config", file]).await.unwrap_err().to_string();
+        assert!(error.contains("[lab]"), "{error}");
+        std::fs::write(&path, "environmentz: {}\n").unwrap();
+        let error = ran(&["lint", "sound", "--config", file]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("environmentz"), "{error}");
     }
 
     #[tokio::test]

@@ -83,24 +83,26 @@ fn sources(config: &Config) -> Sources {
     Sources { builtin: config.products.builtin, folders: config.products.folders.clone() }
 }
 
-/// Checks the product in a folder: every fault with its file and line. Environments
-/// are those that exist without configuration.
-pub fn lint(folder: &Path) -> Vec<String> {
-    orderwire_provisioner::catalogue::lint(folder, &Names::of(&Config::default()))
+/// Checks the product in a folder for a server with this configuration: every fault
+/// with its file and line.
+pub fn lint(config: &Config, folder: &Path) -> Vec<String> {
+    orderwire_provisioner::catalogue::lint(folder, &Names::of(config))
 }
 
-/// Renders the product in a folder, or one that ships by its name.
+/// Renders the product in a folder, or the one that a server with this configuration
+/// has under the name.
 ///
 /// # Errors
 /// Every fault with its file and line.
-pub fn render(product: &str, request: &RenderRequest) -> Result<String, Vec<String>> {
+pub fn render(config: &Config, product: &str, request: &RenderRequest) -> Result<String, Vec<String>> {
+    let names = Names::of(config);
     let folder = PathBuf::from(product);
     let source = if folder.join("product.yaml").exists() {
         Source::Folder(folder)
     } else {
-        Source::Builtin(product.to_owned())
+        Source::Named(names.product(product), sources(config))
     };
-    render_folder(source, &Names::of(&Config::default()), request)
+    render_folder(source, &names, request)
 }
 
 /// Every target of the configuration.

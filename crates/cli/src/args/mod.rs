@@ -15,8 +15,8 @@ pub use data::{Dataset, FileFormat, Key, Load, Scenario};
 pub use events::{Dead, DeadSelect, Event, Queue};
 pub use module::{How, Module, Sensor, Web};
 pub use orders::{
-    Apply, Named, Order, OrderFilter, Placement, Plan, Product, Release, ReleaseFilter, Remove, Render,
-    Settings, Wait,
+    Apply, Configured, Named, Order, OrderFilter, Placement, Plan, Product, Release, ReleaseFilter, Remove,
+    Render, Settings, Wait,
 };
 
 /// Events into running, observed infrastructure and served data.

@@ -283,6 +283,9 @@ pub enum Product {
         /// Folders, each with a `product.yaml`.
         #[arg(required = true, value_name = "FOLDER")]
         folders: Vec<PathBuf>,
+        /// For whom.
+        #[command(flatten)]
+        configured: Configured,
     },
     /// Render a product on this machine: the objects that an order would make.
     #[command(after_help = "\
@@ -291,12 +294,25 @@ Example:
     Render(Render),
 }
 
+/// The server that a product is checked or rendered for.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Configured {
+    /// The configuration file, with the environments and products of the server;
+    /// without it, the environment and the defaults.
+    #[arg(long, env = "ORDERWIRE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
 /// Flags of `product render`.
 #[derive(Clone, Debug, Args)]
 pub struct Render {
-    /// A folder with a `product.yaml`, or the name of a product that ships.
+    /// A folder with a `product.yaml`, or the name of a product that ships or is in
+    /// one of the configuration's folders.
     #[arg(value_name = "FOLDER|NAME")]
     pub product: String,
+    /// For whom.
+    #[command(flatten)]
+    pub configured: Configured,
     /// Where it goes.
     #[command(flatten)]
     pub placement: Placement,

@@ -6,12 +6,12 @@ mod sensor;
 mod web;
 
 use serde_json::Value;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::Module;
 use crate::error::Error;
 use crate::exit;
 use crate::out::Out;
+use crate::stop::Stop;
 
 /// Runs a program to its end and gives its exit code.
 pub(crate) async fn run(program: &Module, out: Out) -> u8 {
@@ -29,27 +29,6 @@ pub(crate) async fn run(program: &Module, out: Out) -> u8 {
 /// One JSON line on stdout.
 fn say(line: &Value) -> Result<(), Error> {
     Out { json: true }.json(line)
-}
-
-/// SIGTERM and SIGINT.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn listen() -> Result<Self, Error> {
-        let on =
-            |kind| signal(kind).map_err(|error| Error::failed(format!("cannot listen for signals: {error}")));
-        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// The exit code of a program that ended as it should.

@@ -1,26 +1,29 @@
 //! A product tried out: every fault that can be found before anybody orders it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use orderwire_types::{Client, Label};
 use serde_json::{Map, Value};
 
 use super::files::Files;
-use super::{Product, read};
+use super::{Product, Sources, read};
 use crate::Names;
-use crate::render::{Context, RenderError};
+use crate::render::{Context, Placed, RenderError};
+use crate::target::Manifest;
+use crate::targets::process;
 
 /// Text that would be more than text to a careless template.
 const HOSTILE: &str =
     "a: \"b\"\n- 'c' {d: [e]} #f\n---\nkind: Evil\n{{ values }} {% raw %} & * ! | > % @ ` \u{E100} <i>";
 
 /// Where a product is read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Source {
     /// Its folder.
     Folder(PathBuf),
-    /// It ships with Orderwire, under this name.
-    Builtin(String),
+    /// It is the one of this name that a server with these sources has.
+    Named(String, Sources),
 }
 
 impl From<&Path> for Source {
@@ -45,20 +48,36 @@ impl Source {
     fn files(&self) -> Result<Files, Vec<String>> {
         match self {
             Self::Folder(folder) => Files::read(folder),
-            Self::Builtin(name) => {
-                let shipped = Files::shipped();
-                let names: Vec<&str> = shipped.iter().map(|files| files.name.as_str()).collect();
-                let unknown =
-                    format!("no product {name:?} ships with Orderwire; there are {}", names.join(", "));
-                shipped.into_iter().find(|files| files.name == *name).ok_or_else(|| vec![unknown])
-            }
+            Self::Named(name, sources) => named(name, sources),
         }
     }
 }
 
+/// The files of a product of the sources. As in the catalogue, a later one takes the
+/// place of an earlier one.
+fn named(name: &str, sources: &Sources) -> Result<Files, Vec<String>> {
+    let mut all = if sources.builtin { Files::shipped() } else { Vec::new() };
+    let mut folders = Vec::new();
+    for folder in &sources.folders {
+        folders.extend(Files::folders(folder)?);
+    }
+    let of_folder = |folder: &PathBuf| folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    if let Some(folder) = folders.iter().rfind(|folder| of_folder(folder).as_deref() == Some(name)) {
+        return Files::read(folder);
+    }
+    if let Some(at) = all.iter().position(|files| files.name == name) {
+        return Ok(all.swap_remove(at));
+    }
+    let known = all.into_iter().map(|files| files.name).chain(folders.iter().filter_map(of_folder));
+    let known: BTreeSet<String> = known.collect();
+    let known = known.into_iter().collect::<Vec<_>>().join(", ");
+    Err(vec![format!("there is no product {name:?} nor a folder of a product here; there are {known}")])
+}
+
 /// Every fault of a product, each as `FILE:LINE:COLUMN: what is wrong, what to do`;
 /// empty when it is sound. It is rendered for every environment with the examples and
-/// defaults of its parameters, and with hostile text wherever a parameter takes it. A
+/// defaults of its parameters, and with hostile text wherever a parameter takes it; what
+/// its target would refuse of the objects is told as well. A
 /// parameter that is required and has neither is told, because without one nothing can
 /// be tried.
 pub fn lint(source: impl Into<Source>, names: &Names) -> Vec<String> {
@@ -213,10 +232,29 @@ impl Lint<'_> {
             namespace: "acme".to_owned(),
             values: self.product.values(environment, parameters),
         };
-        if let Err(error) = self.product.render(&context) {
-            self.faults.push(format!("{} ({why})", placed(self.files, &error)));
+        let faults = match self.product.placed(&context) {
+            Ok(objects) if self.product.targets.iter().any(|target| target == "process") => refused(&objects),
+            Ok(_) => Vec::new(),
+            Err(error) => vec![error],
+        };
+        self.faults.extend(faults.iter().map(|fault| format!("{} ({why})", placed(self.files, fault))));
+    }
+}
+
+/// What the target `process` refuses: of each object, with its place, and of all together.
+fn refused(objects: &[Placed]) -> Vec<RenderError> {
+    let mut faults = Vec::new();
+    let mut seen = BTreeSet::new();
+    for object in objects {
+        for fault in process::check(std::slice::from_ref(&object.manifest)) {
+            seen.insert(fault.clone());
+            faults.push(object.fault(fault));
         }
     }
+    let all: Vec<Manifest> = objects.iter().map(|object| object.manifest.clone()).collect();
+    let together = process::check(&all).into_iter().filter(|fault| !seen.contains(fault));
+    faults.extend(together.map(|detail| RenderError { template: None, line: 0, detail }));
+    faults
 }
 
 fn placed(files: &Files, error: &RenderError) -> String {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::schema::Schema;
-use crate::render::{Context, RenderError, Templates};
+use crate::render::{Context, Placed, RenderError, Templates};
 use crate::target::Manifest;
 
 /// The most bytes of a secret.
@@ -107,6 +107,12 @@ impl Product {
     /// # Errors
     /// With the template and its line.
     pub fn render(&self, context: &Context) -> Result<Vec<Manifest>, RenderError> {
+        let placed = self.placed(context)?;
+        Ok(placed.into_iter().map(|object| object.manifest).collect())
+    }
+
+    /// The objects of a release, each with its place.
+    pub(super) fn placed(&self, context: &Context) -> Result<Vec<Placed>, RenderError> {
         self.templates.render(&self.kinds, context)
     }
 }

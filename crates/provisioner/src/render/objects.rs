@@ -14,34 +14,52 @@ pub(super) struct Objects<'o> {
     kinds: &'o [String],
     namespace: &'o str,
     names: BTreeSet<(String, String)>,
-    manifests: Vec<Manifest>,
+    placed: Vec<Placed>,
+}
+
+/// An object and where it is written.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    /// The template.
+    template: String,
+    /// The line in it; 0 when it is not known.
+    line: usize,
+    /// The object.
+    pub(crate) manifest: Manifest,
+}
+
+impl Placed {
+    /// What is wrong with the object.
+    pub(crate) fn fault(&self, detail: impl Into<String>) -> RenderError {
+        RenderError::at(&self.template, self.line, detail)
+    }
 }
 
 impl<'o> Objects<'o> {
     pub(super) fn new(kinds: &'o [String], namespace: &'o str) -> Self {
-        Self { kinds, namespace, names: BTreeSet::new(), manifests: Vec::new() }
+        Self { kinds, namespace, names: BTreeSet::new(), placed: Vec::new() }
     }
 
     pub(super) fn add(&mut self, template: &str, document: Document) -> Result<(), RenderError> {
         let Document { line, value } = document;
         self.check(&value).map_err(|detail| RenderError::at(template, line, detail))?;
-        self.manifests.push(Manifest(value));
+        self.placed.push(Placed { template: template.to_owned(), line, manifest: Manifest(value) });
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<Vec<Manifest>, RenderError> {
-        if self.manifests.is_empty() {
+    pub(super) fn finish(self) -> Result<Vec<Placed>, RenderError> {
+        if self.placed.is_empty() {
             let detail = "the product makes no object; write one into a template".to_owned();
             return Err(RenderError { template: None, line: 0, detail });
         }
-        Ok(self.manifests)
+        Ok(self.placed)
     }
 
     fn check(&mut self, value: &Value) -> Result<(), String> {
         if !value.is_object() {
             return Err("a document must be an object with apiVersion, kind and metadata".to_owned());
         }
-        if self.manifests.len() >= OBJECTS_MAX {
+        if self.placed.len() >= OBJECTS_MAX {
             return Err(format!("a release has at most {OBJECTS_MAX} objects"));
         }
         if value["apiVersion"].as_str().is_none_or(str::is_empty) {

@@ -53,6 +53,11 @@ fn shipped() -> Catalogue {
     Catalogue::load(&Sources { builtin: true, folders: Vec::new() }, &names()).unwrap()
 }
 
+/// A product that ships.
+fn named(product: &str) -> Source {
+    Source::Named(product.to_owned(), Sources { builtin: true, folders: Vec::new() })
+}
+
 fn request(parameters: Value) -> RenderRequest {
     RenderRequest {
         client: "acme".parse().unwrap(),
@@ -72,7 +77,7 @@ fn every_shipped_product_is_sound_in_every_environment() {
     let products: Vec<&str> = catalogue.products().map(|product| product.name.as_str()).collect();
     assert_eq!(products, ["broken", "sensor", "web"]);
     for product in products {
-        let builtin = Source::Builtin(product.to_owned());
+        let builtin = named(product);
         assert_eq!(lint(&builtin, &names), [""; 0], "{product}");
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../products").join(product);
         assert_eq!(lint(&folder, &names), [""; 0], "{product} as a folder");
@@ -101,7 +106,7 @@ fn the_dataset_of_the_sensor_is_that_of_the_example() {
 #[test]
 fn a_page_shows_text_as_text() {
     let parameters = json!({"title": "<script>alert('1')</script>", "text": "a & b\n</p>{{ 1 }}"});
-    let text = render_folder(Source::Builtin("web".to_owned()), &names(), &request(parameters)).unwrap();
+    let text = render_folder(named("web"), &names(), &request(parameters)).unwrap();
     assert!(!text.contains("<script>"), "{text}");
     assert!(text.contains("&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;"), "{text}");
     assert!(text.contains("a &amp; b\\n&lt;/p&gt;{{ 1 }}"), "{text}");
@@ -253,6 +258,56 @@ fn lint_tries_hostile_text_and_says_what_cannot_be_tried() {
 }
 
 #[test]
+fn lint_finds_what_the_target_would_refuse_at_its_place() {
+    let template = "apiVersion: orderwire.dev/v1
+kind: File
+metadata: {name: f}
+spec: {path: f, content: x}
+---
+apiVersion: orderwire.dev/v1
+kind: Process
+metadata: {name: web}
+spec:
+  command: [orderwire, 80]
+  port: {http: 0}
+---
+apiVersion: orderwire.dev/v1
+kind: File
+metadata: {name: g}
+spec: {path: f/g, content: x}
+";
+    let folder = Folder::new(&[("p/product.yaml", PRODUCT), ("p/templates/f.yaml", template)]);
+    let root = format!("{}/", folder.path().display());
+    let faults = lint(&folder.path().join("p"), &names()).join("\n").replace(&root, "");
+    for fault in [
+        "p/templates/f.yaml:6: Process web: spec.command: ",
+        "p/templates/f.yaml:6: Process web: spec.port: is no known field (in dev)",
+        "p/templates: File g: spec.path: File f is in the way (in dev)",
+    ] {
+        assert!(faults.contains(fault), "{faults}");
+    }
+    // Each once in each environment.
+    assert_eq!(faults.lines().count(), 3 * names().environments().count(), "{faults}");
+}
+
+#[test]
+fn a_name_is_the_product_that_the_catalogue_would_have() {
+    let product =
+        |description: &str| PRODUCT.replace("product: p", "product: web").replace("A product.", description);
+    let (first, second) = (product("first"), product("second"));
+    let template = TEMPLATE.replace("content: x", "content: last");
+    let earlier = Folder::new(&[("web/product.yaml", &first), ("web/templates/f.yaml", TEMPLATE)]);
+    let later = Folder::new(&[("web/product.yaml", &second), ("web/templates/f.yaml", &template)]);
+    let named = |name: &str| {
+        let sources = Sources { builtin: false, folders: vec![earlier.path(), later.path()] };
+        render_folder(Source::Named(name.to_owned(), sources), &names(), &request(Value::Null))
+    };
+    assert!(named("web").unwrap().contains("last"));
+    let faults = named("sensor").unwrap_err();
+    assert!(faults[0].ends_with("there are web"), "{faults:?}");
+}
+
+#[test]
 fn a_request_that_names_nothing_that_there_is_is_told_so() {
     let wrong = RenderRequest {
         environment: Some("moon".to_owned()),
@@ -261,10 +316,13 @@ fn a_request_that_names_nothing_that_there_is_is_told_so() {
         hardware: Some("y".to_owned()),
         ..request(json!({"port": -1}))
     };
-    let faults = render_folder(Source::Builtin("web".to_owned()), &names(), &wrong).unwrap_err();
+    let faults = render_folder(named("web"), &names(), &wrong).unwrap_err();
     assert_eq!(faults.len(), 5, "{faults:?}");
-    let faults = lint(Source::Builtin("nothing".to_owned()), &names());
-    assert_eq!(faults, ["no product \"nothing\" ships with Orderwire; there are broken, sensor, web"]);
+    let faults = lint(named("nothing"), &names());
+    assert_eq!(
+        faults,
+        ["there is no product \"nothing\" nor a folder of a product here; there are broken, sensor, web"]
+    );
 }
 
 #[test]

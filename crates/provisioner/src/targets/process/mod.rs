@@ -24,6 +24,11 @@ mod target;
 pub use supervisor::supervise;
 pub use target::{ProcessOptions, ProcessTarget};
 
+/// What the target would refuse of these objects, each with its object and field.
+pub(crate) fn check(manifests: &[crate::target::Manifest]) -> Vec<String> {
+    manifest::parse(manifests).err().unwrap_or_default()
+}
+
 /// The id of the release, on everything that runs for it.
 const RELEASE: &str = "ORDERWIRE_RELEASE";
 /// The folder of releases, on everything that runs below it.
