@@ -179,7 +179,7 @@ pub(crate) async fn resolve(
         principal: request.principal.clone(),
         fingerprint: fingerprint(request),
         ordered_at: request.ordered_at,
-        release: None,
+        release: request.release,
         state: OrderState::Accepted,
         reason: None,
         revision: None,
@@ -343,19 +343,33 @@ fn no_label(pointer: &str, what: &str, given: &str) -> Fault {
     Fault::invalid(pointer, format!("{what} {} is no DNS label: {LABEL_RULE}", shown(given)))
 }
 
-/// The beginning of a text, quoted, so that nothing in it can be taken for more.
+/// The beginning of a text, quoted and escaped, so that nothing in it can be taken for
+/// more.
 fn shown(text: &str) -> String {
-    format!("{:?}", cut(text))
+    format!("{:?}", text.chars().take(SHOWN_CHARS_MAX).collect::<String>())
 }
 
+/// The beginning of a text that is kept, harmless wherever it is shown.
 fn cut(text: &str) -> String {
-    text.chars().take(SHOWN_CHARS_MAX).collect()
+    text.chars().take(SHOWN_CHARS_MAX).map(harmless).collect()
+}
+
+/// A character that moves no cursor, ends no line and turns no text around.
+fn harmless(c: char) -> char {
+    match c {
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            char::REPLACEMENT_CHARACTER
+        }
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    }
 }
 
 /// An order that nobody can do, with everything that is wrong with it.
 pub(crate) fn failed(mut order: Order, reason: String) -> Order {
     order.state = OrderState::Failed;
-    order.reason = Some(reason);
+    // It may quote what was given.
+    order.reason = Some(reason.chars().map(harmless).collect());
     order
 }
 

@@ -195,3 +195,25 @@ async fn a_replayed_event_is_the_order_that_it_was() {
     let orders = kit.store.orders(&scope(), &Default::default(), None, 10).await.unwrap();
     assert_eq!(orders.len(), 1);
 }
+
+#[tokio::test]
+async fn nothing_that_is_stored_of_a_wrong_event_moves_a_terminal() {
+    let kit = kit();
+    let bad = r"a\u001b[2J\u0007\u009b\u202eb\u2066\u2028c";
+    let body = format!(
+        r#"{{"product":"{bad}","name":"{bad}","environment":"{bad}","archtype":"{bad}","hardware":"{bad}",
+            "namespace":"{bad}","action":"{bad}","parameters":{{"{bad}":"{bad}"}}}}"#
+    );
+    let order = ordered(&kit, &event(1, REQUESTED, &body)).await;
+    assert_eq!(order.state, OrderState::Failed);
+    let known = event(2, REQUESTED, &format!(r#"{{"product":"sensor","parameters":{{"{bad}":"{bad}"}}}}"#));
+    let known = ordered(&kit, &known).await;
+    assert_eq!(known.state, OrderState::Failed);
+    let texts = [&order.name, &order.product, &order.environment, &order.namespace];
+    let further = [&order.archtype, &order.hardware, &order.reason, &known.reason];
+    for text in texts.into_iter().chain(further.into_iter().flatten()) {
+        assert!(!text.is_empty() && !text.contains(|c: char| c.is_control()), "{text:?}");
+        assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{2028}']), "{text:?}");
+    }
+    assert_eq!(order.name, "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}b\u{fffd}\u{fffd}c");
+}
