@@ -19,7 +19,7 @@ pub(crate) use self::log::{LOG_BYTES, Log};
 pub(crate) use self::readers::Readers;
 pub(crate) use self::writer::{Work, Writer};
 use crate::error::Error;
-use crate::lock::sync_folder;
+use crate::lock::{close_to_others, private, sync_folder};
 use crate::migrate::{Schema, migrate};
 
 /// How a file is opened.
@@ -62,6 +62,7 @@ pub(crate) fn open_writer(setup: &Setup) -> Result<Connection, Error> {
 /// The same, checking a file of up to `checked_bytes`.
 pub(crate) fn open_writer_checking(setup: &Setup, checked_bytes: u64) -> Result<Connection, Error> {
     let file = setup.file.as_path();
+    close_files(file).map_err(|error| Error::io(file, "opening", &error))?;
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = connect(setup, flags, setup.cache_kib)?;
@@ -72,6 +73,17 @@ pub(crate) fn open_writer_checking(setup: &Setup, checked_bytes: u64) -> Result<
     sync_folder(file.parent().unwrap_or(Path::new("")))
         .map_err(|error| Error::io(file, "opening", &error))?;
     Ok(connection)
+}
+
+/// Makes the file, and what a crash left beside it, its owner's alone. SQLite gives
+/// the files that it makes beside it the mode of the file itself.
+fn close_files(file: &Path) -> std::io::Result<()> {
+    private(file)?;
+    ["-wal", "-shm", "-journal"].into_iter().try_for_each(|end| {
+        let mut beside = file.as_os_str().to_owned();
+        beside.push(end);
+        close_to_others(Path::new(&beside))
+    })
 }
 
 fn open_reader(setup: &Setup) -> Result<Connection, Error> {

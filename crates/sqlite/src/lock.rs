@@ -31,12 +31,10 @@ impl DataDir {
         };
         let parents = missing(path);
         create_private(path).map_err(|error| failed("creating it", error))?;
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path.join("lock"))
+        warn_if_open(path).map_err(|error| failed("looking at it", error))?;
+        let lock = path.join("lock");
+        let mut file = private(&lock)
+            .and_then(|()| OpenOptions::new().read(true).write(true).open(&lock))
             .map_err(|error| failed("opening its file `lock`", error))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -77,6 +75,57 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+/// Makes a file that its owner alone may read, where there is none; one that others
+/// may read is closed to them.
+pub(crate) fn private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => close_to_others(path),
+        made => made.map(drop),
+    }
+}
+
+/// Closes a file to others, if it is there. It is not opened for this: closing it
+/// again would give up the locks that SQLite holds on it in this process.
+#[cfg(unix)]
+pub(crate) fn close_to_others(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::metadata(path) {
+        Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o600))
+        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn close_to_others(_path: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn warn_if_open(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            folder = %path.display(),
+            mode = %format!("{mode:o}"),
+            "the data folder is open to other users of this machine; close it with chmod 700"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn warn_if_open(_path: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn note_holder(file: &mut File) -> std::io::Result<()> {

@@ -269,3 +269,44 @@ async fn look_ups_do_not_wait_for_selects() {
         assert_eq!(call.unwrap().unwrap().rows, 1);
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_lies_in_an_open_folder_is_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("data");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    let closed = |when: &str| {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&path).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{name} {when}");
+            names.push(name);
+        }
+        for name in ["lock", "queue.db", "queue.db-wal", "store.db", "store.db-shm", "store.db-wal"] {
+            assert!(names.iter().any(|other| other == name), "{name} {when}: {names:?}");
+        }
+    };
+    let open = || {
+        let dir = DataDir::open(&path).unwrap();
+        let queue = orderwire_sqlite::SqliteQueue::open(&dir, &orderwire_sqlite::Options::default()).unwrap();
+        (SqliteStore::open(&dir, Options::default()).unwrap(), queue)
+    };
+    let (store, queue) = open();
+    define(&store).await;
+    closed("when new");
+    // What a crash of an earlier version leaves.
+    let kept = std::fs::read(path.join("store.db-wal")).unwrap();
+    drop((store, queue));
+    std::fs::write(path.join("store.db-wal"), kept).unwrap();
+    for entry in std::fs::read_dir(&path).unwrap() {
+        std::fs::set_permissions(entry.unwrap().path(), PermissionsExt::from_mode(0o644)).unwrap();
+    }
+    let (store, _queue) = open();
+    define(&store).await;
+    closed("when it was open before");
+}
