@@ -22,9 +22,7 @@ pub(crate) async fn run(args: &Plan, server: &Server, out: Out) -> Result<(), Er
     }
     // An order that is wrong in itself is an error answer; what a plan
     // refuses, what is there forbids.
-    let refused = plan.outcome == "refused"
-        || !plan.refused.is_empty()
-        || plan.objects.iter().any(|object| object.refused.is_some());
+    let refused = plan.outcome == "refused" || !plan.refused.is_empty();
     if refused { Err(Error::reported(ErrorKind::Conflict)) } else { Ok(()) }
 }
 
@@ -50,16 +48,14 @@ fn shown(plan: &OrderPlan) -> String {
 pub(crate) fn objects(objects: &[ObjectChange]) -> String {
     let mut text = String::new();
     for object in objects {
-        let ObjectChange { kind, name, effect, fields: changes, refused } = object;
-        let mark = match (refused, effect.as_str()) {
-            (Some(_), _) => '!',
-            (None, "create") => '+',
-            (None, "change") => '~',
-            (None, "remove") => '-',
-            (None, _) => '=',
+        let ObjectChange { kind, name, effect, fields: changes } = object;
+        let mark = match effect.as_str() {
+            "create" => '+',
+            "change" => '~',
+            "remove" => '-',
+            _ => '=',
         };
-        let reason = refused.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-        line(&mut text, &format!("{mark} "), &format!("{effect} {kind} {name}{reason}"));
+        line(&mut text, &format!("{mark} "), &format!("{effect} {kind} {name}"));
         text.push_str(&fields(changes, "    "));
     }
     text
@@ -87,14 +83,14 @@ mod tests {
     use crate::server::address;
     use crate::testing;
 
-    fn plan(outcome: &str, refused: Option<&str>) -> OrderPlan {
+    fn plan(outcome: &str, refused: &[&str]) -> OrderPlan {
         serde_json::from_value(json!({
             "client": "acme", "name": "roof", "product": "sensor", "environment": "dev",
-            "namespace": "acme", "target": "local", "outcome": outcome, "refused": [],
+            "namespace": "acme", "target": "local", "outcome": outcome, "refused": refused,
             "objects": [
                 {"kind": "Process", "name": "roof", "effect": "change",
                  "fields": [{"field": "/spec/env/N", "old": "1", "new": "2\u{1b}"}, {"field": "/a", "new": 1}]},
-                {"kind": "File", "name": "x", "effect": "create", "refused": refused},
+                {"kind": "File", "name": "x", "effect": "create"},
                 {"kind": "File", "name": "y", "effect": "remove"}],
             "changes": [{"field": "/parameters/n", "old": 1, "new": 2}]}))
         .unwrap()
@@ -103,10 +99,10 @@ mod tests {
     #[test]
     fn a_plan_shows_every_object_and_field() {
         assert_eq!(
-            shown(&plan("update", Some("outside the namespace"))),
+            shown(&plan("update", &["outside the namespace"])),
             "roof of acme (sensor, dev) in acme on local: update\n\
-             ~ change Process roof\n    /spec/env/N: \"1\" → \"2\\u001b\"\n    /a: (none) → 1\n\
-             ! create File x: outside the namespace\n- remove File y\n\
+             ! outside the namespace\n~ change Process roof\n    /spec/env/N: \"1\" → \"2\\u001b\"\n    /a: (none) → 1\n\
+             + create File x\n- remove File y\n\
              content:\n  /parameters/n: 1 → 2\n"
         );
     }
@@ -118,14 +114,14 @@ mod tests {
         std::fs::write(&order, "{}").unwrap();
         for (answer, wanted) in [
             (
-                testing::answer(200, "application/json", serde_json::to_vec(&plan("update", None)).unwrap()),
+                testing::answer(200, "application/json", serde_json::to_vec(&plan("update", &[])).unwrap()),
                 None,
             ),
             (
                 testing::answer(
                     200,
                     "application/json",
-                    serde_json::to_vec(&plan("refused", Some("x"))).unwrap(),
+                    serde_json::to_vec(&plan("refused", &["x"])).unwrap(),
                 ),
                 Some(ErrorKind::Conflict),
             ),

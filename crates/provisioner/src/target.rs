@@ -105,9 +105,6 @@ pub struct Planned {
     /// What differs, for `change`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,
-    /// Why it would be refused, if it would.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
 }
 
 /// A field that differs.
@@ -190,7 +187,8 @@ pub trait Target: Send + Sync + 'static {
     /// each has the fields it needs. Each fault names the object and the field.
     fn check(&self, manifests: &[Manifest]) -> Vec<String>;
 
-    /// What `apply` would do now. Touches nothing.
+    /// What `apply` would do now; [`Error::Refused`] when it would refuse it. Touches
+    /// nothing.
     async fn plan(&self, placement: &Placement, desired: &Desired) -> Result<Vec<Planned>, Error>;
 
     /// Makes the target hold exactly this revision: what is missing is made, what

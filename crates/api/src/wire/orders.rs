@@ -246,9 +246,6 @@ pub struct ObjectChange {
     /// What differs, for `change`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChangeInfo>,
-    /// Why it would be refused, if it would.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
 }
 
 /// What an order would do.

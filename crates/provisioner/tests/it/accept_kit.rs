@@ -60,13 +60,14 @@ impl Target for Empty {
 
     async fn plan(&self, _: &Placement, desired: &Desired) -> Result<Vec<Planned>, Error> {
         self.note("plan");
+        if desired.manifests.iter().any(|manifest| manifest.0["spec"]["command"] == "refused") {
+            return Err(Error::Refused("the command is refused".to_owned()));
+        }
         let planned = |manifest: &Manifest| Planned {
             kind: manifest.kind().to_owned(),
             name: manifest.name().to_owned(),
             effect: Effect::Create,
             fields: Vec::new(),
-            refused: (manifest.0["spec"]["command"] == "refused")
-                .then(|| "the command is refused".to_owned()),
         };
         Ok(desired.manifests.iter().map(planned).collect())
     }

@@ -27,7 +27,7 @@ pub(super) fn plan(there: &[Manifest], desired: &[Manifest]) -> Vec<Planned> {
 
 fn planned(manifest: &Manifest, effect: Effect, fields: Vec<FieldChange>) -> Planned {
     let (kind, name) = (manifest.kind().to_owned(), manifest.name().to_owned());
-    Planned { kind, name, effect, fields, refused: None }
+    Planned { kind, name, effect, fields }
 }
 
 fn cut(value: &mut Value) {

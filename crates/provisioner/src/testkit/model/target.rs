@@ -119,8 +119,7 @@ impl Target for ModelTarget {
         let world = self.lock();
         let empty = BTreeMap::new();
         let there = world.releases.get(&placement.release).unwrap_or(&empty);
-        let planned =
-            |key: Key, effect, fields| Planned { kind: key.0, name: key.1, effect, fields, refused: None };
+        let planned = |key: Key, effect, fields| Planned { kind: key.0, name: key.1, effect, fields };
         let mut plan = Vec::new();
         for manifest in &desired.manifests {
             let text = |manifest: &Manifest| manifest.0["spec"].clone();
