@@ -1,18 +1,19 @@
 //! Who owns a target `process`, as a program that tests may kill: applies the
 //! manifests of its second argument as the release of its third in the folder of its
-//! first, with the program of its fourth, and waits.
+//! first, with the program of its fourth and a grace of so many seconds as its fifth
+//! says, and stops when it reads a line.
 
 use std::time::Duration;
 
 use orderwire_provisioner::target::{Desired, Grant, Placement, Target};
-use orderwire_provisioner::targets::process::{ProcessOptions, ProcessTarget};
+use orderwire_provisioner::targets::process::{BEAT, ProcessOptions, ProcessTarget};
 use orderwire_types::TraceId;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, manifests, release, program] = arguments.as_slice() else {
-        return Err("FOLDER MANIFESTS RELEASE PROGRAM".into());
+    let [folder, manifests, release, program, grace] = arguments.as_slice() else {
+        return Err("FOLDER MANIFESTS RELEASE PROGRAM GRACE".into());
     };
     let release = release.parse()?;
     let target = ProcessTarget::new(ProcessOptions {
@@ -20,7 +21,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         program: program.into(),
         supervise: vec!["supervise".to_owned()],
         memory: 1 << 30,
-        grace: Duration::from_secs(1),
+        grace: Duration::from_secs(grace.parse()?),
+        beat: BEAT,
     });
     let placement = Placement {
         release,
@@ -38,5 +40,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     target.apply(&placement, &desired, &Grant { values: vec![] }).await?;
     println!("applied");
-    std::future::pending().await
+    tokio::io::AsyncBufReadExt::read_line(
+        &mut tokio::io::BufReader::new(tokio::io::stdin()),
+        &mut String::new(),
+    )
+    .await?;
+    target.stop().await;
+    Ok(())
 }

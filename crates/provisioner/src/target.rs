@@ -201,7 +201,8 @@ pub trait Target: Send + Sync + 'static {
     async fn apply(&self, placement: &Placement, desired: &Desired, grant: &Grant) -> Result<(), Error>;
 
     /// How the release is now, compared with what is desired. Cheap and without
-    /// effect. What was applied by a process that has ended counts as it is now: a
+    /// effect. It answers for the revision that was applied last: any other number is
+    /// `Missing`, also one with the same objects, until it was applied. What was applied by a process that has ended counts as it is now: a
     /// target whose things end with Orderwire says `Missing` after a restart.
     async fn observe(&self, placement: &Placement, desired: &Desired) -> Result<Observed, Error>;
 

@@ -9,7 +9,7 @@ use orderwire_config::{Config, Names, TargetKind};
 use orderwire_gateway::KeyRing;
 pub use orderwire_provisioner::catalogue::RenderRequest;
 use orderwire_provisioner::catalogue::{Source, Sources, render_folder};
-use orderwire_provisioner::targets::process::{ProcessOptions, ProcessTarget};
+use orderwire_provisioner::targets::process::{BEAT, ProcessOptions, ProcessTarget};
 use orderwire_provisioner::{Catalogue, Publisher, ReleaseKeys, Target, Targets};
 use orderwire_queue::Queues;
 use orderwire_types::envelope::Incoming;
@@ -118,6 +118,7 @@ pub(crate) fn targets(config: &Config) -> Result<Targets, Error> {
                 supervise: vec![SUPERVISE.to_owned()],
                 memory: settings.memory.0,
                 grace: settings.grace.0,
+                beat: BEAT,
             })),
         };
         targets.insert(name, target);

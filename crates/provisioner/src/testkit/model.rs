@@ -78,6 +78,8 @@ faults! {
     NeverFails => what_will_not_become_healthy_fails_and_says_why,
     /// What is there counts, whatever is desired.
     IgnoresTheRevision => another_revision_than_the_desired_is_missing,
+    /// The objects count, whichever revision they were applied as.
+    IgnoresTheNumber => a_revision_counts_once_it_was_applied,
     /// What ended with Orderwire is ready after its restart.
     ForgetsThatItEnded => what_ends_with_orderwire_is_missing_after_a_restart,
     /// What is gone is ready.
@@ -106,6 +108,8 @@ faults! {
 #[derive(Default)]
 struct World {
     releases: HashMap<Uuid, BTreeMap<Key, Thing>>,
+    /// The number of the revision that was applied last.
+    applied: HashMap<Uuid, u64>,
     made: u64,
     opened: u64,
 }

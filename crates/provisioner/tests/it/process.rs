@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use orderwire_provisioner::target::{Health, Manifest, Target};
+use orderwire_provisioner::target::{Error, Health, Manifest, Target};
 use serde_json::{Value, json};
 
 use crate::process_rig::{Rig, eventually, file, object, shell};
@@ -75,26 +75,69 @@ async fn a_process_that_fails_now_and_then_is_started_again() {
 #[tokio::test]
 async fn daemons_of_a_process_are_gone_after_its_removal() {
     let rig = Rig::with_grace(Duration::from_millis(200));
-    let script = "setsid sh -c 'setsid sleep 1001 & sleep 1002 & trap \"\" TERM; sleep 1003; sleep 1004' & \
-                  env -i setsid sleep 1005 & sleep 0.1; echo up; exec sleep 1006";
-    rig.bring_up(&[shell(script, &up())]).await;
-    let sleeper = || all_commands().into_iter().find(|(_, command)| command == "sleep 1005");
-    let (hidden, _) = eventually("a process without its environment", sleeper).await;
+    // Nothing but its own words shows whose it is.
+    let hidden = Hidden(format!("sleep {}", 1_000_000 + rig.placement.release.as_u128() % 1_000_000_000));
+    let script = format!(
+        "setsid sh -c 'setsid sleep 1001 & sleep 1002 & trap \"\" TERM; sleep 1003; sleep 1004' & \
+         env -i setsid {} & sleep 0.1; echo up; exec sleep 1006",
+        hidden.0
+    );
+    rig.bring_up(&[shell(&script, &up())]).await;
+    eventually("a process without its environment", || hidden.pid()).await;
     assert!(rig.running().len() >= 5, "{:?}", rig.running());
     assert!(rig.remove().await.contains(&"Process main".to_owned()));
     assert_eq!(rig.running(), []);
-    assert!(!Path::new(&format!("/proc/{hidden}")).exists());
+    assert_eq!(hidden.pid(), None);
     assert!(!rig.folder().exists());
 }
 
-fn all_commands() -> Vec<(i32, String)> {
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let command = |pid| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-        Some((pid, text.trim_end_matches('\0').replace('\0', " ")))
-    };
-    pids.filter_map(command).collect()
+/// A process by its command, which is its own; killed at the end, however the test ends.
+struct Hidden(String);
+
+impl Hidden {
+    fn pid(&self) -> Option<i32> {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.find(|pid| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            text.trim_end_matches('\0').replace('\0', " ") == self.0
+        })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid().and_then(rustix::process::Pid::from_raw) {
+            // It may have ended since.
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_in_the_way_of_a_file_does_not_hold_up_an_apply() {
+    let rig = Rig::new();
+    rig.bring_up(&[shell("echo up; exec sleep 1000", &up()), file("page", "site/index.html", "1")]).await;
+    let path = rig.folder().join("work/site/index.html");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("own"), "own").unwrap();
+    rig.bring_up(&[shell("echo up; exec sleep 1001", &up()), file("page", "site/index.html", "2")]).await;
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "2");
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_refused_and_leaves_the_former_revision_running() {
+    let rig = Rig::new();
+    let former = [shell("echo up; exec sleep 1000", &up()), file("page", "site/index.html", "1")];
+    rig.bring_up(&former).await;
+    let before = rig.running();
+    std::fs::write(rig.folder().join("files.json"), "?").unwrap();
+    let next = [shell("echo up; exec sleep 1001", &up()), file("page", "site/index.html", "2")];
+    let applied = rig.target.apply(&rig.placement, &rig.desired(&next), &rig.grant).await;
+    assert!(matches!(&applied, Err(Error::Refused(reason)) if reason.contains("files.json")), "{applied:?}");
+    assert_eq!(rig.running(), before);
+    assert_eq!(rig.observe(&former).await.health, Health::Ready);
 }
 
 #[tokio::test]
@@ -150,18 +193,19 @@ async fn a_port_that_stays_taken_fails() {
 }
 
 /// Answers every request with the status that it holds.
-fn serve(port: u16, status: Arc<AtomicU16>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = [0; 1_024];
-            let length = stream.read(&mut request).unwrap();
-            let is_meant = request[..length].starts_with(b"GET /health HTTP/1.1\r\n");
-            let status = if is_meant { status.load(Ordering::Relaxed) } else { 404 };
-            write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n").unwrap();
-        }
-    });
+async fn serve(port: u16, status: Arc<AtomicU16>) {
+    // Whoever connects to it at this moment may hold it.
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok();
+    let listener = eventually("the port is free", bind).await;
+    let answer = move |mut stream: TcpStream| {
+        let mut request = [0; 1_024];
+        let length = stream.read(&mut request)?;
+        let is_meant = request[..length].starts_with(b"GET /health HTTP/1.1\r\n");
+        let status = if is_meant { status.load(Ordering::Relaxed) } else { 404 };
+        write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n")
+    };
+    // On a busy machine a check is given up while it is answered; the next one counts.
+    std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(answer(stream))));
 }
 
 #[tokio::test]
@@ -176,7 +220,7 @@ async fn readiness_over_http_comes_and_goes_with_its_answers() {
     let (port, same) = ports.trim().split_once(' ').unwrap();
     assert_eq!(port, same);
     let status = Arc::new(AtomicU16::new(503));
-    serve(port.parse().unwrap(), status.clone());
+    serve(port.parse().unwrap(), status.clone()).await;
     rig.until(&manifests, progressing("answered 503")).await;
     status.store(204, Ordering::Relaxed);
     let observed = rig.until(&manifests, |health| *health == Health::Ready).await;

@@ -4,9 +4,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use orderwire_provisioner::target::{Health, Manifest, Target};
-use orderwire_provisioner::targets::process::ProcessTarget;
+use orderwire_provisioner::targets::process::{ProcessOptions, ProcessTarget};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Child;
 
 use crate::process_rig::{Rig, eventually, example, kill, options, running, shell};
@@ -21,13 +22,18 @@ fn with_daemon() -> [Manifest; 1] {
     [shell(script, &json!({"ready": {"output": "up"}}))]
 }
 
-/// A process that owns a target of the rig's folder and runs these.
-async fn owner(rig: &Rig, manifests: &[Manifest]) -> Child {
-    let mut owner = tokio::process::Command::new(example("own"))
+/// A process that owns a target of the rig's folder and runs these. It may open 123
+/// files, until it asks for more.
+async fn owner(rig: &Rig, manifests: &[Manifest], grace: u64) -> Child {
+    let mut owner = tokio::process::Command::new("sh")
+        .args(["-c", "ulimit -Sn 123; exec \"$@\"", "sh"])
+        .arg(example("own"))
         .arg(rig.home.path())
         .arg(serde_json::to_string(manifests).unwrap())
         .arg(rig.placement.release.to_string())
         .arg(example("supervise"))
+        .arg(grace.to_string())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -43,23 +49,83 @@ async fn owner(rig: &Rig, manifests: &[Manifest]) -> Child {
 #[tokio::test]
 async fn everything_ends_when_its_owner_is_killed() {
     let rig = Rig::with_grace(GRACE);
-    let mut owner = owner(&rig, &with_daemon()).await;
+    let mut owner = owner(&rig, &with_daemon(), 1).await;
     assert!(rig.running().len() >= 3, "{:?}", rig.running());
     owner.kill().await.unwrap();
     eventually("nothing runs", || rig.running().is_empty().then_some(())).await;
 }
 
 #[tokio::test]
+async fn everything_ends_when_its_owner_is_killed_while_it_waits_for_the_end() {
+    let rig = Rig::with_grace(GRACE);
+    let script = "trap 'touch termed' TERM; touch daemon; echo up; while :; do sleep 0.05; done";
+    let manifests = [shell(script, &json!({"ready": {"output": "up"}}))];
+    // Longer than anything here is waited for.
+    let mut owner = owner(&rig, &manifests, 3_600).await;
+    owner.stdin.as_mut().unwrap().write_all(b"stop\n").await.unwrap();
+    let termed = rig.folder().join("work/termed");
+    eventually("the end has begun", || termed.exists().then_some(())).await;
+    assert!(!rig.running().is_empty());
+    owner.kill().await.unwrap();
+    eventually("nothing runs", || rig.running().is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_process_without_a_limit_of_open_files_has_the_one_that_its_owner_was_started_with() {
+    let rig = Rig::with_grace(GRACE);
+    let script = "touch daemon; (ulimit -Sn; ulimit -Hn) > limits; exec sleep 1000";
+    let owner = owner(&rig, &[shell(script, &json!({}))], 1).await;
+    let limits = rig.written("limits").await;
+    let (soft, hard) = limits.trim().split_once('\n').unwrap();
+    assert_eq!(soft, "123");
+    let own = std::fs::read_to_string(format!("/proc/{}/limits", owner.id().unwrap())).unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let own: Vec<&str> = own.split_whitespace().collect();
+    assert_eq!(own[..2], [hard, hard]);
+}
+
+#[tokio::test]
+async fn a_supervisor_that_hangs_is_killed_and_its_release_is_missing() {
+    let mut rig = Rig::with_grace(GRACE);
+    rig.target = ProcessTarget::new(ProcessOptions {
+        // Four of these are missed before it counts.
+        beat: Duration::from_millis(500),
+        ..options(rig.home.path(), GRACE)
+    });
+    let manifests = with_daemon();
+    rig.bring_up(&manifests).await;
+    let before = rig.running();
+    let supervisor = before.iter().find(|running| running.is_supervisor).unwrap();
+    // tidy: sleep because that nothing is said in this time must not count
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(rig.observe(&manifests).await.health, Health::Ready);
+    kill_process(Pid::from_raw(supervisor.pid).unwrap(), Signal::STOP).unwrap();
+    let hung = Health::Missing("its supervisor hung and was killed".to_owned());
+    rig.until(&manifests, |health| *health == hung).await;
+    rig.bring_up(&manifests).await;
+    let old: Vec<_> = rig.running().into_iter().filter(|running| before.contains(running)).collect();
+    assert!(old.is_empty(), "{old:?}");
+}
+
+#[tokio::test]
+async fn a_stop_ends_what_a_killed_supervisor_has_left() {
+    let rig = Rig::with_grace(GRACE);
+    let manifests = with_daemon();
+    rig.bring_up(&manifests).await;
+    kill(rig.running().iter().find(|running| running.is_supervisor).unwrap().pid);
+    rig.until(&manifests, |health| matches!(health, Health::Missing(_))).await;
+    assert!(!rig.running().is_empty());
+    rig.target.stop().await;
+    assert_eq!(rig.running(), []);
+}
+
+#[tokio::test]
 async fn the_next_owner_kills_what_owner_and_supervisor_left_when_both_were_killed() {
     let rig = Rig::with_grace(GRACE);
-    let mut owner = owner(&rig, &with_daemon()).await;
+    let mut owner = owner(&rig, &with_daemon(), 1).await;
     let supervisor = rig.running().into_iter().find(|running| running.is_supervisor).unwrap();
     // Stopped, so that it sees nothing of its owner's end.
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(supervisor.pid).unwrap(),
-        rustix::process::Signal::STOP,
-    )
-    .unwrap();
+    kill_process(Pid::from_raw(supervisor.pid).unwrap(), Signal::STOP).unwrap();
     owner.kill().await.unwrap();
     kill(supervisor.pid);
     let one_is_left =
@@ -92,7 +158,7 @@ async fn a_killed_supervisor_is_noticed_and_no_second_copy_runs_afterwards() {
 async fn a_new_owner_waits_for_the_supervisor_of_the_last() {
     let rig = Rig::with_grace(GRACE);
     let manifests = with_daemon();
-    let mut owner = owner(&rig, &manifests).await;
+    let mut owner = owner(&rig, &manifests, 1).await;
     let before = rig.running();
     owner.kill().await.unwrap();
     // The daemon ignores SIGTERM, so the old supervisor still gives it its grace.

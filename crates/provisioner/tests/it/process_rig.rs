@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use orderwire_provisioner::target::{Desired, Grant, Health, Manifest, Observed, Placement, Target};
-use orderwire_provisioner::targets::process::{ProcessOptions, ProcessTarget};
+use orderwire_provisioner::targets::process::{BEAT, ProcessOptions, ProcessTarget};
 use orderwire_provisioner::testkit::{Factory, Refused, Sample};
 use orderwire_types::TraceId;
 use rustix::process::{Pid, Signal, kill_process};
@@ -32,6 +32,7 @@ pub(crate) fn options(folder: &Path, grace: Duration) -> ProcessOptions {
         supervise: vec!["supervise".to_owned()],
         memory: 1 << 30,
         grace,
+        beat: BEAT,
     }
 }
 

@@ -17,6 +17,8 @@ use crate::target::Error;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it may take until all are gone.
 const BOUND: Duration = Duration::from_secs(15);
+/// How long it may take at the end of a drain.
+pub(super) const STOP_BOUND: Duration = Duration::from_secs(3);
 const SECOND_LOOK: Duration = Duration::from_millis(3);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -73,9 +75,27 @@ pub(super) fn clear(home: &Path, release: Uuid) -> Result<BTreeSet<String>, Erro
     }
 }
 
+/// Kills what no supervisor watches, until nothing of it is left; bounded. Blocks.
+pub(super) fn kill_all(home: &Path) -> Result<(), Error> {
+    let started = Instant::now();
+    let mut was_empty = false;
+    loop {
+        let killed = kill_unsupervised(home)?;
+        if killed == 0 && was_empty {
+            return Ok(());
+        }
+        // One that becomes another program at this moment shows no environment.
+        was_empty = killed == 0;
+        if started.elapsed() > STOP_BOUND {
+            return Err(Error::Unavailable(format!("{killed} processes do not end: end them by hand")));
+        }
+        std::thread::sleep(if was_empty { SECOND_LOOK } else { PAUSE });
+    }
+}
+
 /// Kills, in one pass, what runs for any release of this folder and is not below a
-/// supervisor: those end by themselves what is below them. Blocks.
-pub(super) fn kill_unsupervised(home: &Path) -> Result<(), Error> {
+/// supervisor: those end by themselves what is below them. Returns how many. Blocks.
+pub(super) fn kill_unsupervised(home: &Path) -> Result<usize, Error> {
     let marked = marked(home)?;
     let parents: BTreeMap<i32, i32> = all()?.iter().map(|seen| (seen.pid, seen.parent)).collect();
     let supervisors: BTreeSet<i32> = marked
@@ -83,15 +103,17 @@ pub(super) fn kill_unsupervised(home: &Path) -> Result<(), Error> {
         .filter(|marked| matches!(marked.role, Role::Supervisor))
         .map(|marked| marked.seen.pid)
         .collect();
+    let mut killed = 0;
     for Marked { seen, .. } in &marked {
         let supervised = std::iter::successors(Some(seen.pid), |pid| parents.get(pid).copied())
             .take(parents.len() + 1)
             .any(|pid| supervisors.contains(&pid));
         if !supervised {
             kill(seen)?;
+            killed += 1;
         }
     }
-    Ok(())
+    Ok(killed)
 }
 
 fn marked(home: &Path) -> Result<Vec<Marked>, Error> {

@@ -13,6 +13,7 @@
 
 mod diff;
 mod folder;
+mod health;
 mod leftovers;
 mod manifest;
 mod proc;
@@ -22,7 +23,7 @@ mod supervisor;
 mod target;
 
 pub use supervisor::supervise;
-pub use target::{ProcessOptions, ProcessTarget};
+pub use target::{BEAT, ProcessOptions, ProcessTarget, STOP_MARGIN};
 
 /// What the target would refuse of these objects, each with its object and field.
 pub(crate) fn check(manifests: &[crate::target::Manifest]) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::ProcessSpec;
+use crate::target::Error;
 
 /// The longest line, either way. An assignment is checked against it before it is
 /// sent.
@@ -29,8 +30,12 @@ pub(super) struct Assignment {
     pub(super) supervise: Vec<String>,
     /// Between SIGTERM and SIGKILL.
     pub(super) grace: Duration,
+    /// The longest time between two of its reports.
+    pub(super) beat: Duration,
     /// The most memory of a process, in bytes.
     pub(super) memory: u64,
+    /// How many files a process may open whose manifest says nothing; `None` is no limit.
+    pub(super) open_files: Option<u64>,
     /// Before a process's own environment.
     pub(super) base: Vec<(String, String)>,
     /// After it, so that a product cannot set these.
@@ -59,6 +64,8 @@ pub(super) enum Report {
     States(Vec<ProcessState>),
     /// A line of output.
     Output(OutputLine),
+    /// It has nothing else to report.
+    Alive,
 }
 
 /// How a process is.
@@ -109,4 +116,16 @@ pub(super) struct OutputLine {
     /// How many lines before this one were dropped, because there were too many.
     #[serde(default)]
     pub(super) dropped: u64,
+}
+
+/// As it is sent.
+pub(super) fn line(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let mut line = serde_json::to_vec(value).map_err(|error| Error::Refused(error.to_string()))?;
+    if line.len() >= LINE_BYTES_MAX {
+        return Err(Error::Refused(
+            "the processes of the release are too much text to start them".to_owned(),
+        ));
+    }
+    line.push(b'\n');
+    Ok(line)
 }

@@ -1,17 +1,16 @@
 //! A supervisor, as Orderwire sees it.
 
-use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::{Mutex, Notify, broadcast, watch};
 use tokio::time::timeout;
 
-use super::protocol::{Assignment, Command, LINE_BYTES_MAX, OutputLine, ProcessState, Report};
+use super::protocol::{Command, LINE_BYTES_MAX, OutputLine, ProcessState, Report, line};
+use super::target::ProcessOptions;
 use super::{HOME, SUPERVISES};
 use crate::target::{Error, Manifest, Placement};
 
@@ -19,8 +18,15 @@ use crate::target::{Error, Manifest, Placement};
 const START_BOUND: Duration = Duration::from_secs(20);
 /// How long it may take beyond the grace to kill what is left and end.
 const END_MARGIN: Duration = Duration::from_secs(8);
+/// A supervisor that has missed so many reports in a row hangs. Each is waited for by
+/// itself, so that time in which Orderwire itself did not run counts once.
+const MISSES_MAX: u32 = 4;
 /// How long a killed supervisor may take to be gone.
 const KILL_BOUND: Duration = Duration::from_secs(5);
+/// How long it may take to tell it to end.
+const TELL_BOUND: Duration = Duration::from_secs(1);
+/// How long an end may take beyond the grace, all in all.
+pub(super) const END_BOUND: Duration = TELL_BOUND.saturating_add(END_MARGIN).saturating_add(KILL_BOUND);
 
 /// The supervisor of a release. Dropped, it ends with everything below it.
 pub(super) struct Supervised {
@@ -28,6 +34,8 @@ pub(super) struct Supervised {
     pub(super) manifests: Vec<Manifest>,
     /// SHA-256 of what it was given.
     pub(super) grant: [u8; 32],
+    /// Which revision was handed over last: several may be the same.
+    revision: AtomicU64,
     grace: Duration,
     stdin: Mutex<ChildStdin>,
     status: watch::Receiver<Status>,
@@ -46,12 +54,14 @@ pub(super) struct Status {
 
 /// What a supervisor is started with.
 pub(super) struct Start<'a> {
-    pub(super) home: &'a Path,
+    pub(super) options: &'a ProcessOptions,
     pub(super) placement: &'a Placement,
     pub(super) trace: String,
-    pub(super) assignment: &'a Assignment,
+    /// A line to it: [`super::protocol::Assignment`].
+    pub(super) assignment: &'a [u8],
     pub(super) manifests: Vec<Manifest>,
     pub(super) grant: [u8; 32],
+    pub(super) revision: u64,
     pub(super) changed: broadcast::Sender<uuid::Uuid>,
 }
 
@@ -59,7 +69,6 @@ impl Supervised {
     /// Starts one and returns when it has taken over. Dropped before that, the
     /// supervisor ends by itself.
     pub(super) async fn start(start: Start<'_>) -> Result<Self, Error> {
-        let assignment = line(start.assignment)?;
         let mut child = spawn(&start)?;
         let mut stdin = child.stdin.take().expect("it is piped");
         let stdout = child.stdout.take().expect("it is piped");
@@ -70,12 +79,13 @@ impl Supervised {
             status,
             changed: start.changed.clone(),
             release: start.placement.release,
+            beat: start.options.beat,
             running: 0,
         };
         tokio::spawn(listener.listen(child, stdout, kill.clone()));
         let taken_over = async {
             // A supervisor that ends at once says why; the broken pipe says less.
-            let written = stdin.write_all(&assignment).await;
+            let written = stdin.write_all(start.assignment).await;
             let status = seen.wait_for(|status| status.accepted || status.ended.is_some()).await;
             let ended = status.map_or(Some("it was lost".to_owned()), |status| status.ended.clone());
             match (ended, written) {
@@ -92,12 +102,23 @@ impl Supervised {
         Ok(Self {
             manifests: start.manifests,
             grant: start.grant,
-            grace: start.assignment.grace,
+            revision: start.revision.into(),
+            grace: start.options.grace,
             stdin: Mutex::new(stdin),
             status: seen,
             ending: AtomicBool::new(false),
             kill,
         })
+    }
+
+    /// The revision that was handed over last.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Relaxed)
+    }
+
+    /// Another revision, of which everything runs already.
+    pub(super) fn hand_over(&self, revision: u64) {
+        self.revision.store(revision, Ordering::Relaxed);
     }
 
     /// What it has told last.
@@ -126,7 +147,7 @@ impl Supervised {
                 .map_err(|error| Error::Unavailable(error.to_string()))
         };
         // It cannot be told when it has ended by itself, which the wait finds out.
-        let told = timeout(Duration::from_secs(1), told).await;
+        let told = timeout(TELL_BOUND, told).await;
         let patience = if matches!(told, Ok(Ok(()))) { self.grace + END_MARGIN } else { END_MARGIN };
         if gone(patience).await {
             return Ok(());
@@ -139,25 +160,14 @@ impl Supervised {
     }
 }
 
-fn line(value: &impl Serialize) -> Result<Vec<u8>, Error> {
-    let mut line = serde_json::to_vec(value).map_err(|error| Error::Refused(error.to_string()))?;
-    if line.len() >= LINE_BYTES_MAX {
-        return Err(Error::Refused(
-            "the processes of the release are too much text to start them".to_owned(),
-        ));
-    }
-    line.push(b'\n');
-    Ok(line)
-}
-
 /// It gets nothing of Orderwire's own environment, and a group of its own, so that
 /// ^C on a terminal reaches Orderwire alone, which then ends it in order.
 fn spawn(start: &Start<'_>) -> Result<Child, Error> {
-    let program = &start.assignment.program;
+    let ProcessOptions { program, supervise, folder, .. } = start.options;
     tokio::process::Command::new(program)
-        .args(&start.assignment.supervise)
+        .args(supervise)
         .env_clear()
-        .env(HOME, start.home)
+        .env(HOME, folder)
         .env(SUPERVISES, start.placement.release.to_string())
         .current_dir("/")
         .process_group(0)
@@ -215,12 +225,22 @@ impl Labels {
     }
 }
 
+/// How a supervisor falls silent.
+enum Heard {
+    /// It has said its last; why it refused, if it did.
+    End(Option<String>),
+    /// It hangs.
+    Nothing,
+}
+
 /// Hears a supervisor until it is gone.
 struct Listener {
     labels: Labels,
     status: watch::Sender<Status>,
     changed: broadcast::Sender<uuid::Uuid>,
     release: uuid::Uuid,
+    /// The longest time between two reports.
+    beat: Duration,
     /// How many processes it runs, as the gauge counts them.
     running: u32,
 }
@@ -228,7 +248,10 @@ struct Listener {
 impl Listener {
     async fn listen(mut self, mut child: Child, stdout: ChildStdout, kill: std::sync::Arc<Notify>) {
         let (told, patience) = tokio::select! {
-            told = self.hear(stdout) => (told, KILL_BOUND),
+            heard = self.hear(stdout) => match heard {
+                Heard::End(told) => (told, KILL_BOUND),
+                Heard::Nothing => (Some("its supervisor hung and was killed".to_owned()), Duration::ZERO),
+            },
             () = kill.notified() => (None, Duration::ZERO),
         };
         // Its output has ended, so it has ended or will do nothing sensible any more.
@@ -250,19 +273,35 @@ impl Listener {
         self.tell();
     }
 
-    /// Returns at the end of what it says, with why it refused, if it did.
-    async fn hear(&mut self, stdout: ChildStdout) -> Option<String> {
+    /// Returns at the end of what it says, or when it says nothing any more.
+    async fn hear(&mut self, stdout: ChildStdout) -> Heard {
         let mut stdout = BufReader::new(stdout);
         let mut text = Vec::new();
         loop {
             text.clear();
-            let length = (&mut stdout).take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut text).await;
+            let accepted = self.status.borrow().accepted;
+            let mut limited = (&mut stdout).take(LINE_BYTES_MAX as u64);
+            let mut reading = std::pin::pin!(limited.read_until(b'\n', &mut text));
+            let mut misses = 0;
+            let length = loop {
+                match timeout(self.beat, &mut reading).await {
+                    Ok(length) => break length,
+                    // How long it may take to begin is bounded by who starts it.
+                    Err(_) if !accepted => {}
+                    Err(_) if misses + 1 == MISSES_MAX => {
+                        tracing::error!(release.id = %self.release, "the supervisor hangs and is killed");
+                        return Heard::Nothing;
+                    }
+                    Err(_) => misses += 1,
+                }
+            };
             if length.is_err() || text.last() != Some(&b'\n') {
-                return None;
+                return Heard::End(None);
             }
             match serde_json::from_slice(&text) {
                 Ok(Report::Accepted) => self.status.send_modify(|status| status.accepted = true),
-                Ok(Report::Refused(reason)) => return Some(reason),
+                Ok(Report::Refused(reason)) => return Heard::End(Some(reason)),
+                Ok(Report::Alive) => {}
                 Ok(Report::Output(line)) => self.labels.log(&line),
                 Ok(Report::States(states)) => {
                     self.count(states.iter().map(|state| u32::from(state.phase.runs())).sum());
@@ -271,7 +310,7 @@ impl Listener {
                 }
                 Err(error) => {
                     tracing::error!(release.id = %self.release, %error, "the supervisor says what nobody understands");
-                    return None;
+                    return Heard::End(None);
                 }
             }
         }

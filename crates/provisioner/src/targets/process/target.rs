@@ -4,23 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustix::process::{Resource as Limit, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::folder::Folder;
+use super::health::{health, of_process, resource};
 use super::manifest::{self, FILE, FileSpec, PROCESS, Parsed, ProcessSpec};
-use super::protocol::{Assignment, Phase, ProcessState};
-use super::supervised::{Start, Status, Supervised};
+use super::protocol::{self, Assignment, Phase};
+use super::supervised::{END_BOUND, Start, Status, Supervised};
 use super::{HOME, RELEASE, diff, leftovers};
 use crate::target::{
-    Desired, Effect, Error, FieldChange, Grant, Health, Manifest, Observed, Placement, Planned, Resource,
-    Target,
+    Desired, Effect, Error, FieldChange, Grant, Manifest, Observed, Placement, Planned, Target,
 };
 
 /// Changes that a slow receiver may be behind.
@@ -41,11 +42,23 @@ pub struct ProcessOptions {
     pub memory: u64,
     /// How long a process has to end after SIGTERM, before SIGKILL.
     pub grace: Duration,
+    /// How often a supervisor reports at least; one that has missed four reports in a row
+    /// hangs, is killed and with it what it runs. Longer than a busy machine may hold it
+    /// up: [`BEAT`].
+    pub beat: Duration,
 }
+
+/// How long [`Target::stop`] may take beyond the grace.
+pub const STOP_MARGIN: Duration = END_BOUND.saturating_add(leftovers::STOP_BOUND);
+
+/// How often supervisors report.
+pub const BEAT: Duration = Duration::from_secs(5);
 
 /// Runs releases as processes of this machine.
 pub struct ProcessTarget {
     options: ProcessOptions,
+    /// The limit of open files that Orderwire was started with.
+    open_files: Option<u64>,
     supervisors: Mutex<HashMap<Uuid, Arc<Supervised>>>,
     doors: Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<()>>>>,
     changed: broadcast::Sender<Uuid>,
@@ -64,12 +77,18 @@ impl ProcessTarget {
         DirBuilder::new().recursive(true).mode(0o700).create(&options.folder).ok();
         let absolute = std::path::absolute(&options.folder).unwrap_or_else(|_| options.folder.clone());
         options.folder = absolute.canonicalize().unwrap_or(absolute);
+        metrics::describe_gauge!("orderwire_target_processes", "Processes of releases that run");
+        metrics::describe_counter!(
+            "orderwire_target_output_dropped_total",
+            "Lines of output of processes that were dropped, because there were too many"
+        );
         if let Err(error) = leftovers::kill_unsupervised(&options.folder) {
             // Each release tries again before it starts anything.
             tracing::warn!(%error, "processes of an earlier run may be left");
         }
         Self {
             options,
+            open_files: raise_open_files(),
             supervisors: Mutex::default(),
             doors: Mutex::default(),
             changed: broadcast::channel(CHANGES).0,
@@ -80,6 +99,16 @@ impl ProcessTarget {
         let door =
             self.doors.lock().unwrap_or_else(PoisonError::into_inner).entry(release).or_default().clone();
         Arc::new(door.lock_owned().await)
+    }
+
+    /// Takes the door out, unless somebody else waits for it: who came next would have
+    /// another.
+    fn leave(&self, release: Uuid, door: &Door) {
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = Arc::strong_count(tokio::sync::OwnedMutexGuard::mutex(door)) > 2;
+        if !waits {
+            doors.remove(&release);
+        }
     }
 
     fn supervisor(&self, release: Uuid) -> Option<Arc<Supervised>> {
@@ -115,16 +144,16 @@ impl ProcessTarget {
         placement: &Placement,
         desired: &Desired,
         grant: &Grant,
-        processes: Vec<ProcessSpec>,
+        assignment: &[u8],
     ) -> Result<(), Error> {
-        let assignment = self.assignment(placement, desired, grant, processes);
         let supervisor = Supervised::start(Start {
-            home: &self.options.folder,
+            options: &self.options,
             placement,
             trace: desired.trace.to_string(),
-            assignment: &assignment,
+            assignment,
             manifests: desired.manifests.clone(),
             grant: fingerprint(grant),
+            revision: desired.revision,
             changed: self.changed.clone(),
         });
         let supervisor = supervisor.await?;
@@ -171,7 +200,9 @@ impl ProcessTarget {
             program: self.options.program.clone(),
             supervise: self.options.supervise.clone(),
             grace: self.options.grace,
+            beat: self.options.beat,
             memory: self.options.memory,
+            open_files: self.open_files,
             base: named(&base),
             given: grant.values.iter().cloned().chain(named(&own)).collect(),
             processes,
@@ -250,25 +281,34 @@ impl Target for ProcessTarget {
         check_grant(grant)?;
         let door = self.enter(placement.release).await;
         let folder = Folder::new(&self.options.folder, placement.release);
-        let runs = self.supervisor(placement.release).is_some_and(|supervisor| {
+        let runs = self.supervisor(placement.release).filter(|supervisor| {
             let has_given_up = supervisor.status().states.iter().any(|state| state.phase == Phase::Failed);
             supervisor.manifests == desired.manifests
                 && supervisor.grant == fingerprint(grant)
                 && !supervisor.is_ending()
                 && !has_given_up
         });
-        if !runs {
+        let assignment = self.assignment(placement, desired, grant, processes);
+        let line = protocol::line(&assignment)?;
+        let (held, to) = (door.clone(), folder.clone());
+        let staged = blocking(move || {
+            let _door = held;
+            to.stage(&files)
+        })
+        .await?;
+        // Only now: what cannot be written leaves the former revision running.
+        if runs.is_none() {
             self.end(placement.release, &door).await?;
         }
         let held = door.clone();
         blocking(move || {
             let _door = held;
-            folder.create()?;
-            folder.write(&files)
+            folder.place(&staged)
         })
         .await?;
-        if !runs {
-            self.start(placement, desired, grant, processes).await?;
+        match runs {
+            Some(supervisor) => supervisor.hand_over(desired.revision),
+            None => self.start(placement, desired, grant, &line).await?,
         }
         Ok(())
     }
@@ -283,8 +323,10 @@ impl Target for ProcessTarget {
                 let runs = match &status.ended {
                     Some(reason) => Err(reason.clone()),
                     None if supervisor.is_ending() => Err("it is being ended".to_owned()),
-                    None if supervisor.manifests != desired.manifests => {
-                        Err("another revision runs".to_owned())
+                    None if supervisor.revision() != desired.revision
+                        || supervisor.manifests != desired.manifests =>
+                    {
+                        Err("another revision was handed over last".to_owned())
                     }
                     None => Ok(()),
                 };
@@ -334,8 +376,7 @@ impl Target for ProcessTarget {
         if was_there {
             removed.push(format!("Folder {release}"));
         }
-        // Whoever has waited for this door finds it in its hand; nobody else will come.
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner).remove(&release);
+        self.leave(release, &door);
         self.tell(release);
         Ok(removed)
     }
@@ -358,10 +399,30 @@ impl Target for ProcessTarget {
             }
         });
         futures::future::join_all(ends).await;
+        // What a supervisor that was killed has left, also of releases that nobody brings
+        // back.
+        let home = self.options.folder.clone();
+        if let Err(error) = blocking(move || leftovers::kill_all(&home)).await {
+            tracing::error!(%error, "processes may be left");
+        }
         for (release, _) in supervisors {
             self.tell(release);
         }
     }
+}
+
+/// Lets Orderwire open as many files as it may: a supervisor needs some for each release.
+/// Returns what was allowed before; that is for programs which count on it.
+fn raise_open_files() -> Option<u64> {
+    static FORMER: OnceLock<Option<u64>> = OnceLock::new();
+    *FORMER.get_or_init(|| {
+        let now = getrlimit(Limit::Nofile);
+        let raised = Rlimit { current: now.maximum, maximum: now.maximum };
+        if let Err(error) = setrlimit(Limit::Nofile, raised) {
+            tracing::warn!(%error, "the limit of open files cannot be raised");
+        }
+        now.current
+    })
 }
 
 fn parse(desired: &Desired) -> Result<Parsed, Error> {
@@ -414,45 +475,41 @@ fn missing_files(folder: &Folder, files: Vec<FileSpec>) -> Result<Vec<String>, E
     Ok(missing)
 }
 
-fn resource(kind: &str, name: &str, state: &str, reason: Option<String>) -> Resource {
-    let (kind, name, state) = (kind.to_owned(), name.to_owned(), state.to_owned());
-    Resource { kind, name, state, reason, endpoint: None }
-}
-
-fn of_process(name: &str, state: Option<&ProcessState>) -> Resource {
-    let Some(ProcessState { phase, reason, endpoint, .. }) = state else {
-        return resource(PROCESS, name, "progressing", Some(format!("process {name} is being started")));
-    };
-    let (state, answers) = match phase {
-        Phase::Ready => ("ready", true),
-        Phase::Failed => ("failed", false),
-        Phase::Running | Phase::Unready => ("progressing", true),
-        Phase::Starting | Phase::Exited => ("progressing", false),
-    };
-    let endpoint = endpoint.clone().filter(|_| answers);
-    Resource { endpoint, ..resource(PROCESS, name, state, reason.clone()) }
-}
-
-fn health(runs: Result<(), String>, resources: &[Resource]) -> Health {
-    if let Err(reason) = runs {
-        return Health::Missing(reason);
-    }
-    let first = |state: &str| {
-        let of_state = |resource: &&Resource| resource.state == state;
-        resources.iter().find(of_state).map(|resource| resource.reason.clone().unwrap_or_default())
-    };
-    first("missing")
-        .map(Health::Missing)
-        .or_else(|| first("failed").map(Health::Failed))
-        .or_else(|| first("progressing").map(Health::Progressing))
-        .unwrap_or(Health::Ready)
-}
-
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Error::Unavailable(format!("it was given up: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_door_stays_the_same_while_somebody_waits_for_it() {
+        let home = tempfile::tempdir().unwrap();
+        let target = ProcessTarget::new(ProcessOptions {
+            folder: home.path().to_owned(),
+            program: "/nowhere".into(),
+            supervise: Vec::new(),
+            memory: 1 << 30,
+            grace: Duration::ZERO,
+            beat: BEAT,
+        });
+        let release = Uuid::new_v4();
+        let first = target.enter(release).await;
+        let mut second = std::pin::pin!(target.enter(release));
+        assert!(poll!(&mut second).is_pending());
+        target.leave(release, &first);
+        drop(first);
+        let second = second.await;
+        assert!(poll!(std::pin::pin!(target.enter(release))).is_pending(), "two are inside");
+        target.leave(release, &second);
+        assert!(target.doors.lock().unwrap().is_empty());
     }
 }

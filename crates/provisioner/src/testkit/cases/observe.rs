@@ -2,13 +2,14 @@
 
 use super::super::kit::{Kit, Outcome, holds, same};
 use super::case_list;
-use crate::target::{Health, Observed};
+use crate::target::{Desired, Health, Observed};
 
 case_list![
     what_was_never_applied_is_missing,
     what_is_not_healthy_yet_progresses_and_says_why,
     what_will_not_become_healthy_fails_and_says_why,
     another_revision_than_the_desired_is_missing,
+    a_revision_counts_once_it_was_applied,
     what_ends_with_orderwire_is_missing_after_a_restart,
     what_breaks_down_is_noticed_and_brought_back,
     looking_touches_nothing,
@@ -52,6 +53,18 @@ async fn another_revision_than_the_desired_is_missing(kit: Kit) -> Outcome {
     kit.bring_up(&kit.healthy()).await?;
     let observed = kit.observe(&kit.other()).await?;
     holds(&format!("the other one is missing: {observed:?}"), is_missing(&observed))
+}
+
+async fn a_revision_counts_once_it_was_applied(kit: Kit) -> Outcome {
+    kit.bring_up(&kit.healthy()).await?;
+    let before = kit.things().await?;
+    let same_again = Desired { revision: 7, ..kit.healthy() };
+    let observed = kit.observe(&same_again).await?;
+    holds(&format!("it is missing before: {observed:?}"), is_missing(&observed))?;
+    kit.bring_up(&same_again).await?;
+    same("things", kit.things().await?, before)?;
+    let observed = kit.observe(&kit.healthy()).await?;
+    holds(&format!("the former one is missing: {observed:?}"), is_missing(&observed))
 }
 
 async fn what_ends_with_orderwire_is_missing_after_a_restart(kit: Kit) -> Outcome {

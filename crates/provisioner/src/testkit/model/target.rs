@@ -166,6 +166,7 @@ impl Target for ModelTarget {
             self.lock().releases.entry(hidden(release)).or_default().remove(&key);
         }
         self.make(release, &desired.manifests, &grant);
+        self.lock().applied.insert(release, desired.revision);
         tokio::task::yield_now().await;
         let (world, changed, silent) = (self.world.clone(), self.changed.clone(), self.is(Fault::Silent));
         tokio::spawn(async move {
@@ -187,7 +188,10 @@ impl Target for ModelTarget {
             self.make(placement.release, &desired.manifests, &Grant { values: vec![] });
         }
         let world = self.lock();
-        let there = world.releases.get(&placement.release);
+        let numbered = world.applied.get(&placement.release) == Some(&desired.revision)
+            || [Fault::IgnoresTheNumber, Fault::IgnoresTheRevision, Fault::ReadyWithoutAnything]
+                .contains(&self.fault);
+        let there = world.releases.get(&placement.release).filter(|_| numbered);
         let mut resources = Vec::new();
         for manifest in &desired.manifests {
             let thing = there.and_then(|there| there.get(&of(manifest)));

@@ -2,29 +2,39 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::PROCESS;
 use super::super::proc::{self, Seen};
-use super::Shared;
+use super::{ORPHAN_GRACE, Shared};
 
 /// How long killed processes may take to be gone.
 const KILL_BOUND: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Ends everything: SIGTERM, and SIGKILL after the grace, until nothing is left.
-pub(super) async fn everything(shared: &Shared, grace: Duration) -> Result<(), String> {
+/// Ends everything: SIGTERM, and SIGKILL after the grace, until nothing is left. Once it
+/// is orphaned, the grace of orphans is all that is left of it.
+pub(super) async fn everything(
+    shared: &Shared,
+    grace: Duration,
+    orphaned: impl Future<Output = ()>,
+) -> Result<(), String> {
     for seen in below()? {
         send(&seen, Signal::TERM);
     }
-    let deadline = Instant::now() + grace;
+    let mut deadline = Instant::now() + grace;
+    let mut orphaned = std::pin::pin!(orphaned.fuse());
     while Instant::now() < deadline {
         shared.reaper.reap();
         if below()?.is_empty() {
             return Ok(());
         }
-        sleep(PAUSE).await;
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = &mut orphaned => deadline = deadline.min(Instant::now() + ORPHAN_GRACE),
+        }
     }
     kill(shared, |_| true).await
 }

@@ -14,12 +14,21 @@ pub(super) const FLAG: &str = "--exec";
 /// What a shell says of a command that cannot be started.
 const CANNOT_START: u8 = 127;
 
+/// How many files a program may open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum OpenFiles {
+    /// So many.
+    Most(u64),
+    /// So many until it asks for more; `None` is no limit.
+    AtFirst(Option<u64>),
+}
+
 /// The limits of a program.
 pub(super) struct Restrictions {
     /// The supervisor.
     pub(super) parent: i32,
     pub(super) memory: u64,
-    pub(super) open_files: Option<u64>,
+    pub(super) open_files: OpenFiles,
     pub(super) processes: Option<u64>,
 }
 
@@ -31,7 +40,10 @@ impl Restrictions {
             FLAG.to_owned(),
             self.parent.to_string(),
             self.memory.to_string(),
-            or_none(self.open_files),
+            match self.open_files {
+                OpenFiles::Most(files) => format!("={files}"),
+                OpenFiles::AtFirst(files) => or_none(files),
+            },
             or_none(self.processes),
         ]
     }
@@ -45,7 +57,10 @@ impl Restrictions {
         let restrictions = Self {
             parent: text(0)?.parse().ok()?,
             memory: text(1)?.parse().ok()?,
-            open_files: limit(2)?,
+            open_files: match text(2)?.strip_prefix('=') {
+                Some(files) => OpenFiles::Most(files.parse().ok()?),
+                None => OpenFiles::AtFirst(limit(2)?),
+            },
             processes: limit(3)?,
         };
         Some((restrictions, arguments.get(4..)?))
@@ -57,8 +72,12 @@ impl Restrictions {
         // Of the data rather than of the addresses: many run-times reserve far more
         // addresses than they use.
         lower(Resource::Data, self.memory)?;
-        if let Some(files) = self.open_files {
-            lower(Resource::Nofile, files)?;
+        match self.open_files {
+            OpenFiles::Most(files) => lower(Resource::Nofile, files)?,
+            OpenFiles::AtFirst(files) => {
+                let maximum = getrlimit(Resource::Nofile).maximum;
+                setrlimit(Resource::Nofile, Rlimit { current: least(files, maximum), maximum })?;
+            }
         }
         if let Some(processes) = self.processes {
             // The kernel counts all of the user, whoever started them.
@@ -92,9 +111,13 @@ fn failed(reason: &str) -> ExitCode {
 
 /// A limit that is lower already stays.
 fn lower(resource: Resource, limit: u64) -> rustix::io::Result<()> {
-    let now = getrlimit(resource);
-    let lower = |limit: u64, than: Option<u64>| Some(than.map_or(limit, |than| than.min(limit)));
-    setrlimit(resource, Rlimit { current: lower(limit, now.maximum), maximum: lower(limit, now.maximum) })
+    let limit = least(Some(limit), getrlimit(resource).maximum);
+    setrlimit(resource, Rlimit { current: limit, maximum: limit })
+}
+
+/// Of two limits, of which none is no limit.
+fn least(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    a.into_iter().chain(b).min()
 }
 
 fn threads_of_user() -> u64 {
@@ -117,11 +140,16 @@ mod tests {
 
     #[test]
     fn arguments_are_read_as_they_are_written() {
-        let given = Restrictions { parent: 7, memory: 1 << 20, open_files: Some(64), processes: None };
-        let words: Vec<OsString> =
-            given.arguments().into_iter().chain(["sh".to_owned()]).map(Into::into).collect();
-        let (read, rest) = Restrictions::parse(&words[1..]).unwrap();
-        assert_eq!((read.parent, read.memory, read.open_files, read.processes), (7, 1 << 20, Some(64), None));
-        assert_eq!(rest, ["sh"]);
+        for files in [OpenFiles::Most(64), OpenFiles::AtFirst(Some(64)), OpenFiles::AtFirst(None)] {
+            let given = Restrictions { parent: 7, memory: 1 << 20, open_files: files, processes: None };
+            let words: Vec<OsString> =
+                given.arguments().into_iter().chain(["sh".to_owned()]).map(Into::into).collect();
+            let (read, rest) = Restrictions::parse(&words[1..]).unwrap();
+            assert_eq!(
+                (read.parent, read.memory, read.open_files, read.processes),
+                (7, 1 << 20, files, None)
+            );
+            assert_eq!(rest, ["sh"]);
+        }
     }
 }

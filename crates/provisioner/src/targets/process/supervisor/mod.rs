@@ -105,7 +105,9 @@ async fn run() -> Result<(), String> {
     let shared = Arc::new(Shared { assignment, board, reaper: Reaper::default(), ports, output });
     let mut talk = tokio::spawn(talk(shared.clone(), reports, lines));
     let grace = work(&shared, &mut commands, &mut talk).await?;
-    let ended = end::everything(&shared, grace).await;
+    // Whoever told it to end may be gone before everything has ended.
+    let orphaned = async { while read_line(&mut commands).await.is_some() {} };
+    let ended = end::everything(&shared, grace, orphaned).await;
     shared.board.close();
     // It has nobody to talk to when Orderwire is gone.
     timeout(FLUSH_BOUND, talk).await.ok();
@@ -196,6 +198,7 @@ async fn talk(shared: Arc<Shared>, mut reports: pipe::Sender, mut lines: mpsc::R
                 None => break,
             },
             Some(line) = lines.recv() => Report::Output(line),
+            () = sleep(shared.assignment.beat) => Report::Alive,
         };
         if say(&mut reports, &report).await.is_err() {
             return;

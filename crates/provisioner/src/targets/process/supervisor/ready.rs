@@ -96,7 +96,11 @@ fn of(ports: &BTreeMap<String, u16>, name: &str) -> Result<u16, String> {
 }
 
 async fn connect(port: u16) -> Result<TcpStream, String> {
-    let connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
+    let connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.and_then(|stream| {
+        // Where nobody listens, a connection may get this very port as its own and meet itself.
+        let is_own = stream.local_addr()? == stream.peer_addr()?;
+        if is_own { Err(std::io::ErrorKind::ConnectionRefused.into()) } else { Ok(stream) }
+    });
     connected.map_err(|error| format!("port {port} does not answer: {error}"))
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::super::PROCESS;
 use super::super::manifest::{ProcessSpec, Ready};
 use super::Shared;
-use super::exec::Restrictions;
+use super::exec::{OpenFiles, Restrictions};
 
 /// What the first word of a command stands for Orderwire itself.
 const OWN: &str = "orderwire";
@@ -45,7 +45,10 @@ pub(super) fn start(
     let restrictions = Restrictions {
         parent: rustix::process::getpid().as_raw_nonzero().get(),
         memory: process.limits.memory.map_or(assignment.memory, |limit| limit.0.min(assignment.memory)),
-        open_files: process.limits.open_files,
+        open_files: match process.limits.open_files {
+            Some(files) => OpenFiles::Most(files),
+            None => OpenFiles::AtFirst(assignment.open_files),
+        },
         processes: process.limits.processes,
     };
     let piped = || if heard == Heard::Yes { Stdio::piped() } else { Stdio::null() };
