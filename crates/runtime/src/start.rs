@@ -9,6 +9,7 @@ use orderwire_cache::MemoryCache;
 use orderwire_config::Names;
 use orderwire_config::{Config, Overrides, Sources};
 use orderwire_gateway::KeyRing;
+use orderwire_provisioner::targets::process::STOP_MARGIN;
 use orderwire_provisioner::{OrderEvents, Provisioner, Reconciler, ReconcilerOptions};
 use orderwire_queue::{Clock, Engine, Queues};
 use orderwire_sqlite::store::SqliteStore;
@@ -30,8 +31,8 @@ const ADMIN_KEY_FILE: &str = "admin.key";
 /// The stream of rows, and the name of its reader in the store.
 const DATA: &str = "data";
 
-/// How long the reconciler may take to stop, the processes of releases included.
-const ORDERS_PATIENCE: Duration = Duration::from_secs(45);
+/// For what is little, and a busy machine.
+const SLACK: Duration = Duration::from_secs(5);
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -209,7 +210,10 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         }
     });
     // Last, because what it brings back calls this server.
-    let order_stage = start_orders(provisioner, convert::reconciler_options(&config));
+    let options = convert::reconciler_options(&config);
+    let graces = config.target_settings().into_values().map(|target| target.grace.0);
+    let patience = orders_patience(options.drain, graces);
+    let order_stage = start_orders(provisioner, options, patience);
     tracing::info!(listen = %address, data = %config.data.display(), "ready");
     Ok(Running {
         address,
@@ -272,8 +276,8 @@ fn start_workers(
 }
 
 /// Works on orders; at the end what they run is stopped, too.
-fn start_orders(provisioner: Provisioner, options: ReconcilerOptions) -> Stage {
-    let mut stage = Stage::new("the reconciler of orders", ORDERS_PATIENCE);
+fn start_orders(provisioner: Provisioner, options: ReconcilerOptions, patience: Duration) -> Stage {
+    let mut stage = Stage::new("the reconciler of orders", patience);
     let targets = provisioner.targets().clone();
     let stopped = stage.stop.clone().cancelled_owned();
     let reconciler = Reconciler::new(provisioner, options);
@@ -282,6 +286,12 @@ fn start_orders(provisioner: Provisioner, options: ReconcilerOptions) -> Stage {
         futures::future::join_all(targets.values().map(|target| target.stop())).await;
     });
     stage
+}
+
+/// How long the reconciler may take to stop: the work in hand first, then what runs, all
+/// targets at once.
+fn orders_patience(drain: Duration, graces: impl Iterator<Item = Duration>) -> Duration {
+    drain + graces.max().unwrap_or_default() + STOP_MARGIN + SLACK
 }
 
 /// The address as a URL that this machine can call.
@@ -380,5 +390,18 @@ impl Running {
         }
         tracing::info!("drained");
         first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_waits_for_the_longest_grace_of_all_targets() {
+        let seconds = Duration::from_secs;
+        let patience = orders_patience(seconds(15), [seconds(5), seconds(300), seconds(0)].into_iter());
+        assert_eq!(patience, seconds(15 + 300) + STOP_MARGIN + SLACK);
+        assert_eq!(orders_patience(seconds(15), std::iter::empty()), seconds(15) + STOP_MARGIN + SLACK);
     }
 }
