@@ -159,6 +159,7 @@ fn read(event: &Event) -> (OrderRequest, Vec<Fault>) {
         client: event.client.clone(),
         product,
         name,
+        release: None,
         environment,
         archtype,
         hardware,

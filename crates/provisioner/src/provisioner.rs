@@ -51,6 +51,8 @@ pub struct OrderRequest {
     pub product: Option<String>,
     /// The name of the release.
     pub name: Option<String>,
+    /// The release that it has to be; `None` for whichever has the name.
+    pub release: Option<uuid::Uuid>,
     /// The environment, by name or alias.
     pub environment: Option<String>,
     /// The archtype, by name or alias.

@@ -68,6 +68,7 @@ pub(super) fn of_body(
         client,
         product: body.product,
         name: body.name,
+        release: None,
         environment: body.environment,
         archtype: body.archtype,
         hardware: body.hardware,
@@ -81,11 +82,10 @@ pub(super) fn of_body(
     })
 }
 
-/// An order about a release, in its own names.
+/// An order about a release, in its own names, and about no other one of them.
 ///
 /// # Errors
-/// 404 when it is removed, because its name may be another's now; unless it is the
-/// order of an earlier call.
+/// 404 when it is removed, unless it is the order of an earlier call.
 pub(super) async fn of_release(
     state: &State,
     caller: &Caller,
@@ -107,6 +107,7 @@ pub(super) async fn of_release(
         client: release.client.clone(),
         product: Some(release.product.clone()),
         name: Some(release.name.clone()),
+        release: Some(release.id),
         environment: Some(release.environment.clone()),
         archtype: release.archtype.clone(),
         hardware: release.hardware.clone(),

@@ -231,6 +231,7 @@ pub(crate) fn request(number: u128) -> OrderRequest {
         client: "acme".parse().unwrap(),
         product: Some("sensor".to_owned()),
         name: None,
+        release: None,
         environment: None,
         archtype: None,
         hardware: None,

@@ -1,8 +1,12 @@
 //! Releases and products over HTTP.
 
-use orderwire_types::ReleaseState;
+use orderwire_provisioner::{AcceptError, OrderRequest};
+use orderwire_store::orders::Refusal;
+use orderwire_types::{Action, ReleaseState};
 use serde_json::json;
+use uuid::Uuid;
 
+use crate::accept_kit::request;
 use crate::http_kit::{Server, state};
 
 #[tokio::test]
@@ -156,4 +160,21 @@ async fn the_catalogue_is_shown_to_whoever_may_read_or_order() {
     assert_eq!(one["parameters"]["properties"]["interval"]["minimum"], 1);
     server.get("reader", "/v1/products/nothing").await.problem(404, "not-found");
     server.get("writer", "/v1/products").await.problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn an_order_about_a_release_is_for_no_other_one_of_its_name() {
+    let server = Server::start();
+    let order = server.sensor().await;
+    let there = server.release_of(&order).await.id;
+    let removal = |number, release| OrderRequest {
+        name: Some("sensor".to_owned()),
+        action: Action::Remove,
+        release: Some(release),
+        ..request(number)
+    };
+    let former = server.kit.provisioner.accept(removal(1, Uuid::from_u128(7))).await;
+    assert!(matches!(former, Err(AcceptError::Refused(Refusal::Missing(_)))), "{former:?}");
+    assert_eq!(server.stored().await, 1);
+    assert_eq!(server.kit.accepted(removal(2, there)).await.release, Some(there));
 }

@@ -62,8 +62,9 @@ pub struct Order {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewOrder {
     /// The order, in state `accepted`, or in `failed` with a reason when it is
-    /// known to be impossible (an event about an unknown product). `release` is
-    /// `None`: the store finds or makes it.
+    /// known to be impossible (an event about an unknown product). With a
+    /// `release` it is about that one and refused as `Missing` when it is not there by
+    /// this name; without, the store finds or makes it.
     pub order: Order,
     /// Whether the outcome is recorded as a failed order even when it is refused
     /// (an event was accepted and cannot be refused any more).

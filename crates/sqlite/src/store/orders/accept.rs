@@ -25,7 +25,13 @@ pub(super) fn accept(transaction: &mut Transaction<'_>, new: &NewOrder) -> Resul
         OrderState::Failed => record(db, &order, false)?,
         OrderState::Accepted => {
             let there = live(db, &order)?;
-            match refusal(db, &order, there.as_ref())? {
+            let is_asked =
+                new.order.release.is_none_or(|id| there.as_ref().is_some_and(|there| there.id == id));
+            let refusal = match is_asked {
+                true => refusal(db, &order, there.as_ref())?,
+                false => Some(Refusal::Missing(order.name.clone())),
+            };
+            match refusal {
                 None => place(db, &mut order, there, &mut steps)?,
                 Some(refusal) if new.record_refused => {
                     let reason = refusal.to_string();
