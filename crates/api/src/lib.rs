@@ -7,6 +7,7 @@
 
 pub mod auth;
 pub mod extract;
+pub mod page;
 pub mod problem;
 pub mod responses;
 pub mod wire;

@@ -7,18 +7,15 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use orderwire_api::extract::{Params, Segments};
 use orderwire_api::wire::{ClientInfo, ClientRelease, List};
-use orderwire_api::{Caller, Problem, ReadProblems};
+use orderwire_api::{Caller, Problem, ReadProblems, page};
 use orderwire_store::ClientRecord;
 use orderwire_store::orders::{Release, ReleaseFilter};
 use orderwire_types::{Client, Right, Scope};
 use serde::Deserialize;
 
-use crate::problems::{invalid, of_store, shown};
+use crate::problems::{of_store, shown};
 use crate::state::Shared;
 
-/// The size of a page by default, and at most.
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 1_000;
 /// How many releases of a client are shown, and how many are read for a page: a
 /// page whose clients have more is shorter.
 const RELEASES: usize = 100;
@@ -54,12 +51,9 @@ pub(crate) async fn list_clients(
     headers: HeaderMap,
 ) -> Result<Json<List<ClientInfo>>, Problem> {
     caller.require(Right::Read)?;
-    let after = params.after.map(|after| {
-        after.parse::<Client>().map_err(|_| invalid("", "the query of the URL: after is no cursor"))
-    });
-    let after = after.transpose()?;
+    let after = page::cursor::<Client>(params.after)?;
     let scope = caller.narrowed(&headers)?;
-    let limit = params.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let limit = page::size(params.limit);
     // One more than asked for says whether there is a next page.
     let clients = state.store().clients(&scope, after.as_ref(), limit + 1).await;
     let mut clients = clients.map_err(|err| of_store(&err))?;

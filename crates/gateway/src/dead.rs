@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use jiff::Timestamp;
 use orderwire_api::extract::{Document, Params, Segments};
 use orderwire_api::wire::{self, DeadAction, DeadCount, DeadSelector, List};
-use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems};
+use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems, page};
 use orderwire_queue::{DeadFilter, DeadLetter};
 use orderwire_types::Right;
 use orderwire_types::queue::Format;
@@ -16,9 +16,6 @@ use crate::problems::{invalid, of_queue, shown};
 use crate::queues::rendered;
 use crate::state::Shared;
 
-/// The size of a page by default, and at most.
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 1_000;
 /// The longest reason that is kept, in bytes.
 const REASON_MAX: usize = 4_096;
 
@@ -60,11 +57,8 @@ pub(crate) async fn list_dead(
     let DeadParams { queue, event_type, client, cause, since, until, after, limit } = params;
     let filter = filter(&DeadSelector { queue, event_type, client, cause, since, until }, "")?;
     let scope = caller.narrowed(&headers)?;
-    let after = match after {
-        None => 0,
-        Some(after) => after.parse().map_err(|_| invalid("", "the query of the URL: after is no cursor"))?,
-    };
-    let limit = limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let after = page::cursor(after)?.unwrap_or(0);
+    let limit = page::size(limit);
     let page = state.queues().dead(&scope, &filter, after, limit).await.map_err(|err| of_queue(&err))?;
     let items = page.items.into_iter().map(info).collect();
     Ok(Json(List { items, next: page.next.map(|next| next.to_string()) }))

@@ -11,7 +11,6 @@ mod watch;
 
 use std::sync::Arc;
 
-use orderwire_api::Problem;
 use orderwire_api::extract::Bodies;
 use orderwire_store::Store;
 use orderwire_types::Limits;
@@ -25,9 +24,6 @@ use crate::provisioner::Provisioner;
 
 /// How many calls may watch orders at once.
 const WATCHERS: usize = 1_000;
-/// The size of a page by default, and at most.
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 1_000;
 
 /// What every handler has at hand.
 struct State {
@@ -88,24 +84,4 @@ struct PageParams {
     after: Option<String>,
     /// At most this many (100, at most 1000).
     limit: Option<usize>,
-}
-
-/// How many entries a page has.
-fn page_size(limit: Option<usize>) -> usize {
-    limit.unwrap_or(PAGE).clamp(1, PAGE_MAX)
-}
-
-/// The cursor that a caller sends back.
-fn cursor<T: std::str::FromStr>(after: Option<String>) -> Result<Option<T>, Problem> {
-    let read = |after: String| {
-        after.parse().map_err(|_| problems::invalid("", "the query of the URL: after is no cursor"))
-    };
-    after.map(read).transpose()
-}
-
-/// Cuts what was read with one more than asked for; the cursor of the next page.
-fn cut<T, C: ToString>(items: &mut Vec<T>, size: usize, cursor: impl Fn(&T) -> C) -> Option<String> {
-    let more = items.len() > size;
-    items.truncate(size);
-    items.last().filter(|_| more).map(|last| cursor(last).to_string())
 }

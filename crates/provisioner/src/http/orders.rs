@@ -6,14 +6,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use orderwire_api::extract::{Document, Params, Segments};
 use orderwire_api::wire::{List, NewOrder, OrderAccepted, OrderInfo, OrderPlan, OrderStep};
-use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems};
+use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems, page};
 use orderwire_store::orders::{Order, OrderFilter};
 use orderwire_types::{EventId, OrderState, Scope, TraceId};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::problems::{invalid, of_accept, of_store, shown};
-use super::{PageParams, Shared, asked, cursor, cut, page_size, show};
+use super::{PageParams, Shared, asked, show};
 
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields, default)]
@@ -101,11 +101,11 @@ pub(super) async fn list_orders(
         product: params.product.map(|given| names.product(&given)),
         environment: environment.transpose()?,
     };
-    let (after, size) = (cursor::<EventId>(params.after)?, page_size(params.limit));
+    let (after, size) = (page::cursor::<EventId>(params.after)?, page::size(params.limit));
     // One more than asked for says whether there is a next page.
     let orders = state.store().orders(&scope, &filter, after, size + 1).await;
     let mut orders = orders.map_err(|err| of_store(&err))?;
-    let next = cut(&mut orders, size, |order| order.id);
+    let next = page::cut(&mut orders, size, |order| order.id);
     Ok(Json(List { items: orders.into_iter().map(show::order).collect(), next }))
 }
 
@@ -137,11 +137,11 @@ pub(super) async fn get_steps(
 ) -> Result<Json<List<OrderStep>>, Problem> {
     asked::may_look(&caller)?;
     let scope = caller.narrowed(&headers)?;
-    let (after, size) = (cursor::<u64>(params.after)?.unwrap_or(0), page_size(params.limit));
+    let (after, size) = (page::cursor::<u64>(params.after)?.unwrap_or(0), page::size(params.limit));
     let order = find(&state, &scope, &id).await?;
     let steps = state.store().journal(&scope, order.id, after, size + 1).await;
     let mut steps = steps.map_err(|err| of_store(&err))?;
-    let next = cut(&mut steps, size, |step| step.n);
+    let next = page::cut(&mut steps, size, |step| step.n);
     Ok(Json(List { items: steps.into_iter().map(show::step).collect(), next }))
 }
 

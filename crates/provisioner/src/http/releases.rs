@@ -8,14 +8,14 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use orderwire_api::extract::{Document, Params, Segments};
 use orderwire_api::wire::{List, OrderAccepted, ReleaseDrift, ReleaseInfo, RollbackRequest};
-use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems};
+use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems, page};
 use orderwire_store::orders::{Release, ReleaseFilter, Revision};
 use orderwire_types::{Action, Scope};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::problems::{damaged, invalid, of_store, shown};
-use super::{Shared, asked, cursor, cut, page_size, show};
+use super::{Shared, asked, show};
 use crate::content::Content;
 use crate::target::{Desired, Placement};
 
@@ -69,10 +69,10 @@ pub(super) async fn list_releases(
         target: params.target,
         removed: params.removed,
     };
-    let (after, size) = (cursor::<Uuid>(params.after)?, page_size(params.limit));
+    let (after, size) = (page::cursor::<Uuid>(params.after)?, page::size(params.limit));
     let releases = state.store().releases(&scope, &filter, after, size + 1).await;
     let mut releases = releases.map_err(|err| of_store(&err))?;
-    let next = cut(&mut releases, size, |release| release.id);
+    let next = page::cut(&mut releases, size, |release| release.id);
     let items = releases.into_iter().map(show::release).collect::<Result<_, _>>()?;
     Ok(Json(List { items, next }))
 }

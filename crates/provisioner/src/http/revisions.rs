@@ -5,14 +5,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use orderwire_api::extract::{Params, Segments};
 use orderwire_api::wire::{List, RevisionDiff, RevisionInfo};
-use orderwire_api::{Caller, Problem, ReadProblems};
+use orderwire_api::{Caller, Problem, ReadProblems, page};
 use orderwire_store::orders::Revision;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::problems::{damaged, of_store, shown};
 use super::releases::{find, revision};
-use super::{PageParams, Shared, asked, cursor, cut, page_size, show};
+use super::{PageParams, Shared, asked, show};
 use crate::diff::diff;
 
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -38,11 +38,11 @@ pub(super) async fn get_history(
 ) -> Result<Json<List<RevisionInfo>>, Problem> {
     asked::may_look(&caller)?;
     let scope = caller.narrowed(&headers)?;
-    let (before, size) = (cursor::<u64>(params.after)?, page_size(params.limit));
+    let (before, size) = (page::cursor::<u64>(params.after)?, page::size(params.limit));
     let release = find(&state, &scope, &id).await?;
     let revisions = state.store().revisions(&scope, release.id, before, size + 1).await;
     let mut revisions = revisions.map_err(|err| of_store(&err))?;
-    let next = cut(&mut revisions, size, |revision| revision.number);
+    let next = page::cut(&mut revisions, size, |revision| revision.number);
     let items = revisions.iter().map(|revision| show::revision(revision, release.status.ready)).collect();
     Ok(Json(List { items, next }))
 }
