@@ -48,6 +48,9 @@ pub trait Orders: Send + Sync {
     ///   namespace on the target then belongs to (client, environment) for as
     ///   long as a release lives in it, and one that belongs to others is refused;
     ///   for other actions it is refused as missing;
+    /// - an order that can be refused (`record_refused` is false) was asked for this
+    ///   moment, whatever the clock says: its `ordered_at` becomes that of the newest
+    ///   order of the release if it is before it;
     /// - an order whose `ordered_at` is before that of the newest order of the
     ///   release is recorded as `superseded`; the same moment counts as newer;
     /// - otherwise the unfinished orders of the release become `superseded` (by
@@ -65,9 +68,11 @@ pub trait Orders: Send + Sync {
     /// `Invalid` for an order that is neither `accepted` nor `failed`.
     async fn accept(&self, order: NewOrder) -> Result<Acceptance, Error>;
 
-    /// Asks to cancel an order. One that is `accepted` and whose release nobody has
-    /// claimed for it yet is `cancelled` at once, with a step of its trace; otherwise
-    /// `cancel` is set and the release is due at once. Again is no error, also when
+    /// Asks to cancel an order. One that is `accepted`, whose release nobody holds or
+    /// has claimed for it yet, and whose release is not [half
+    /// done](ReleaseStatus::is_half_done) by an order that it superseded, is `cancelled`
+    /// at once, with a step of its trace; otherwise `cancel` is set and the release is
+    /// due at once: whoever claims it ends the order when nothing is left half done. Again is no error, also when
     /// it is `cancelled` by then.
     ///
     /// # Errors

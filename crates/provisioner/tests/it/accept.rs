@@ -166,16 +166,20 @@ async fn the_same_order_twice_is_one_whatever_became_of_the_release() {
 async fn a_newer_order_supersedes_and_an_older_one_is_superseded() {
     let kit = kit();
     let first = kit.accepted(request(1)).await;
-    let mut older = request(2);
+    let event = |number| OrderRequest { is_event: true, ..request(number) };
+    let mut older = event(2);
     older.ordered_at = start() - 1.hour();
     assert_eq!(kit.accepted(older).await.state, OrderState::Superseded);
     assert_eq!(kit.order(first.id).await.state, OrderState::Accepted);
-    let mut newer = request(3);
+    let mut newer = event(3);
     newer.ordered_at = start() + 1.hour();
     let newer = kit.accepted(newer).await;
     assert_eq!(newer.state, OrderState::Accepted);
     assert_eq!(kit.order(first.id).await.state, OrderState::Superseded);
     assert_eq!(kit.release(&newer).await.order, newer.id);
+    // Over HTTP somebody waits for it now, whatever the clock says.
+    let now = kit.accepted(request(4)).await;
+    assert_eq!((now.state, now.ordered_at), (OrderState::Accepted, newer.ordered_at));
 }
 
 #[tokio::test]

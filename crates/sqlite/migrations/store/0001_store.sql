@@ -178,6 +178,8 @@ CREATE TABLE release (
     reason       TEXT,
     ready        INTEGER,
     applied      INTEGER,
+    -- 1 once the hand-over of "applied" came to its end.
+    handed_over  INTEGER NOT NULL,
     keys_made    INTEGER NOT NULL,
     keys_revoked INTEGER NOT NULL,
     resources    TEXT    NOT NULL,

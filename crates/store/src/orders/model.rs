@@ -38,7 +38,8 @@ pub struct Order {
     pub principal: String,
     /// Tells two orders of one id apart.
     pub fingerprint: [u8; 16],
-    /// Its place among the orders of its release: when the event was accepted.
+    /// Its place among the orders of its release: when the event was accepted, or
+    /// later, see [`Orders::accept`](super::Orders::accept).
     pub ordered_at: Timestamp,
     /// The release; `None` for an order that failed before it had one.
     pub release: Option<Uuid>,
@@ -185,6 +186,9 @@ pub struct ReleaseStatus {
     /// The revision whose hand-over to the target was begun last, written before it
     /// begins; `None` when nothing is on the target.
     pub applied: Option<u64>,
+    /// Whether that hand-over came to its end. Only then it is known that `applied`
+    /// is what runs, and that the newest key, if any, is the one that it works with.
+    pub handed_over: bool,
     /// How many keys were made for it. The id of each follows from the release and
     /// its number, so that none is ever forgotten.
     pub keys_made: u64,
@@ -203,10 +207,20 @@ impl ReleaseStatus {
             reason: None,
             ready: None,
             applied: None,
+            handed_over: false,
             keys_made: 0,
             keys_revoked: 0,
             resources: RawJson::parse("[]".to_owned()).expect("an array is JSON"),
         }
+    }
+}
+
+impl ReleaseStatus {
+    /// Whether another revision than the one that was ready last is on its target, whole
+    /// or in part, and the work on it did not come to an end. When no order goes on
+    /// with it, the ready one has to be restored.
+    pub fn is_half_done(&self) -> bool {
+        self.state == ReleaseState::Changing && self.applied != self.ready
     }
 }
 

@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use super::changed;
 use super::due;
-use super::rows::{self, RELEASE, bytes, insert_order, insert_release, integer, micros, stored_order};
+use super::rows::{
+    self, RELEASE, bytes, insert_order, insert_release, integer, micros, stored_order, stored_release,
+};
 use super::state::{add_steps, end, ended, tell};
 use crate::store::error::{Failure, conflict, damaged_value, invalid, not_found};
 use crate::store::writer::Transaction;
@@ -32,7 +34,7 @@ pub(super) fn accept(transaction: &mut Transaction<'_>, new: &NewOrder) -> Resul
                 false => Some(Refusal::Missing(order.name.clone())),
             };
             match refusal {
-                None => place(db, &mut order, there, &mut steps)?,
+                None => place(db, &mut order, there, new.record_refused, &mut steps)?,
                 Some(refusal) if new.record_refused => {
                     let reason = refusal.to_string();
                     steps.push(ended(&order, OrderState::Failed, &reason, order.created_at));
@@ -126,6 +128,7 @@ fn place(
     db: &Connection,
     order: &mut Order,
     there: Option<Release>,
+    is_replay: bool,
     steps: &mut Vec<orderwire_types::step::Step>,
 ) -> Result<(), Failure> {
     let at = order.created_at;
@@ -140,6 +143,10 @@ fn place(
     // The release stays where it is, whatever the target of a new one would be.
     order.target.clone_from(&release.target);
     let newest = stored_order(db, release.order)?.ok_or_else(|| damaged_value(9, "order"))?;
+    if !is_replay {
+        // Somebody waits for it now: only a clock that was set back makes it older.
+        order.ordered_at = order.ordered_at.max(newest.ordered_at);
+    }
     if micros(order.ordered_at) < micros(newest.ordered_at) {
         let reason = format!("order {} is newer", newest.id);
         steps.push(ended(order, OrderState::Superseded, &reason, at));
@@ -177,6 +184,14 @@ fn record(db: &Connection, order: &Order, newest: bool) -> rusqlite::Result<()> 
     tell(db, order.id)
 }
 
+/// Whether the release is held, or left half done: then whoever holds its lease, or
+/// claims it next, has to see what becomes of it.
+fn is_in_work(db: &Connection, order: &Order) -> Result<bool, Failure> {
+    let Some(id) = order.release else { return Ok(false) };
+    let release = stored_release(db, id)?.ok_or_else(|| damaged_value(0, "release"))?;
+    Ok(release.status.is_half_done() || due::is_held(db, id)?)
+}
+
 pub(super) fn cancel(
     transaction: &mut Transaction<'_>,
     scope: &Scope,
@@ -203,7 +218,7 @@ pub(super) fn cancel(
     let claimed: bool = db
         .prepare_cached("SELECT claimed FROM release_order WHERE id = ?1")?
         .query_row([bytes(&id.0)], |row| row.get(0))?;
-    if order.state == OrderState::Accepted && !claimed {
+    if order.state == OrderState::Accepted && !claimed && !is_in_work(db, &order)? {
         end(db, &order, OrderState::Cancelled, "it was cancelled before work on it began", at)?;
     }
     if let Some(release) = order.release {

@@ -135,7 +135,7 @@ fn set_status(
     db.prepare_cached(
         "UPDATE release SET state = ?2, reason = ?3, ready = ?4, applied = ?5, keys_made = ?6, \
          keys_revoked = ?7, resources = ?8, updated_at = ?9, \
-         removed_at = iif(?10, coalesce(removed_at, ?9), removed_at) WHERE id = ?1",
+         removed_at = iif(?10, coalesce(removed_at, ?9), removed_at), handed_over = ?11 WHERE id = ?1",
     )?
     .execute(params![
         bytes(&release.id),
@@ -148,6 +148,7 @@ fn set_status(
         status.resources.get(),
         micros(at),
         removed,
+        status.handed_over,
     ])?;
     Ok(())
 }

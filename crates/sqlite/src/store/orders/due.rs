@@ -84,6 +84,12 @@ pub(super) fn held(db: &Connection, lease: Lease) -> Result<Held, Failure> {
     Ok(held.ok_or_else(|| lost(lease))?)
 }
 
+/// Whether somebody holds a release; also by a lease that ended and was not handed back.
+pub(super) fn is_held(db: &Connection, release: Uuid) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM release_work WHERE release = ?1 AND until IS NOT NULL")?
+        .exists([bytes(&release)])
+}
+
 fn lost(lease: Lease) -> Error {
     conflict(format!(
         "lease {} of release {} is over: another one may hold it now, nothing was done",

@@ -25,7 +25,8 @@ pub(super) const ORDER_COLUMNS: usize = 25;
 
 pub(super) const RELEASE: &str = "r.id, r.client, r.environment, r.name, r.product, r.archtype, r.hardware, \
      r.target, r.namespace, r.order_id, r.trace, r.trace_given, r.revisions, r.state, r.reason, r.ready, \
-     r.applied, r.keys_made, r.keys_revoked, r.resources, r.created_at, r.updated_at";
+     r.applied, r.keys_made, r.keys_revoked, r.resources, r.created_at, r.updated_at, \
+     r.handed_over";
 
 pub(super) const REVISION: &str =
     "v.number, v.hash, v.content, v.order_id, v.trace, v.trace_given, v.created_at, v.ready_at";
@@ -158,6 +159,7 @@ pub(super) fn release(row: &Row<'_>) -> rusqlite::Result<Release> {
             reason: row.get(14)?,
             ready: number_or_null(row, 15)?,
             applied: number_or_null(row, 16)?,
+            handed_over: row.get(22)?,
             keys_made: number(row, 17)?,
             keys_revoked: number(row, 18)?,
             resources: json(row, 19)?,
@@ -173,8 +175,8 @@ pub(super) fn insert_release(db: &Connection, id: Uuid, order: &Order) -> rusqli
     db.prepare_cached(
         "INSERT INTO release (id, client, environment, name, product, archtype, hardware, target, namespace, \
          order_id, trace, trace_given, revisions, state, reason, ready, applied, keys_made, keys_revoked, \
-         resources, created_at, updated_at, removed_at, stored) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
-         ?10, ?11, ?12, 0, ?13, NULL, NULL, NULL, 0, 0, ?14, ?15, ?15, NULL, 0)",
+         resources, created_at, updated_at, removed_at, stored, handed_over) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
+         ?10, ?11, ?12, 0, ?13, NULL, NULL, NULL, 0, 0, ?14, ?15, ?15, NULL, 0, 0)",
     )?
     .execute(params![
         bytes(&id),

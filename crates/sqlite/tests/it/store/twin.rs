@@ -94,6 +94,13 @@ pub(super) enum Fault {
     IgnoresFilters,
     SweepsTooEarly,
     SweepsUntold,
+    TakesAnyState,
+    TrustsTheClock,
+    ForgetsWhereItIs,
+    DescribesAlways,
+    CancelsHalfDone,
+    NoticesTooMuch,
+    HandsOutAll,
 }
 
 /// A folder whose store is a twin.

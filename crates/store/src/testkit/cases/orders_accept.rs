@@ -11,10 +11,11 @@ use super::super::orders::{
 };
 use super::case_list;
 use crate::error::ErrorKind;
-use crate::orders::{Acceptance, Advance, NewOrder, Order, Refusal};
+use crate::orders::{Acceptance, Advance, NewOrder, Order, Refusal, ReleaseStatus};
 
 case_list![
     an_order_is_recorded_once,
+    an_order_begins_accepted_or_failed,
     orders_are_refused_for_the_first_reason,
     a_release_of_which_nothing_is_there_can_be_created,
     a_refused_order_is_recorded_where_that_is_asked_for,
@@ -22,7 +23,11 @@ case_list![
     a_newer_order_supersedes_an_unfinished_one,
     an_order_outlives_a_removal_that_it_interrupts,
     an_older_order_that_comes_late_is_superseded,
+    an_order_that_can_be_refused_is_the_newest_whatever_the_clock_says,
+    an_order_goes_where_its_release_is,
+    only_orders_that_describe_a_release_change_what_they_name,
     cancelling_depends_on_how_far_an_order_is,
+    what_an_older_order_left_half_done_is_not_cancelled_at_once,
 ];
 
 use Action::{Apply, Create, Remove, Rollback, Update};
@@ -55,6 +60,19 @@ async fn an_order_is_recorded_once(factory: Arc<dyn Factory>) -> Outcome {
     same("the order of the release", (release.order, release.trace), (first.id, first.trace))?;
     same("its status", release.status, status(ReleaseState::Changing, None))?;
     same("its place", (release.namespace.as_str(), release.target.as_str()), ("a", "t"))
+}
+
+async fn an_order_begins_accepted_or_failed(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    for state in OrderState::ALL {
+        if matches!(state, OrderState::Accepted | OrderState::Failed) {
+            continue;
+        }
+        let new = with(order(1, "a", "web", Apply, 1), |order| order.state = state);
+        kit::refused(state.as_str(), store.accept(new).await, ErrorKind::Invalid)?;
+    }
+    same("nothing was recorded", store.order(&all(), order_id(1)).await?, None)?;
+    same("nothing is due", claim(&store, 1).await?, None)
 }
 
 /// An order with something changed.
@@ -210,7 +228,8 @@ async fn an_order_outlives_a_removal_that_it_interrupts(factory: Arc<dyn Factory
 async fn an_older_order_that_comes_late_is_superseded(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
     let newer = accepted(&store, order(1, "a", "web", Apply, 5)).await?;
-    let late = with(order(2, "a", "web", Apply, 6), |order| order.ordered_at = at(4));
+    let replayed = |new| NewOrder { record_refused: true, ..new };
+    let late = replayed(with(order(2, "a", "web", Apply, 6), |order| order.ordered_at = at(4)));
     let late = accepted(&store, late).await?;
     same("the older", (late.state, late.release), (OrderState::Superseded, newer.release))?;
     let reason = late.reason.unwrap_or_default();
@@ -219,9 +238,92 @@ async fn an_older_order_that_comes_late_is_superseded(factory: Arc<dyn Factory>)
     let release = found(store.release(&all(), newer.release.unwrap_or_default()).await?)?;
     same("the release", release.order, newer.id)?;
     finish(&store, 6).await?;
-    let later = with(order(3, "a", "web", Apply, 7), |order| order.ordered_at = at(4));
+    let later = replayed(with(order(3, "a", "web", Apply, 7), |order| order.ordered_at = at(4)));
     same("a finished one counts", accepted(&store, later).await?.state, OrderState::Superseded)?;
     same("nothing is due", claim(&store, 8).await?, None)
+}
+
+async fn an_order_that_can_be_refused_is_the_newest_whatever_the_clock_says(
+    factory: Arc<dyn Factory>,
+) -> Outcome {
+    let store = factory.open().await?;
+    let first = accepted(&store, order(1, "a", "web", Apply, 5)).await?;
+    let set_back = accepted(&store, order(2, "a", "web", Apply, 3)).await?;
+    same("it counts", (set_back.state, set_back.ordered_at), (OrderState::Accepted, at(5)))?;
+    same("when it was recorded", set_back.created_at, at(3))?;
+    same("read", store.order(&all(), set_back.id).await?, Some(set_back.clone()))?;
+    same("the older", found(store.order(&all(), first.id).await?)?.state, OrderState::Superseded)?;
+    let release = found(store.release(&all(), first.release.unwrap_or_default()).await?)?;
+    same("the release", release.order, set_back.id)?;
+    // An event that was accepted in between comes late, by that same clock.
+    let event = NewOrder { record_refused: true, ..order(3, "a", "web", Apply, 4) };
+    same("an event", accepted(&store, event).await?.state, OrderState::Superseded)
+}
+
+async fn an_order_goes_where_its_release_is(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    accepted(&store, order(1, "a", "web", Apply, 1)).await?;
+    finish(&store, 1).await?;
+    let elsewhere = with(order(2, "a", "web", Update, 2), |order| "u".clone_into(&mut order.target));
+    let placed = accepted(&store, elsewhere).await?;
+    same("its target", placed.target.as_str(), "t")?;
+    same("read", store.order(&all(), placed.id).await?, Some(placed.clone()))?;
+    same("claimed there", claimed(&store, 2).await?.order, Some(placed))
+}
+
+async fn only_orders_that_describe_a_release_change_what_they_name(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    let named = |n, action, archtype: Option<&str>, hardware: Option<&str>| {
+        with(order(n, "a", "web", action, n.into()), |order| {
+            order.archtype = archtype.map(str::to_owned);
+            order.hardware = hardware.map(str::to_owned);
+        })
+    };
+    accepted(&store, named(1, Create, Some("saas"), None)).await?;
+    let release = finish(&store, 1).await?;
+    same("created", (release.archtype.as_deref(), release.hardware.as_deref()), (Some("saas"), None))?;
+    for (new, archtype, hardware) in [
+        (named(2, Update, None, Some("small")), "saas", "small"),
+        (named(3, Apply, Some("edge"), None), "edge", "small"),
+        (named(4, Apply, None, None), "edge", "small"),
+        (named(5, Rollback, Some("saas"), Some("large")), "edge", "small"),
+        (named(6, Remove, Some("saas"), Some("large")), "edge", "small"),
+    ] {
+        let what = new.order.action.as_str();
+        accepted(&store, new).await?;
+        let release = found(store.release(&all(), release.id).await?)?;
+        same(
+            what,
+            (release.archtype.as_deref(), release.hardware.as_deref()),
+            (Some(archtype), Some(hardware)),
+        )?;
+    }
+    Ok(())
+}
+
+async fn what_an_older_order_left_half_done_is_not_cancelled_at_once(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    accepted(&store, order(1, "a", "web", Apply, 1)).await?;
+    let work = claimed(&store, 1).await?;
+    accepted(&store, order(2, "a", "web", Apply, 2)).await?;
+    // Whoever still holds it may write what only the newest order can put right.
+    let asked = store.cancel(&all(), order_id(2), at(2)).await?;
+    same("while it is held", (asked.state, asked.cancel), (OrderState::Accepted, true))?;
+    let half = ReleaseStatus { ready: None, ..status(ReleaseState::Changing, Some(1)) };
+    let advance = Advance { at: at(3), status: Some(half), ..Advance::default() };
+    store.advance(work.lease, order_id(1), advance).await?;
+    store.hand_back(work.lease, None).await?;
+    accepted(&store, order(3, "a", "web", Apply, 4)).await?;
+    let asked = store.cancel(&all(), order_id(3), at(4)).await?;
+    same("half done", (asked.state, asked.cancel), (OrderState::Accepted, true))?;
+    let work = claimed(&store, 4).await?;
+    same("it is due", work.order.map(|order| (order.id, order.cancel)), Some((order_id(3), true)))?;
+    let whole =
+        Advance { status: Some(status(ReleaseState::Ready, Some(1))), ..to(5, OrderState::Cancelled) };
+    store.advance(work.lease, order_id(3), whole).await?;
+    store.hand_back(work.lease, None).await?;
+    accepted(&store, order(4, "a", "web", Apply, 6)).await?;
+    same("whole", store.cancel(&all(), order_id(4), at(6)).await?.state, OrderState::Cancelled)
 }
 
 async fn cancelling_depends_on_how_far_an_order_is(factory: Arc<dyn Factory>) -> Outcome {

@@ -80,7 +80,8 @@ async fn orders_are_listed_newest_first(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
     // Two of one moment: by id then.
     for (n, owner, second) in [(1, "a", 5), (2, "b", 1), (3, "a", 1), (4, "c", 9)] {
-        accepted(&store, order(n, owner, "web", Apply, second)).await?;
+        let replayed = NewOrder { record_refused: true, ..order(n, owner, "web", Apply, second) };
+        accepted(&store, replayed).await?;
     }
     let mut other = order(5, "c", "other", Apply, 7);
     "db".clone_into(&mut other.order.product);

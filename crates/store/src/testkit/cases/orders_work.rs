@@ -5,13 +5,13 @@ use std::sync::Arc;
 use orderwire_types::{Action, OrderState, ReleaseState};
 
 use super::super::Factory;
-use super::super::kit::{Failed, Outcome, all, at, holds, id, refused, same, step};
+use super::super::kit::{Failed, Outcome, all, at, holds, id, json, refused, same, step};
 use super::super::orders::{
     accepted, claim, claimed, finish, found, order, order_id, revision, status, targets, to,
 };
 use super::case_list;
 use crate::error::ErrorKind;
-use crate::orders::Advance;
+use crate::orders::{Advance, ReleaseStatus};
 
 case_list![
     clients_are_served_in_turn,
@@ -21,6 +21,8 @@ case_list![
     releases_of_a_target_are_due_when_its_work_begins,
     what_is_due_next_is_known,
     changes_are_noticed_after_the_commit,
+    prolonging_a_lease_is_no_change,
+    of_a_long_journal_the_newest_entries_are_handed_out,
     an_advance_is_whole_or_not_at_all,
     a_finished_order_keeps_its_state,
     changes_of_state_are_told_in_order_until_they_are_told,
@@ -213,6 +215,44 @@ async fn changes_are_noticed_after_the_commit(factory: Arc<dyn Factory>) -> Outc
     noticed("a wake-up").await
 }
 
+async fn prolonging_a_lease_is_no_change(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    accepted(&store, order(1, "a", "web", Apply, 1)).await?;
+    let work = claimed(&store, 1).await?;
+    let mut changes = store.changes();
+    changes.mark_unchanged();
+    store.extend(work.lease, at(40)).await?;
+    let has = changes.has_changed().map_err(|error| Failed(error.to_string()))?;
+    same("noticed", has, false)
+}
+
+async fn of_a_long_journal_the_newest_entries_are_handed_out(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    let order = accepted(&store, order(1, "a", "web", Apply, 1)).await?;
+    let work = claimed(&store, 1).await?;
+    let journal = vec![("plan".to_owned(), "retry".to_owned(), None); 1_001];
+    let advance = Advance { at: at(2), journal, ..Advance::default() };
+    store.advance(work.lease, order.id, advance).await?;
+    store.hand_back(work.lease, Some(at(3))).await?;
+    let numbers: Vec<_> = claimed(&store, 3).await?.journal.into_iter().map(|entry| entry.n).collect();
+    same("entries", numbers, (2..=1_001).collect())?;
+    same("all of it", store.journal(&all(), order.id, 0, 2_000).await?.len(), 1_001)
+}
+
+/// A status of which nothing is as at the beginning.
+fn whole_status() -> ReleaseStatus {
+    ReleaseStatus {
+        state: ReleaseState::Degraded,
+        reason: Some("because".to_owned()),
+        ready: Some(1),
+        applied: Some(2),
+        handed_over: true,
+        keys_made: 4,
+        keys_revoked: 3,
+        resources: json(r#"[{"kind":"Process","name":"web","state":"failed"}]"#),
+    }
+}
+
 async fn an_advance_is_whole_or_not_at_all(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
     let order = accepted(&store, order(1, "a", "web", Apply, 1)).await?;
@@ -223,7 +263,7 @@ async fn an_advance_is_whole_or_not_at_all(factory: Arc<dyn Factory>) -> Outcome
         state: Some((OrderState::Planned, Some("because".to_owned()))),
         revision: Some(1),
         new_revision: Some(revision(&order, 1, 2)),
-        status: Some(status(ReleaseState::Degraded, Some(1))),
+        status: Some(whole_status()),
         journal: vec![entry("plan", "begun"), entry("plan", "done")],
         steps: vec![step(2, "planned")],
         ..Advance::default()
@@ -259,7 +299,7 @@ async fn an_advance_is_whole_or_not_at_all(factory: Arc<dyn Factory>) -> Outcome
     let made = found(store.revision(&all(), work.release.id, 1).await?)?;
     same("the revision", made, crate::orders::Revision { ready_at: Some(at(3)), ..revision(&order, 1, 2) })?;
     let release = found(store.release(&all(), work.release.id).await?)?;
-    same("the release", release.status, status(ReleaseState::Degraded, Some(1)))?;
+    same("the release", release.status, whole_status())?;
     same("its revisions", (release.revisions, release.updated_at), (1, at(2)))?;
     let order = found(store.order(&all(), order.id).await?)?;
     same("removed", order.removed, vec!["Process \"x\"".to_owned()])?;

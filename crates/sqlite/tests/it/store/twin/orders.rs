@@ -35,10 +35,16 @@ impl Twin {
 #[async_trait]
 impl Orders for Twin {
     async fn accept(&self, mut new: NewOrder) -> Result<Acceptance, Error> {
-        let id = new.order.id;
+        let (id, target) = (new.order.id, new.order.target.clone());
         match self.fault {
             Fault::TakesCreateForApply if new.order.action == Action::Create => {
                 new.order.action = Action::Apply;
+            }
+            Fault::TakesAnyState => new.order.state = OrderState::Accepted,
+            Fault::TrustsTheClock => new.record_refused = true,
+            Fault::DescribesAlways => {
+                new.order.archtype.get_or_insert("saas".to_owned());
+                new.order.hardware.get_or_insert("small".to_owned());
             }
             Fault::NeverRecordsRefused => new.record_refused = false,
             Fault::LastArrivalWins => {
@@ -52,6 +58,9 @@ impl Orders for Twin {
                 let known = self.inner.order(&Scope::internal("twin"), id).await?;
                 Ok(Acceptance::Known(known.unwrap()))
             }
+            (Fault::ForgetsWhereItIs, Acceptance::New(order)) => {
+                Ok(Acceptance::New(Order { target, ..order }))
+            }
             (_, acceptance) => Ok(acceptance),
         }
     }
@@ -61,6 +70,7 @@ impl Orders for Twin {
             (Fault::CancelsAnything, Err(error)) if error.kind() == ErrorKind::Conflict => {
                 Ok(self.inner.order(scope, order).await?.unwrap())
             }
+            (Fault::CancelsHalfDone, Ok(order)) => Ok(Order { state: OrderState::Cancelled, ..order }),
             (_, result) => result,
         }
     }
@@ -86,6 +96,11 @@ impl Orders for Twin {
                 }
                 _ => break,
             }
+        }
+        if let Some(Claimed { order: Some(order), journal, .. }) = &mut claimed
+            && self.fault == Fault::HandsOutAll
+        {
+            *journal = self.inner.journal(&Scope::internal("twin"), order.id, 0, usize::MAX).await?;
         }
         if let Some(claimed) = &claimed {
             self.held.lock().unwrap().insert(claimed.release.id);
@@ -120,6 +135,7 @@ impl Orders for Twin {
     }
 
     async fn extend(&self, lease: Lease, until: Timestamp) -> Result<(), Error> {
+        self.quiet.send_modify(|n| *n += 1);
         self.answered(self.inner.extend(lease, until).await)
     }
 
@@ -147,7 +163,10 @@ impl Orders for Twin {
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        if self.fault == Fault::NoticesNothing { self.quiet.subscribe() } else { self.inner.changes() }
+        match self.fault {
+            Fault::NoticesNothing | Fault::NoticesTooMuch => self.quiet.subscribe(),
+            _ => self.inner.changes(),
+        }
     }
 
     async fn untold(&self, max: usize) -> Result<Vec<StateChange>, Error> {
