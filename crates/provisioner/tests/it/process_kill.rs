@@ -89,7 +89,7 @@ async fn a_supervisor_that_hangs_is_killed_and_its_release_is_missing() {
     let mut rig = Rig::with_grace(GRACE);
     rig.target = ProcessTarget::new(ProcessOptions {
         // Four of these are missed before it counts.
-        beat: Duration::from_millis(500),
+        beat: Duration::from_secs(1),
         ..options(rig.home.path(), GRACE)
     });
     let manifests = with_daemon();
@@ -97,7 +97,7 @@ async fn a_supervisor_that_hangs_is_killed_and_its_release_is_missing() {
     let before = rig.running();
     let supervisor = before.iter().find(|running| running.is_supervisor).unwrap();
     // tidy: sleep because that nothing is said in this time must not count
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(rig.observe(&manifests).await.health, Health::Ready);
     kill_process(Pid::from_raw(supervisor.pid).unwrap(), Signal::STOP).unwrap();
     let hung = Health::Missing("its supervisor hung and was killed".to_owned());

@@ -311,7 +311,7 @@ fn is_absent(error: &io::Error) -> bool {
 
 /// What may pass by itself is tried again; nothing else is.
 fn fault(done: &str, path: &Path, error: &io::Error) -> Error {
-    const PASS: [Errno; 9] = [
+    const PASS: [Errno; 10] = [
         Errno::NOSPC,
         Errno::DQUOT,
         Errno::AGAIN,
@@ -321,6 +321,8 @@ fn fault(done: &str, path: &Path, error: &io::Error) -> Error {
         Errno::INTR,
         Errno::BUSY,
         Errno::IO,
+        // Something still writes into a folder that is removed.
+        Errno::NOTEMPTY,
     ];
     let sentence = format!("{} cannot be {done}: {error}", path.display());
     match Errno::from_io_error(error) {
