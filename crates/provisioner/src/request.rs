@@ -297,10 +297,12 @@ fn target(
         None => parts.names.target_of(environment)?,
     };
     if !parts.targets.contains_key(target) {
-        faults.push(Fault::invalid(
-            "/environment",
-            format!("environment {environment} runs on target {target}, which is not configured here"),
-        ));
+        let what = match release {
+            Some(release) => format!("release {} is on target {target}", release.name),
+            None => format!("environment {environment} runs on target {target}"),
+        };
+        let detail = format!("{what}, which is not configured on this server; configure it again");
+        faults.push(Fault::invalid("/environment", detail));
         return None;
     }
     Some(target.to_owned())

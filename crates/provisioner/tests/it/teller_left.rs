@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use orderwire_provisioner::Parts;
+use orderwire_provisioner::{AcceptError, OrderRequest, Parts, Provisioner};
 use orderwire_store::Orders as _;
-use orderwire_types::{OrderState, ReleaseState};
+use orderwire_types::{Action, OrderState, ReleaseState};
 
+use crate::accept_kit::request;
 use crate::reconcile_world::{World, scope};
 
 const GONE: &str = "target local is not configured on this server";
@@ -37,6 +38,16 @@ async fn what_is_on_a_target_that_is_gone_says_so_and_goes_on_when_it_is_back() 
             && release.status.reason.as_ref().is_some_and(|reason| reason.starts_with(GONE))
     };
     world.release_where(release, "the release says why it is degraded", degraded).await;
+    let removal =
+        OrderRequest { product: None, name: Some("air".to_owned()), action: Action::Remove, ..request(1) };
+    match Provisioner::new(without()).accept(removal).await {
+        Err(AcceptError::Invalid(faults)) => {
+            let detail = "release air is on target local, which is not configured on this server; \
+                          configure it again";
+            assert_eq!(faults[0].detail, detail);
+        }
+        other => panic!("{other:?}"),
+    }
     running.stop().await;
 
     let running = world.start();
