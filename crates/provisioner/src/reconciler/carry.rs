@@ -88,13 +88,26 @@ impl Work {
 
     /// Writes down that a revision is on its way, and with which key.
     pub(super) async fn begin(&mut self, goal: &Goal, advance: Advance) -> Result<(), Stop> {
-        let mut status =
-            ReleaseStatus { applied: Some(goal.number), ..self.status(ReleaseState::Changing, None) };
-        if has_key(&goal.content) {
+        let status = self.status(ReleaseState::Changing, None);
+        let status = self.on_its_way(goal.number, &goal.content, status);
+        self.advance(advance.begun(goal.step).status(status)).await
+    }
+
+    /// The status before a revision is handed over: until that is done, nobody knows
+    /// what runs and with which of the keys.
+    pub(super) fn on_its_way(
+        &mut self,
+        number: u64,
+        content: &Content,
+        mut status: ReleaseStatus,
+    ) -> ReleaseStatus {
+        status.applied = Some(number);
+        status.handed_over = false;
+        if has_key(content) {
             status.keys_made += 1;
             self.unmade = Some(status.keys_made);
         }
-        self.advance(advance.begun(goal.step).status(status)).await
+        status
     }
 
     async fn hand_over(&mut self, goal: &Goal) -> Result<(), NotApplied> {
@@ -104,7 +117,8 @@ impl Work {
         }
         let began = self.began;
         self.apply(goal.number, &goal.content).await?;
-        let advance = Advance::default().done(goal.step).begun("wait");
+        let status = ReleaseStatus { handed_over: true, ..self.release.status.clone() };
+        let advance = Advance::default().done(goal.step).begun("wait").status(status);
         let applying = self.order.as_ref().is_some_and(|order| order.state == OrderState::Applying);
         let advance = if applying { advance.state(OrderState::Waiting, None) } else { advance };
         let detail = Some(format!("revision {}", goal.number));
@@ -218,10 +232,10 @@ impl Work {
         let detail = format!("revision {}", goal.number);
         let (state, reason, step) = match (goal.step, self.is_cancelling()) {
             ("apply", _) => (OrderState::Ready, None, "ready"),
-            (_, false) => (OrderState::RolledBack, Some(self.what_failed()), "restored"),
+            (_, false) => (self.restored(), Some(self.what_failed()), "restored"),
             (_, true) => {
                 let reason = format!("cancelled; revision {} is back", goal.number);
-                (OrderState::Cancelled, Some(reason), "restored")
+                (self.restored(), Some(reason), "restored")
             }
         };
         let advance = Advance { became_ready: Some(goal.number), ..Advance::default() };
@@ -231,9 +245,14 @@ impl Work {
     }
 
     /// Revokes all keys but the one in use; how many, from the first on, are revoked.
+    /// None while it is not known which one is in use.
     pub(super) async fn revoke_former_keys(&self, content: &Content) -> Result<u64, String> {
         let status = &self.release.status;
-        let former = if has_key(content) { status.keys_made.saturating_sub(1) } else { status.keys_made };
+        let former = match (status.handed_over, has_key(content)) {
+            (false, _) => status.keys_revoked,
+            (true, true) => status.keys_made.saturating_sub(1),
+            (true, false) => status.keys_made,
+        };
         self.shared.revoke_keys(self.release.id, status.keys_revoked + 1..=former).await?;
         Ok(former.max(status.keys_revoked))
     }

@@ -12,14 +12,19 @@ use crate::catalogue::OnFailure;
 use crate::target::Error;
 
 impl Work {
-    /// The order failed before anything was touched.
+    /// The order failed before it touched anything. What another one left half done
+    /// cannot stay: the last ready revision is restored, whatever the product says of
+    /// revisions that fail.
     pub(super) async fn fail_untouched(&mut self, step: &'static str, reason: &str) -> Result<Flow, Stop> {
         let name = if step == "plan" { "planned" } else { "prepared" };
-        let advance = Advance::default()
-            .state(OrderState::Failed, Some(reason.to_owned()))
-            .failed(step, reason)
-            .status(self.untouched(reason))
-            .step(self.step(name, "failed", Some(reason.to_owned())));
+        let step_failed = self.step(name, "failed", Some(reason.to_owned()));
+        let advance = Advance::default().failed(step, reason).step(step_failed);
+        let reason_told = Some(reason.to_owned());
+        if self.release.status.is_half_done() {
+            self.advance(advance.state(OrderState::RollingBack, reason_told)).await?;
+            return Ok(Flow::On);
+        }
+        let advance = advance.state(OrderState::Failed, reason_told).status(self.untouched(reason));
         self.advance(advance).await?;
         Ok(Flow::Due(Some(self.shared.now())))
     }
@@ -64,9 +69,7 @@ impl Work {
 
     /// Somebody asked to cancel.
     pub(super) async fn cancel(&mut self) -> Result<Flow, Stop> {
-        let status = &self.release.status;
-        let left_by_another = status.state == ReleaseState::Changing && status.applied != status.ready;
-        if self.count("apply", "begun") > 0 || left_by_another {
+        if self.has_begun() || self.release.status.is_half_done() {
             let advance = Advance::default().begun("cancel");
             self.advance(advance.state(OrderState::RollingBack, Some("cancelled".to_owned()))).await?;
             return Ok(Flow::On);
@@ -122,19 +125,12 @@ impl Work {
             Ok(revoked) => revoked,
             Err(reason) => return self.try_later("restore", &reason).await,
         };
-        let (state, reason) = match self.is_cancelling() {
-            false => {
-                let failed = self.what_failed();
-                let reason = format!("{failed}; there was no earlier revision, so everything was removed");
-                (OrderState::RolledBack, reason)
-            }
-            true => {
-                let reason = "cancelled; there was no earlier revision, so everything was removed";
-                (OrderState::Cancelled, reason.to_owned())
-            }
-        };
+        let state = self.restored();
+        let failed = self.what_failed();
+        let reason = format!("{failed}; there was no earlier revision, so everything was removed");
         let status = ReleaseStatus {
             applied: None,
+            handed_over: false,
             ready: None,
             resources: no_resources(),
             keys_revoked,
@@ -144,6 +140,21 @@ impl Work {
         let advance = Advance::default().state(state, Some(reason)).done("restore").status(status);
         self.advance(advance.step(self.step("removed", "ok", detail))).await?;
         Ok(Flow::Due(None))
+    }
+
+    /// How the order ends when what was before is back.
+    pub(super) fn restored(&self) -> OrderState {
+        match (self.is_cancelling(), self.has_begun()) {
+            (true, _) => OrderState::Cancelled,
+            (false, true) => OrderState::RolledBack,
+            // What was rolled back is another order's.
+            (false, false) => OrderState::Failed,
+        }
+    }
+
+    /// Whether the order began to hand its revision over.
+    fn has_begun(&self) -> bool {
+        self.count("apply", "begun") > 0
     }
 
     /// What made the order roll back.

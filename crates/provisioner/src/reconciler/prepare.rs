@@ -35,6 +35,7 @@ impl Work {
         let status = &self.release.status;
         if let Some(number) = same
             && status.applied == same
+            && status.handed_over
             && status.state == ReleaseState::Ready
         {
             let detail = format!("revision {number} has this content already");

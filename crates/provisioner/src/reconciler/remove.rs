@@ -43,6 +43,7 @@ impl Work {
         };
         let status = ReleaseStatus {
             applied: None,
+            handed_over: false,
             ready: None,
             resources: no_resources(),
             keys_revoked,

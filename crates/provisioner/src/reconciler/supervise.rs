@@ -1,6 +1,7 @@
 //! Releases without an unfinished order: brought back when they vanished, and
 //! their health written down.
 
+use jiff::Timestamp;
 use orderwire_store::orders::{Advance, ReleaseStatus};
 use orderwire_types::{RawJson, ReleaseState};
 
@@ -44,7 +45,12 @@ impl Work {
         };
         let resources = resources_json(&observed.resources);
         let again = self.shared.memory.brought_back(self.release.id);
-        match observed.health {
+        let health = match self.release.status.handed_over {
+            true => observed.health,
+            // What runs may be another revision with the same objects, or have a former key.
+            false => Health::Missing(format!("revision {number} was not handed over")),
+        };
+        match health {
             Health::Ready => self.healthy(number, &content, resources).await,
             Health::Progressing(reason) => {
                 self.degraded(reason, Some(resources)).await?;
@@ -75,29 +81,44 @@ impl Work {
         let failures = shared.memory.failed(id);
         let again = later(shared.now(), shared.options.pause.after(failures));
         shared.memory.bring_back(id, again);
-        if !content.access.rights.is_empty() && shared.memory.key(id, self.release.status.keys_made).is_none()
-        {
-            let keys_made = self.release.status.keys_made + 1;
-            let status = ReleaseStatus { keys_made, ..self.release.status.clone() };
+        if self.release.status.handed_over || !self.has_text(content) {
+            let status = self.on_its_way(number, content, self.release.status.clone());
             self.advance(Advance::default().status(status)).await?;
         }
         let reason = match self.apply(number, content).await {
-            Ok(()) => match self.revoke_former_keys(content).await {
-                Ok(keys_revoked) => {
-                    let status = ReleaseStatus { keys_revoked, ..self.release.status.clone() };
-                    let detail = Some(format!("revision {number} was gone and was handed over again"));
-                    let step = self.step("restored", "ok", detail);
-                    self.advance(Advance::default().status(status).step(step)).await?;
-                    return Ok(Flow::On);
-                }
-                Err(reason) => reason,
-            },
+            Ok(()) => {
+                let status = ReleaseStatus { handed_over: true, ..self.release.status.clone() };
+                let detail = Some(format!("revision {number} was gone and was handed over again"));
+                let step = self.step("restored", "ok", detail);
+                self.advance(Advance::default().status(status).step(step)).await?;
+                return self.revoke_after_bringing_back(content, again).await;
+            }
             Err(NotApplied::Refused(reason) | NotApplied::Away(reason)) => reason,
             Err(NotApplied::Stop(stop)) => return Err(stop),
         };
         tracing::warn!(release.id = %id, failures, reason, "a release could not be brought back; it is tried again");
         self.degraded(reason, None).await?;
         Ok(Flow::Due(Some(again)))
+    }
+
+    /// Whatever becomes of it, only its own key works.
+    async fn revoke_after_bringing_back(
+        &mut self,
+        content: &Content,
+        again: Timestamp,
+    ) -> Result<Flow, Stop> {
+        match self.revoke_former_keys(content).await {
+            Ok(keys_revoked) => {
+                let status = ReleaseStatus { keys_revoked, ..self.release.status.clone() };
+                self.advance(Advance::default().status(status)).await?;
+                Ok(Flow::On)
+            }
+            Err(reason) => {
+                tracing::warn!(release.id = %self.release.id, reason,
+                    "former keys of a release cannot be revoked now; it is tried again");
+                Ok(Flow::Due(Some(again)))
+            }
+        }
     }
 
     async fn healthy(&mut self, number: u64, content: &Content, resources: RawJson) -> Result<Flow, Stop> {

@@ -17,6 +17,7 @@ mod process_suite;
 mod reconcile;
 mod reconcile_dying;
 mod reconcile_kill;
+mod reconcile_left;
 mod reconcile_target;
 mod reconcile_turns;
 mod reconcile_world;

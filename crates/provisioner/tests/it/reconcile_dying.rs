@@ -45,6 +45,10 @@ impl DyingStore {
         self.writes.load(Ordering::SeqCst)
     }
 
+    pub(crate) fn is_dead(&self) -> bool {
+        *self.dead.borrow()
+    }
+
     /// Returns when it is dead.
     pub(crate) async fn died(&self) {
         self.dead.subscribe().wait_for(|dead| *dead).await.unwrap();

@@ -53,6 +53,7 @@ pub(crate) struct Scripted {
     pub(crate) activity: watch::Sender<u64>,
     pub(crate) away: AtomicBool,
     calls: AtomicUsize,
+    halves: Mutex<Vec<usize>>,
     cut: Mutex<Option<Cut>>,
     dead: watch::Sender<bool>,
     /// When set: observations are handed out only with a permit.
@@ -67,6 +68,7 @@ impl Scripted {
             activity: watch::Sender::new(0),
             away: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
+            halves: Mutex::default(),
             cut: Mutex::new(None),
             dead: watch::Sender::new(false),
             gate: Mutex::new(None),
@@ -80,6 +82,15 @@ impl Scripted {
     /// How many calls there were that count for [`Cut`].
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        *self.dead.borrow()
+    }
+
+    /// The numbers of the calls that have a half.
+    pub(crate) fn halves(&self) -> Vec<usize> {
+        self.halves.lock().unwrap().clone()
     }
 
     pub(crate) async fn died(&self) {
@@ -107,6 +118,11 @@ impl Scripted {
 
     pub(crate) fn vanish(&self, release: Uuid) {
         self.state.lock().unwrap().running.remove(&release);
+    }
+
+    /// Lets this run, whatever was applied.
+    pub(crate) fn put(&self, release: Uuid, copies: Vec<Copy>) {
+        self.state.lock().unwrap().running.insert(release, copies);
     }
 
     pub(crate) fn applied(&self) -> Vec<(Client, Uuid)> {
@@ -146,6 +162,11 @@ impl Scripted {
             self.dead.send_replace(true);
             pending::<()>().await;
         }
+    }
+
+    async fn half(&self, call: usize) {
+        self.halves.lock().unwrap().push(call);
+        self.die_if(Cut::Half(call)).await;
     }
 
     /// One at a time for each release, and a number.
@@ -217,7 +238,7 @@ impl Target for Scripted {
             }
             is_there
         });
-        self.die_if(Cut::Half(call)).await;
+        self.half(call).await;
         tokio::task::yield_now().await;
         if !is_there {
             self.act(|state| state.running.entry(placement.release).or_default().push(copy));
@@ -270,7 +291,10 @@ impl Target for Scripted {
             return Err(Error::Unavailable("the target is away".to_owned()));
         }
         self.die_if(Cut::Before(call)).await;
-        let removed = self.act(|state| state.running.remove(&placement.release));
+        // It ends first, then the record of it is dropped.
+        let removed = self.act(|state| state.running.get_mut(&placement.release).map(std::mem::take));
+        self.half(call).await;
+        self.act(|state| state.running.remove(&placement.release));
         self.die_if(Cut::After(call)).await;
         Ok(removed.unwrap_or_default().iter().map(|_| "Process main".to_owned()).collect())
     }

@@ -53,6 +53,12 @@ impl Running {
         self.task.await.unwrap();
     }
 
+    /// Asks it to end; returns when it has.
+    pub(crate) async fn ended(&mut self) {
+        self.stop.cancel();
+        (&mut self.task).await.unwrap();
+    }
+
     /// Ends it wherever it is.
     pub(crate) async fn kill(self) {
         self.task.abort();
