@@ -11,20 +11,20 @@ use serde_json::Value;
 const MEASURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/air-quality/measures.csv");
 
 /// A server and its folder.
-struct Site {
-    server: Server,
+pub(crate) struct Site {
+    pub(crate) server: Server,
     folder: tempfile::TempDir,
 }
 
 impl Site {
-    fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let server = Server::start(&folder.path().join("data"), &Start::default())?;
         Ok(Self { server, folder })
     }
 
     /// A command with the server's own key.
-    fn run(&self, words: &[&str]) -> Result<Ran> {
+    pub(crate) fn run(&self, words: &[&str]) -> Result<Ran> {
         let data = self.folder.path().join("data");
         let data = data.to_string_lossy();
         let mut all = vec!["--server", &self.server.url, "--data", &data];
@@ -33,7 +33,7 @@ impl Site {
     }
 
     /// A command that succeeds and prints JSON.
-    fn json(&self, words: &[&str]) -> Result<Value> {
+    pub(crate) fn json(&self, words: &[&str]) -> Result<Value> {
         let mut all = vec!["--output", "json"];
         all.extend(words);
         let ran = self.run(&all)?;
@@ -41,14 +41,14 @@ impl Site {
         serde_json::from_str(&ran.stdout).with_context(|| format!("{words:?}: {ran:?}"))
     }
 
-    fn file(&self, name: &str, content: &str) -> Result<String> {
+    pub(crate) fn file(&self, name: &str, content: &str) -> Result<String> {
         let path = self.folder.path().join(name);
         std::fs::File::create(&path)?.write_all(content.as_bytes())?;
         Ok(path.to_string_lossy().into_owned())
     }
 }
 
-fn fails(ran: &Ran, code: i32, words: &[&str]) -> Result<()> {
+pub(crate) fn fails(ran: &Ran, code: i32, words: &[&str]) -> Result<()> {
     ensure!(ran.code == code, "wanted {code}: {ran:?}");
     for word in words {
         ensure!(ran.stderr.contains(word), "{word:?} is missing: {ran:?}");

@@ -9,6 +9,8 @@ mod faults;
 mod kill;
 mod line;
 mod orders;
+mod orders_at_once;
+mod orders_cli;
 mod orders_killed;
 mod readme;
 mod replaced;

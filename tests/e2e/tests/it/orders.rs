@@ -312,31 +312,3 @@ async fn a_port_that_is_taken_is_named() -> Result<()> {
     ensure!(page.status() == 200, "{}", page.status());
     Ok(())
 }
-
-#[tokio::test]
-async fn many_orders_get_ready_while_one_never_does() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let server = Server::start(&folder.path().join("data"), &Start::default())?;
-    let (status, stuck) = server
-        .post(
-            "/v1/orders",
-            &json!({"client": "busy", "product": "broken", "parameters": {"how": "never-ready"}}),
-        )
-        .await?;
-    ensure!(status == 202, "{stuck}");
-    let mut paths = Vec::new();
-    for n in 0..24 {
-        let order = json!({"client": format!("client-{}", n % 6), "product": "broken", "name": format!("site-{n}"),
-            "parameters": {"how": "works"}});
-        let (status, accepted) = server.post("/v1/orders", &order).await?;
-        ensure!(status == 202, "{accepted}");
-        paths.push(text(&accepted, "status_url")?.to_owned());
-    }
-    for path in paths {
-        let order = server.until(&path, is_final).await?;
-        ensure!(order["state"] == "ready", "{order}");
-    }
-    let stuck = server.until(text(&stuck, "status_url")?, is_final).await?;
-    ensure!(stuck["state"] == "rolled_back", "{stuck}");
-    Ok(())
-}
