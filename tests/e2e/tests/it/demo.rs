@@ -6,6 +6,15 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use orderwire_e2e::binary;
 
+use crate::readme::checkout;
+
+/// The numbered headlines: `1. Rows in: …`.
+fn headlines(text: &str) -> Vec<&str> {
+    let is_numbered =
+        |line: &&str| line.split_once(". ").is_some_and(|(number, _)| number.parse::<u8>().is_ok());
+    text.lines().filter(is_numbered).collect()
+}
+
 /// Runs the demo until it has shown everything, then presses Ctrl-C.
 fn demo(data: &std::path::Path) -> Result<(Vec<String>, std::process::ExitStatus)> {
     let mut child = Command::new(binary())
@@ -50,7 +59,17 @@ fn the_demo_shows_the_line_and_ends_cleanly_twice() -> Result<()> {
         }
         let traces = text.matches("state done").count();
         let wanted = if run == "first" { 3 } else { 2 };
-        ensure!(traces == wanted && !text.contains("state open"), "{run}: {traces} traces are done in\n{text}");
+        ensure!(
+            traces == wanted && !text.contains("state open"),
+            "{run}: {traces} traces are done in\n{text}"
+        );
+        if run == "first" {
+            let readme = std::fs::read_to_string(checkout()?.join("README.md"))?;
+            let (_, tour) = readme.split_once("\n## A tour\n").context("the tour of the README")?;
+            let tour = tour.split("\n## ").next().unwrap_or(tour);
+            let (shown, told) = (headlines(&text), headlines(tour));
+            ensure!(shown == told, "the demo and the README's tour differ:\n{shown:#?}\n{told:#?}");
+        }
         let imported = match run {
             "first" => "1,200 rows accepted and recorded",
             _ => "the same file twice adds nothing",

@@ -51,7 +51,7 @@ async fn the_commands_of_the_example_work_as_they_stand() -> Result<()> {
     Ok(())
 }
 
-fn checkout() -> Result<PathBuf> {
+pub(crate) fn checkout() -> Result<PathBuf> {
     Ok(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?)
 }
 
