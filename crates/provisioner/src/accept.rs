@@ -38,13 +38,13 @@ impl Provisioner {
         faults.extend(resolved.policy);
         if !faults.is_empty() {
             return match request.is_event {
-                true => self.record(failed(resolved.order, reason(&faults)), true).await,
+                true => self.record(failed(resolved.order, &reason(&faults)), true).await,
                 false => Err(AcceptError::Invalid(faults)),
             };
         }
         let outcome = match (resolved.refused, request.is_event) {
             (None, _) => self.record(resolved.order, request.is_event).await?,
-            (Some(refusal), true) => self.record(failed(resolved.order, refusal.to_string()), true).await?,
+            (Some(refusal), true) => self.record(failed(resolved.order, &refusal.to_string()), true).await?,
             (Some(refusal), false) => Acceptance::Refused(refusal),
         };
         match outcome {

@@ -8,7 +8,8 @@ use orderwire_store::orders::{Order, Release};
 use orderwire_types::Action;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinHandle;
 
 use crate::catalogue::{Product, SecretSource};
 use crate::content::Content;
@@ -142,10 +143,7 @@ async fn render(product: Arc<Product>, context: Context) -> Result<Vec<Manifest>
         let reason = format!("product {name} waited longer than {TIME_OUT:?} to be rendered");
         return Err(DraftError::Unavailable(reason));
     };
-    let rendering = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        product.render(&context)
-    });
+    let rendering = keeping(place, move || product.render(&context));
     match tokio::time::timeout(TIME_OUT, rendering).await {
         Ok(Ok(rendered)) => {
             rendered.map_err(|error| refused(format!("product {name} cannot be rendered: {error}")))
@@ -153,6 +151,17 @@ async fn render(product: Arc<Product>, context: Context) -> Result<Vec<Manifest>
         Ok(Err(error)) => Err(refused(format!("product {name} cannot be rendered: {error}"))),
         Err(_) => Err(refused(format!("product {name} takes longer than {TIME_OUT:?} to render"))),
     }
+}
+
+/// Works on a thread that may block, and keeps a place until the work has ended.
+fn keeping<T: Send + 'static>(
+    place: SemaphorePermit<'static>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    tokio::task::spawn_blocking(move || {
+        let _place = place;
+        work()
+    })
 }
 
 fn in_catalogue<'a>(parts: &'a Parts, product: &str) -> Result<&'a Arc<Product>, DraftError> {
@@ -267,6 +276,23 @@ mod tests {
     #[test]
     fn name_and_value_of_a_secret_do_not_run_together() {
         assert_ne!(keyed_hash(&[7; 32], "A", "BC"), keyed_hash(&[7; 32], "AB", "C"));
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_keeps_its_place_until_it_ends() {
+        static PLACES: Semaphore = Semaphore::const_new(1);
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        let place = PLACES.acquire().await.unwrap();
+        let abandoned = keeping(place, move || {
+            begin.send(()).unwrap();
+            ended.recv()
+        });
+        begun.await.unwrap();
+        drop(abandoned);
+        assert!(PLACES.try_acquire().is_err());
+        end.send(()).unwrap();
+        drop(PLACES.acquire().await.unwrap());
     }
 
     #[test]

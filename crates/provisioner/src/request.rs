@@ -368,7 +368,7 @@ fn harmless(c: char) -> char {
 }
 
 /// An order that nobody can do, with everything that is wrong with it.
-pub(crate) fn failed(mut order: Order, reason: String) -> Order {
+pub(crate) fn failed(mut order: Order, reason: &str) -> Order {
     order.state = OrderState::Failed;
     // It may quote what was given.
     order.reason = Some(reason.chars().map(harmless).collect());
