@@ -16,9 +16,6 @@ use super::change::Build;
 use super::listener::PAGE;
 use super::work::{Flow, Stop, Work};
 
-/// The most pages of releases that are read in search of them.
-const PAGES: usize = 1_000;
-
 /// Finds the targets and makes their releases due.
 pub(super) async fn run(shared: &Shared) {
     // Others may have a target that is not configured here.
@@ -39,7 +36,7 @@ async fn find(shared: &Shared) -> Result<(), Error> {
     let store = &shared.parts.store;
     let mut gone: BTreeMap<String, u64> = BTreeMap::new();
     let mut after: Option<Uuid> = None;
-    for _ in 0..PAGES {
+    loop {
         let page = store.releases(&shared.scope, &ReleaseFilter::default(), after, PAGE).await?;
         for release in page.iter().filter(|release| !shared.parts.targets.contains_key(&release.target)) {
             *gone.entry(release.target.clone()).or_default() += 1;
