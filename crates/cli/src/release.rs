@@ -132,6 +132,7 @@ async fn list(filter: &ReleaseFilter, server: &Server, out: Out) -> Result<(), E
 
 fn shown(release: &ReleaseInfo) -> String {
     let mut table = Table::new(["what", "value"]);
+    let applied = release.applied_revision.filter(|applied| Some(*applied) != release.revision);
     for (what, value) in [
         ("release", Some(release.release_id.clone())),
         ("state", Some(release.state.clone())),
@@ -145,6 +146,7 @@ fn shown(release: &ReleaseInfo) -> String {
         ("namespace", Some(release.namespace.clone())),
         ("target", Some(release.target.clone())),
         ("revision", release.revision.map(|number| number.to_string())),
+        ("applied", applied.map(|number| number.to_string())),
         ("order", Some(release.order_id.clone())),
         ("trace", Some(release.trace_id.clone())),
         ("created", Some(release.created_at.clone())),
@@ -257,7 +259,7 @@ mod tests {
         serde_json::from_value(json!({
             "release_id": id, "client": "acme", "name": "roof", "product": "sensor",
             "environment": environment, "target": "local", "namespace": "acme", "state": "ready",
-            "revision": 3, "order_id": "o-1", "trace_id": "t-1", "created_at": "c", "updated_at": "u",
+            "revision": 3, "applied_revision": 4, "order_id": "o-1", "trace_id": "t-1", "created_at": "c", "updated_at": "u",
             "resources": [{"kind": "Process", "name": "roof", "state": "failed",
                 "endpoint": "http://127.0.0.1:1", "reason": "exited\u{7}"}]}))
         .unwrap()
@@ -283,7 +285,7 @@ mod tests {
     #[test]
     fn a_release_is_shown_with_its_resources() {
         let text = shown(&release("r-1", "dev"));
-        assert!(text.contains("revision     3\n"), "{text}");
+        assert!(text.contains("revision     3\napplied      4\n"), "{text}");
         assert!(
             text.ends_with(
                 "KIND     NAME  STATE   ENDPOINT            REASON\n\

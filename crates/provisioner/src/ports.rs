@@ -9,7 +9,7 @@ use orderwire_types::{Client, Event, Right};
 pub trait ReleaseKeys: Send + Sync + 'static {
     /// Makes a key with this public id (16 hex digits), limited to the client, the
     /// rights and the objects, and returns its text, which is shown here and never
-    /// again. `name` says what it is for.
+    /// again. `name` says which release it is for.
     ///
     /// # Errors
     /// In plain words, when the store fails or the id is taken.

@@ -156,6 +156,8 @@ pub struct ReleaseInfo {
     pub reason: Option<String>,
     /// The revision that was ready last; null before the first.
     pub revision: Option<u64>,
+    /// The revision that is on the target, or on its way there; null when none is.
+    pub applied_revision: Option<u64>,
     /// The newest order.
     pub order_id: String,
     /// The trace of that order.
@@ -273,10 +275,10 @@ pub struct OrderPlan {
     pub changes: Vec<FieldChangeInfo>,
 }
 
-/// What on the target differs from the revision that was ready last.
+/// What on the target differs from the revision that was applied last.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ReleaseDrift {
-    /// The revision.
+    /// The revision; null when nothing of the release is on its target.
     pub revision: Option<u64>,
     /// Whether anything differs.
     pub drifted: bool,

@@ -2,6 +2,7 @@
 
 mod asked;
 mod orders;
+mod places;
 mod problems;
 mod products;
 mod releases;
@@ -15,21 +16,22 @@ use orderwire_api::extract::Bodies;
 use orderwire_store::Store;
 use orderwire_types::Limits;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::places::Places;
 use crate::provisioner::Provisioner;
 
-/// How many calls may watch orders at once.
+/// How many calls may watch orders at once, and how many of them with one key.
 const WATCHERS: usize = 1_000;
+const WATCHERS_EACH: usize = 100;
 
 /// What every handler has at hand.
 struct State {
     provisioner: Provisioner,
     bodies: Bodies,
-    watchers: Arc<Semaphore>,
+    watchers: Arc<Places>,
     /// Ends what would go on for as long as nothing happens.
     closing: CancellationToken,
 }
@@ -54,7 +56,7 @@ impl AsRef<Bodies> for State {
 pub fn router(provisioner: Provisioner, limits: &Limits, closing: CancellationToken) -> OpenApiRouter {
     // An order is no larger than an event.
     let bodies = Bodies::new(limits.body_bytes.min(limits.event_bytes), limits);
-    let watchers = Arc::new(Semaphore::new(WATCHERS));
+    let watchers = Places::new(WATCHERS, WATCHERS_EACH);
     let state = State { provisioner, bodies, watchers, closing };
     OpenApiRouter::new()
         .routes(routes!(orders::post_order, orders::list_orders))

@@ -172,7 +172,7 @@ pub(super) async fn get_drift(
     asked::may_look(&caller)?;
     let scope = caller.narrowed(&headers)?;
     let release = find(&state, &scope, &id).await?;
-    let Some(number) = release.status.ready else {
+    let Some(number) = release.status.applied else {
         return Ok(Json(ReleaseDrift { revision: None, drifted: false, objects: Vec::new() }));
     };
     let revision = revision(&state, &scope, &release, number).await?;

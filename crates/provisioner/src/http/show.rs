@@ -62,6 +62,7 @@ pub(super) fn release(release: Release) -> Result<ReleaseInfo, Problem> {
         state: release.status.state.as_str().to_owned(),
         reason: release.status.reason,
         revision: release.status.ready,
+        applied_revision: release.status.applied,
         order_id: release.order.to_string(),
         trace_id: release.trace.to_string(),
         resources,

@@ -16,9 +16,10 @@ use orderwire_api::auth::{Authenticator, shown_key};
 use orderwire_api::extract::Segments;
 use orderwire_api::{Caller, Problem, ReadProblems};
 use orderwire_types::{EventId, OrderState};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::places::Place;
 use super::problems::{invalid, of_store};
 use super::{Shared, asked, orders, show};
 
@@ -54,7 +55,7 @@ pub(super) async fn get_watch(
     // Marked before the first look: what changes after it wakes the watcher.
     let changes = state.store().changes();
     let order = orders::find(&state, &scope, &id).await?;
-    let place = Arc::clone(&state.watchers).try_acquire_owned().map_err(|_| {
+    let place = state.watchers.take(&scope.principal).ok_or_else(|| {
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "overloaded",
@@ -108,7 +109,7 @@ struct Watcher {
     /// Whether nothing comes after that.
     ended: bool,
     /// One of the places of watchers.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Watcher {

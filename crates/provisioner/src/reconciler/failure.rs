@@ -44,7 +44,9 @@ impl Work {
             OnFailure::Rollback => (advance.state(OrderState::RollingBack, reason), Flow::On),
             OnFailure::Freeze => {
                 let status = self.status(ReleaseState::Frozen, reason.clone());
-                (advance.state(OrderState::Failed, reason).status(status), Flow::Due(None))
+                // Once more, to write down what is left there.
+                let now = self.shared.now();
+                (advance.state(OrderState::Failed, reason).status(status), Flow::Due(Some(now)))
             }
             OnFailure::Keep => {
                 let status = self.status(ReleaseState::Degraded, reason.clone());

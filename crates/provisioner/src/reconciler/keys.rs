@@ -21,7 +21,7 @@ impl Shared {
         access: &Access,
     ) -> Result<String, String> {
         let id = key_id(release.id, number);
-        let name = format!("release {} in {}", release.name, release.environment);
+        let name = format!("{} in {}", release.name, release.environment);
         let made = self.parts.keys.make(&id, &name, &release.client, &access.rights, &access.objects);
         self.within(made).await.unwrap_or_else(|| Err("making its key took too long".to_owned()))
     }

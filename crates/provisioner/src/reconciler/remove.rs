@@ -14,7 +14,7 @@ impl Work {
         Ok(Flow::On)
     }
 
-    /// `remove`: everything on the target, then every key.
+    /// `remove`: everything on the target, and every key.
     pub(super) async fn remove(&mut self) -> Result<Flow, Stop> {
         if !self.is_open("remove") {
             // Asked before the state said that it is too late.
@@ -25,7 +25,12 @@ impl Work {
             let status = self.status(ReleaseState::Changing, None);
             self.advance(Advance::default().begun("remove").status(status)).await?;
         }
-        let mut removed = match self.shared.remove(&self.release).await {
+        let removed = self.shared.remove(&self.release).await;
+        // Before anything else, and also when something is left: it shall do nothing in the
+        // name of its client any more.
+        let keys = self.release.status.keys_made - self.release.status.keys_revoked;
+        let revoked = self.revoke_all_keys().await;
+        let mut removed = match removed {
             Ok(removed) => removed,
             Err(Error::Unavailable(reason)) => return self.try_later("remove", &reason).await,
             Err(Error::Refused(reason)) => return self.removal_failed(&reason).await,
@@ -36,8 +41,7 @@ impl Work {
                 removed.push(known);
             }
         }
-        let keys = self.release.status.keys_made - self.release.status.keys_revoked;
-        let keys_revoked = match self.revoke_all_keys().await {
+        let keys_revoked = match revoked {
             Ok(revoked) => revoked,
             Err(reason) => return self.try_later("remove", &reason).await,
         };

@@ -24,7 +24,7 @@ impl Work {
             }
             return Ok(Flow::Due(None));
         };
-        if matches!(status.state, ReleaseState::Frozen | ReleaseState::Removed | ReleaseState::Absent) {
+        if matches!(status.state, ReleaseState::Removed | ReleaseState::Absent) {
             return Ok(Flow::Due(None));
         }
         let content = match self.content(number).await? {
@@ -44,6 +44,10 @@ impl Work {
             }
         };
         let resources = resources_json(&observed.resources);
+        if self.release.status.state == ReleaseState::Frozen {
+            let gone = matches!(observed.health, Health::Missing(_));
+            return self.look_at_frozen(resources, gone).await;
+        }
         let again = self.shared.memory.brought_back(self.release.id);
         let health = match self.release.status.handed_over {
             true => observed.health,
@@ -72,6 +76,24 @@ impl Work {
                 _ => self.bring_back(number, &content).await,
             },
         }
+    }
+
+    /// Nothing of it is touched, but what is said of it is true; and where nothing of it
+    /// is there any more, its keys are of no use to anybody who may have them.
+    async fn look_at_frozen(&mut self, resources: RawJson, gone: bool) -> Result<Flow, Stop> {
+        let status = &self.release.status;
+        let mut keys_revoked = status.keys_revoked;
+        if gone && keys_revoked < status.keys_made {
+            match self.revoke_all_keys().await {
+                Ok(revoked) => keys_revoked = revoked,
+                Err(reason) => return Ok(self.look_later(&reason)),
+            }
+        }
+        let status = ReleaseStatus { resources, keys_revoked, ..self.release.status.clone() };
+        if status != self.release.status {
+            self.advance(Advance::default().status(status)).await?;
+        }
+        Ok(Flow::Due(None))
     }
 
     /// Hands the applied revision over again, with another key: the text of the former

@@ -178,14 +178,14 @@ async fn a_revoked_key_sees_nothing_more() {
 }
 
 #[tokio::test]
-async fn watchers_beyond_the_limit_are_told_to_come_later() {
+async fn watchers_beyond_the_limit_of_their_key_are_told_to_come_later() {
     let server = Server::start();
     let order = server.sensor().await;
     let path = format!("/v1/orders/{order}/watch");
     let request =
         || axum::http::Request::get(&path).header("x-api-key", "reader").body(axum::body::Body::empty());
     let mut held = Vec::new();
-    for _ in 0..1_000 {
+    for _ in 0..100 {
         use tower::ServiceExt as _;
         let response = server.app.clone().oneshot(request().unwrap()).await.unwrap();
         assert_eq!(response.status(), 200);

@@ -75,10 +75,13 @@ fn the_examples_are_sound() {
 
 #[test]
 fn an_alias_has_to_stand_for_a_product() {
-    let faults = load_text("products:\n  aliases:\n    small-module: sensor\n    big-module: turbine\n").unwrap_err();
+    let faults =
+        load_text("products:\n  aliases:\n    small-module: sensor\n    big-module: turbine\n").unwrap_err();
     let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
     assert_eq!(
         shown,
-        ["f.yaml:4:17: products.aliases.big-module: there is no product turbine; there are broken, sensor, web"]
+        [
+            "f.yaml:4:17: products.aliases.big-module: there is no product turbine; there are broken, sensor, web"
+        ]
     );
 }
