@@ -183,8 +183,7 @@ async fn a_kept_release_may_become_ready_after_its_order_failed() {
     let update = world.finished(update.id).await;
     assert_eq!(update.state, OrderState::Failed);
     let release = update.release.unwrap();
-    let degraded =
-        |release: &Release| release.status.state == ReleaseState::Degraded;
+    let degraded = |release: &Release| release.status.state == ReleaseState::Degraded;
     world.release_where(release, "it is degraded", degraded).await;
     assert_eq!(world.target.running(release)[0].revision, 2, "the revision stays");
 
