@@ -28,7 +28,7 @@ struct Ended {
 /// ready.
 pub(super) async fn keep(shared: Arc<Shared>, process: ProcessSpec) {
     let name = &process.name;
-    let tap = Tap::new(name, shared.output.clone());
+    let tap = Tap::new(name, &shared.assignment.given, shared.output.clone());
     let mut back_off = process.restart_first;
     let mut was_ever_ready = false;
     let mut failures = 0;

@@ -14,6 +14,10 @@ use super::super::protocol::{OutputLine, TEXT_BYTES_MAX};
 const RATE: f64 = 200.0;
 const BURST: f64 = 400.0;
 
+/// The shortest value that is taken for a secret: a shorter one would be found in
+/// words that have nothing to do with it.
+const SECRET_MIN: usize = 6;
+
 /// What a run of a process has said.
 pub(super) struct Words {
     /// What shows that it is ready.
@@ -46,7 +50,9 @@ impl Words {
             self.seen.send_replace(true);
         }
         if !text.trim().is_empty() {
-            text.trim().clone_into(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner));
+            // It becomes part of a reason, which is read on terminals.
+            let plain = text.trim().replace(char::is_control, "\u{fffd}");
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = plain;
         }
     }
 }
@@ -55,6 +61,8 @@ impl Words {
 /// come from.
 pub(super) struct Tap {
     process: String,
+    /// What nobody may read in a log: the key and the secrets of the release.
+    secrets: Vec<String>,
     output: mpsc::Sender<OutputLine>,
     state: Mutex<Bucket>,
 }
@@ -66,9 +74,28 @@ struct Bucket {
 }
 
 impl Tap {
-    pub(super) fn new(process: &str, output: mpsc::Sender<OutputLine>) -> Arc<Self> {
+    pub(super) fn new(
+        process: &str,
+        given: &[(String, String)],
+        output: mpsc::Sender<OutputLine>,
+    ) -> Arc<Self> {
         let state = Mutex::new(Bucket { tokens: BURST, at: Instant::now(), dropped: 0 });
-        Arc::new(Self { process: process.to_owned(), output, state })
+        // What else is named so says who the release is.
+        let is_own = |name: &str| name.starts_with("ORDERWIRE_") || name == "TRACEPARENT";
+        let is_secret = |(name, value): &&(String, String)| {
+            (name == "ORDERWIRE_API_KEY" || !is_own(name)) && value.len() >= SECRET_MIN
+        };
+        let secrets = given.iter().filter(is_secret).map(|(_, value)| value.clone()).collect();
+        Arc::new(Self { process: process.to_owned(), secrets, output, state })
+    }
+
+    /// The text without secrets.
+    fn told(&self, text: &str) -> String {
+        let told = |text: String, secret: &String| match text.contains(secret) {
+            true => text.replace(secret, "***"),
+            false => text,
+        };
+        self.secrets.iter().fold(text.to_owned(), told)
     }
 
     fn pass(&self, stream: &str, text: String) {
@@ -127,9 +154,9 @@ pub(super) async fn read(stream: &'static str, pipe: OwnedFd, tap: Arc<Tap>, wor
 
 fn pass(stream: &str, line: &mut Vec<u8>, tap: &Tap, words: &Words) {
     let text = String::from_utf8_lossy(line);
-    let text = text.trim_end_matches('\r');
-    words.hear(text);
-    tap.pass(stream, text.to_owned());
+    let text = tap.told(text.trim_end_matches('\r'));
+    words.hear(&text);
+    tap.pass(stream, text);
     line.clear();
 }
 
@@ -140,11 +167,27 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn neither_secrets_nor_control_characters_are_told() {
+        let (output, mut lines) = mpsc::channel(10);
+        let given = [
+            ("ORDERWIRE_URL", "http://127.0.0.1:1"),
+            ("ORDERWIRE_API_KEY", "ow_1_2345"),
+            ("TOKEN", "hunter2"),
+            ("PIN", "12"),
+        ];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let (tap, words) = (Tap::new("p", &given, output), Words::new(None));
+        pass("stdout", &mut b"key ow_1_2345 hunter2 of http://127.0.0.1:1, \x1b[2J12".to_vec(), &tap, &words);
+        assert_eq!(lines.try_recv().unwrap().text, "key *** *** of http://127.0.0.1:1, \u{1b}[2J12");
+        assert_eq!(words.last().unwrap(), "key *** *** of http://127.0.0.1:1, \u{fffd}[2J12");
+    }
+
     async fn heard(written: Vec<u8>) -> Vec<OutputLine> {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let writing = std::thread::spawn(move || writer.write_all(&written).unwrap());
         let (output, mut lines) = mpsc::channel(1_000);
-        let tap = Tap::new("p", output);
+        let tap = Tap::new("p", &[], output);
         read("stdout", reader.into(), tap.clone(), Words::new(None)).await;
         writing.join().unwrap();
         drop(tap);
@@ -162,7 +205,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_is_cut_and_counted() {
         let (output, mut lines) = mpsc::channel(10_000);
-        let tap = Tap::new("p", output);
+        let tap = Tap::new("p", &[], output);
         for n in 0..5_000 {
             tap.pass("stdout", n.to_string());
         }
@@ -180,7 +223,7 @@ mod tests {
         drop(writer);
         let words = Words::new(Some("listening".to_owned()));
         let (output, _lines) = mpsc::channel(10);
-        read("stderr", reader.into(), Tap::new("p", output), words.clone()).await;
+        read("stderr", reader.into(), Tap::new("p", &[], output), words.clone()).await;
         words.seen().await;
         assert_eq!(words.last().as_deref(), Some("last"));
     }
