@@ -68,7 +68,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use orderwire_types::queue::QueueDef;
 use orderwire_types::scope::Clients;
-use orderwire_types::step::Step;
+use orderwire_types::step::{Millis, Step};
 use orderwire_types::{Client, EventId, EventType, QueueName};
 use uuid::Uuid;
 
@@ -406,28 +406,55 @@ pub trait Engine: Send + Sync + 'static {
     async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, Error>;
 }
 
-/// The steps of an append, in the order in which they are stored.
-pub fn appended_steps(entry: &NewEntry, task_queues: &[QueueName], now: Timestamp) -> Vec<Step> {
-    let step = |role: &str, step: &str, at, queue| Step {
-        at,
-        role: role.to_owned(),
-        step: step.to_owned(),
-        outcome: "ok".to_owned(),
-        queue,
-        event_id: Some(entry.event_id.0),
-        attempt: None,
-        duration_ms: None,
-        detail: None,
-    };
-    let mut steps = vec![Step {
-        detail: Some(format!("{} from {}", entry.event_type, entry.principal)),
-        ..step("gateway", "accepted", entry.accepted_at, None)
-    }];
-    steps.extend(task_queues.iter().map(|queue| Step {
-        duration_ms: Some(orderwire_types::step::Millis::between(entry.accepted_at, now)),
-        ..step("queue", "queued", now, Some(queue.clone()))
-    }));
-    steps
+/// What the steps of an append tell of its event.
+#[derive(Clone, Copy, Debug)]
+pub struct Appended<'a> {
+    /// Its id.
+    pub event_id: Uuid,
+    /// Its type.
+    pub event_type: &'a str,
+    /// Who published it.
+    pub principal: &'a str,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+}
+
+impl Appended<'_> {
+    /// The steps of an append to these task queues that was committed at `queued_at`, in
+    /// their order.
+    pub fn steps(&self, task_queues: &[QueueName], queued_at: Timestamp) -> Vec<Step> {
+        let step = |role: &str, step: &str, at, queue| Step {
+            at,
+            role: role.to_owned(),
+            step: step.to_owned(),
+            outcome: "ok".to_owned(),
+            queue,
+            event_id: Some(self.event_id),
+            attempt: None,
+            duration_ms: None,
+            detail: None,
+        };
+        let mut steps = vec![Step {
+            detail: Some(format!("{} from {}", self.event_type, self.principal)),
+            ..step("gateway", "accepted", self.accepted_at, None)
+        }];
+        steps.extend(task_queues.iter().map(|queue| Step {
+            duration_ms: Some(Millis::between(self.accepted_at, queued_at)),
+            ..step("queue", "queued", queued_at, Some(queue.clone()))
+        }));
+        steps
+    }
+}
+
+impl<'a> From<&'a NewEntry> for Appended<'a> {
+    fn from(entry: &'a NewEntry) -> Self {
+        Self {
+            event_id: entry.event_id.0,
+            event_type: entry.event_type.as_str(),
+            principal: &entry.principal,
+            accepted_at: entry.accepted_at,
+        }
+    }
 }
 
 /// The steps of an entry that waits in a stream. They are not stored: what is

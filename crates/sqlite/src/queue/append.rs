@@ -1,20 +1,26 @@
 //! Appending events to their queues.
 
-use orderwire_queue::engine::{Append, LaneKey, NewEntry, Outcome, appended_steps};
+use orderwire_queue::engine::{Append, LaneKey, NewEntry, Outcome};
 use orderwire_queue::{Error, ErrorKind};
+use rusqlite::params;
 
 use super::lane::{Lane, LaneState, segment};
 use super::nanos;
 use super::remembered::{Memory, Remembered};
+use super::told::Tasks;
 use super::writer::{Stop, Tx};
 
 /// What an event table row needs.
 pub(super) struct NewEvent<'a> {
     pub(super) event_id: &'a [u8],
-    pub(super) trace: &'a [u8],
+    pub(super) trace: &'a [u8; 16],
     pub(super) accepted_at: i64,
     pub(super) client: &'a str,
     pub(super) event_type: &'a str,
+    /// Who published it.
+    pub(super) principal: &'a str,
+    /// The task queues that it goes to, unless their steps are told otherwise.
+    pub(super) tasks: Tasks,
     pub(super) body: &'a [u8],
 }
 
@@ -69,52 +75,54 @@ impl Tx<'_> {
             }
             self.remember(Memory::Event, id, None)?;
         }
+        let tasks = route.iter().filter(|(_, key)| **key != LaneKey::Stream).map(|(queue, _)| *queue);
         let event = NewEvent {
             event_id: id,
             trace: entry.trace.as_bytes(),
             accepted_at: nanos(entry.accepted_at),
             client: entry.client.as_str(),
             event_type: entry.event_type.as_str(),
+            principal: &entry.principal,
+            tasks: tasks.collect(),
             body: &entry.body,
         };
         let position = self.insert_event(&event, route.len())?;
-        let mut tasks = Vec::new();
         for (queue, key) in route {
-            match key {
-                LaneKey::Stream => {}
-                LaneKey::Key(_) | LaneKey::Alone => tasks.push(self.state.queue(*queue).name.clone()),
-            }
             let key = match key {
                 LaneKey::Key(key) => Some(key.as_str()),
                 LaneKey::Stream | LaneKey::Alone => None,
             };
             self.deliver(*queue, event.client, key, position)?;
         }
-        if !tasks.is_empty() {
-            let steps = appended_steps(entry, &tasks, self.time);
-            self.write_steps(entry.trace.as_bytes(), event.client, &steps)?;
-        }
         Ok(true)
     }
 
-    /// Stores an event under the next position.
+    /// Stores an event under the next position. The steps of its append are not
+    /// written but found by its trace, for as long as its row tells them.
     pub(super) fn insert_event(&mut self, event: &NewEvent<'_>, refs: usize) -> rusqlite::Result<i64> {
         let position = self.state.position();
         self.db
             .prepare_cached(
-                "INSERT INTO event (position, refs, event_id, trace, accepted_at, client, type, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO event (position, refs, event_id, trace, accepted_at, queued_at, client, type,
+                    principal, tasks, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
-            .execute((
+            .execute(params![
                 position,
                 i64::try_from(refs).expect("few queues"),
                 event.event_id,
                 event.trace,
                 event.accepted_at,
+                self.now,
                 event.client,
                 event.event_type,
+                event.principal,
+                event.tasks.as_bytes(),
                 event.body,
-            ))?;
+            ])?;
+        if !event.tasks.is_empty() {
+            self.list_step(position, event.trace)?;
+        }
         Ok(position)
     }
 
@@ -151,19 +159,17 @@ impl Tx<'_> {
             queue.stream.get_or_insert_with(|| Lane::stream(queue.id, position)).count += 1;
             return Ok(0);
         }
-        if let Some(key) = key {
-            let mut extend = db.prepare_cached(
-                "UPDATE lane SET count = count + 1, tail = ?4 WHERE queue = ?1 AND client = ?2 AND key = ?3
-                 RETURNING lane",
-            )?;
-            let mut rows = extend.query((queue, client, key, position))?;
-            if let Some(row) = rows.next()? {
-                return row.get(0);
-            }
+        if let Some(key) = key
+            && let Some(lane) = self.state.ends.extend(db, queue, client, key, position)?
+        {
+            return Ok(lane);
         }
         let lane = Lane { count: 1, state: LaneState::Ready, ..Lane::new(queue, position, client, key) };
         lane.insert(db)?;
         self.enter(queue, client, 1)?;
+        if let Some(key) = key {
+            self.state.ends.opened(queue, client, key, lane.id);
+        }
         Ok(lane.id)
     }
 }

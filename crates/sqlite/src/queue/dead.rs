@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row};
 use uuid::Uuid;
 
 use super::append::NewEvent;
-use super::settle::Ended;
+use super::told::Tasks;
 use super::writer::{Stop, Tx};
 
 /// A row of `dead` on its way back into its queue.
@@ -41,6 +41,8 @@ impl Tx<'_> {
                 accepted_at: letter.accepted_at,
                 client: &letter.client,
                 event_type: &letter.event_type,
+                principal,
+                tasks: Tasks::default(),
                 body: &letter.body,
             };
             let position = self.insert_event(&event, 1)?;
@@ -59,15 +61,17 @@ impl Tx<'_> {
             let gone = self
                 .db
                 .prepare_cached("DELETE FROM dead WHERE id = ?1 RETURNING event_id, trace, client, queue")?
-                .query_row([id], |row| Ok((Ended::from_row(row)?, row.get::<_, i64>(3)?)))
+                .query_row([id], |row| {
+                    Ok((row.get(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, String>(2)?, row.get(3)?))
+                })
                 .optional()?;
-            let Some((ended, queue)) = gone else { continue };
+            let Some((event_id, trace, client, queue)) = gone else { continue };
             self.state.queue_mut(queue).dead -= 1;
             let step = Step {
                 detail: Some(reason.to_owned()),
-                ..self.step(principal, "discarded", "ok", queue, ended.event_id)
+                ..self.step(principal, "discarded", "ok", queue, Uuid::from_bytes(event_id))
             };
-            self.write_steps(ended.trace.as_bytes(), &ended.client, &[step])?;
+            self.write_steps(&trace, &client, &[step])?;
             count += 1;
         }
         Ok(Outcome::Count(count))

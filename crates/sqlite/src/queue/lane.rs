@@ -298,14 +298,16 @@ impl Tx<'_> {
             return Ok(());
         }
         Lane::delete(db, lane.queue, lane.id)?;
-        let left: i64 = db
-            .prepare_cached(
-                "UPDATE turn SET lanes = lanes - 1 WHERE queue = ?1 AND client = ?2 RETURNING lanes",
-            )?
-            .query_row((lane.queue, &lane.client), |row| row.get(0))?;
-        if left == 0 {
-            db.prepare_cached("DELETE FROM turn WHERE queue = ?1 AND client = ?2")?
+        let gone = db
+            .prepare_cached("DELETE FROM turn WHERE queue = ?1 AND client = ?2 AND lanes = 1")?
+            .execute((lane.queue, &lane.client))?;
+        if gone == 0 {
+            let kept = db
+                .prepare_cached("UPDATE turn SET lanes = lanes - 1 WHERE queue = ?1 AND client = ?2")?
                 .execute((lane.queue, &lane.client))?;
+            if kept != 1 {
+                return Err(rusqlite::Error::StatementChangedRows(kept));
+            }
         }
         Ok(())
     }
@@ -334,13 +336,14 @@ impl Tx<'_> {
 
     /// A client was served from one of its ready lanes; whether it has more.
     pub(super) fn serve(&mut self, queue: i64, client: &str, turn: i64) -> rusqlite::Result<bool> {
-        let left: i64 = self
+        let ready: i64 = self
             .db
-            .prepare_cached(
-                "UPDATE turn SET ready = ready - 1, turn = ?3 WHERE queue = ?1 AND client = ?2 RETURNING ready",
-            )?
-            .query_row((queue, client, turn), |row| row.get(0))?;
-        Ok(left > 0)
+            .prepare_cached("SELECT ready FROM turn WHERE queue = ?1 AND client = ?2")?
+            .query_row((queue, client), |row| row.get(0))?;
+        self.db
+            .prepare_cached("UPDATE turn SET ready = ready - 1, turn = ?3 WHERE queue = ?1 AND client = ?2")?
+            .execute((queue, client, turn))?;
+        Ok(ready > 1)
     }
 }
 

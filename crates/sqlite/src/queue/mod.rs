@@ -17,6 +17,7 @@
 mod append;
 mod claim;
 mod dead;
+mod ends;
 mod lane;
 mod letters;
 mod peek;
@@ -29,6 +30,7 @@ mod state;
 mod steps;
 mod stream;
 mod sweep;
+mod told;
 mod writer;
 
 use std::path::Path;
@@ -60,7 +62,10 @@ const PROMPT: usize = 2;
 
 static SCHEMA: Schema = Schema {
     application_id: i32::from_be_bytes(*b"OWqu"),
-    migrations: &[include_str!("../../migrations/queue/0001_queue.sql")],
+    migrations: &[
+        include_str!("../../migrations/queue/0001_queue.sql"),
+        include_str!("../../migrations/queue/0002_told.sql"),
+    ],
 };
 
 /// How a queue file is opened.

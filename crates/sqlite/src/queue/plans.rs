@@ -4,10 +4,11 @@
 use rusqlite::Connection;
 
 /// Every module with statements.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 15] = [
     include_str!("append.rs"),
     include_str!("claim.rs"),
     include_str!("dead.rs"),
+    include_str!("ends.rs"),
     include_str!("lane.rs"),
     include_str!("letters.rs"),
     include_str!("peek.rs"),
@@ -18,6 +19,7 @@ const SOURCES: [&str; 13] = [
     include_str!("steps.rs"),
     include_str!("stream.rs"),
     include_str!("sweep.rs"),
+    include_str!("told.rs"),
 ];
 
 /// What is looked through, or sorted, on purpose.

@@ -13,18 +13,12 @@ use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
 use super::lane::{Lane, LaneState, first_delivery, segment, segment_after};
+use super::told::{Ended, missing};
 use super::writer::{Stop, Tx};
 use super::{nanos, timestamp};
 
 /// Lanes are expired until this many bytes became dead letters.
 const EXPIRE_BYTES: i64 = 8 << 20;
-
-/// What an event's row said when a delivery of it ended.
-pub(super) struct Ended {
-    pub(super) event_id: Uuid,
-    pub(super) trace: Uuid,
-    pub(super) client: String,
-}
 
 impl Tx<'_> {
     pub(super) fn settle(&mut self, settle: &Settle) -> Result<Outcome, Stop> {
@@ -36,7 +30,7 @@ impl Tx<'_> {
             Settlement::Ack => {
                 self.take(&mut lane, position)?;
                 let ended = self.unref(position)?;
-                self.attempt_step(&lane, &ended, attempt, "ok", None)?;
+                self.attempt_step(&lane, position, &ended, attempt, "ok", None)?;
                 Settled::Acked
             }
             Settlement::Fail { cause } => {
@@ -54,7 +48,7 @@ impl Tx<'_> {
                 self.give_back(&mut lane, position, attempt)?;
                 lane.not_before = lane.not_before.max(self.after(pause));
                 let ended = self.event(position)?;
-                self.attempt_step(&lane, &ended, attempt, "retry", Some(cause.clone()))?;
+                self.attempt_step(&lane, position, &ended, attempt, "retry", Some(cause.clone()))?;
                 Settled::Returned(pause)
             }
             Settlement::Release => {
@@ -131,7 +125,7 @@ impl Tx<'_> {
         } else {
             self.give_back(&mut lane, first, attempt)?;
             let ended = self.event(first)?;
-            self.attempt_step(&lane, &ended, attempt, "expired", Some(cause.to_owned()))?;
+            self.attempt_step(&lane, first, &ended, attempt, "expired", Some(cause.to_owned()))?;
         }
         self.release(lane)
     }
@@ -238,7 +232,7 @@ impl Tx<'_> {
         cause: &str,
     ) -> Result<(), Stop> {
         let ended = self.event(position)?;
-        self.attempt_step(lane, &ended, attempts, outcome, Some(cause.to_owned()))?;
+        self.attempt_step(lane, position, &ended, attempts, outcome, Some(cause.to_owned()))?;
         self.bury(lane, position, attempts, cause)
     }
 
@@ -273,39 +267,11 @@ impl Tx<'_> {
         Ok(self.write_steps(ended.trace.as_bytes(), &ended.client, &[step])?)
     }
 
-    /// One unsettled delivery less; without any the event is gone.
-    pub(super) fn unref(&mut self, position: i64) -> Result<Ended, Stop> {
-        let last = self
-            .db
-            .prepare_cached(
-                "DELETE FROM event WHERE position = ?1 AND refs = 1 RETURNING event_id, trace, client",
-            )?
-            .query_row([position], Ended::from_row)
-            .optional()?;
-        if let Some(ended) = last {
-            return Ok(ended);
-        }
-        self.db
-            .prepare_cached(
-                "UPDATE event SET refs = refs - 1 WHERE position = ?1 RETURNING event_id, trace, client",
-            )?
-            .query_row([position], Ended::from_row)
-            .optional()?
-            .ok_or_else(|| missing(position))
-    }
-
-    fn event(&self, position: i64) -> Result<Ended, Stop> {
-        self.db
-            .prepare_cached("SELECT event_id, trace, client FROM event WHERE position = ?1")?
-            .query_row([position], Ended::from_row)
-            .optional()?
-            .ok_or_else(|| missing(position))
-    }
-
     /// The attempt under the present lease of the lane ended.
     fn attempt_step(
         &mut self,
         lane: &Lane,
+        position: i64,
         ended: &Ended,
         attempt: u32,
         outcome: &str,
@@ -317,7 +283,7 @@ impl Tx<'_> {
             detail,
             ..self.step(&lane.holder, "attempt", outcome, lane.queue, ended.event_id)
         };
-        self.write_steps(ended.trace.as_bytes(), &ended.client, &[step])
+        self.write_attempt(position, ended, step)
     }
 
     /// A step of this moment.
@@ -334,18 +300,4 @@ impl Tx<'_> {
             detail: None,
         }
     }
-}
-
-impl Ended {
-    pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            event_id: Uuid::from_bytes(row.get(0)?),
-            trace: Uuid::from_bytes(row.get(1)?),
-            client: row.get(2)?,
-        })
-    }
-}
-
-fn missing(position: i64) -> Stop {
-    Stop::Damaged(format!("event {position} is missing, though it has unsettled deliveries"))
 }

@@ -10,6 +10,7 @@ use orderwire_types::QueueName;
 use orderwire_types::queue::{Kind, QueueDef};
 use rusqlite::{Connection, params};
 
+use super::ends::Ends;
 use super::lane::Lane;
 use super::remembered::Part;
 use super::steps;
@@ -26,12 +27,13 @@ pub(super) struct State {
     next_position: i64,
     reserved: i64,
     reserved_changed: bool,
-    pub(super) next_step: i64,
     /// The newest last.
     pub(super) parts: Vec<Part>,
     /// Remembered ids from before are treated as forgotten, whether or not
     /// their rows are gone.
     pub(super) forgotten_before: i64,
+    /// What the open transaction's last appends did to lanes.
+    pub(super) ends: Ends,
 }
 
 /// One queue.
@@ -72,7 +74,7 @@ impl State {
     /// above `position_min`.
     pub(super) fn load(db: &Connection, position_min: i64) -> rusqlite::Result<Self> {
         let reserved: i64 = db.query_row("SELECT reserved FROM meta", [], |row| row.get(0))?;
-        let reserved = reserved.max(position_min);
+        let reserved = reserved.max(position_min).max(steps::last(db)?);
         let mut queues = HashMap::new();
         let mut ids = HashMap::new();
         let mut statement = db.prepare("SELECT * FROM queue")?;
@@ -94,9 +96,9 @@ impl State {
             next_position: reserved + 1,
             reserved,
             reserved_changed: false,
-            next_step: steps::next(db)?,
             parts: Part::load_all(db)?,
             forgotten_before: i64::MIN,
+            ends: Ends::default(),
         })
     }
 
@@ -125,7 +127,8 @@ impl State {
         queue
     }
 
-    /// The next position.
+    /// The next position. Steps are numbered with positions, too, so that an event's is
+    /// free for its own.
     pub(super) fn position(&mut self) -> i64 {
         let position = self.next_position;
         self.next_position += 1;
@@ -200,6 +203,7 @@ impl State {
 
     /// Writes what the transaction changed.
     pub(super) fn flush(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        self.ends.write(db)?;
         let mut removed = Vec::new();
         for queue in self.queues.values_mut().filter(|queue| queue.changed) {
             queue.changed = false;

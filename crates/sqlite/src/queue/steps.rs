@@ -12,15 +12,15 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::state::damaged;
-use super::timestamp;
 use super::writer::Tx;
+use super::{timestamp, told};
 
 /// A part of the index holds this many rows of `step`.
 const PART_BITS: u32 = 17;
 
-/// The number of the next row.
-pub(super) fn next(db: &Connection) -> rusqlite::Result<i64> {
-    db.query_row("SELECT coalesce(max(n), 0) + 1 FROM step", [], |row| row.get(0))
+/// The number of the last row.
+pub(super) fn last(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("SELECT coalesce(max(n), 0) FROM step", [], |row| row.get(0))
 }
 
 /// The index holds the first eight bytes of a trace: enough to find few rows.
@@ -39,12 +39,30 @@ impl Tx<'_> {
         if steps.is_empty() {
             return Ok(());
         }
-        let n = self.state.next_step;
-        self.state.next_step += 1;
+        let n = self.state.position();
+        self.write_row(n, self.now, trace, client, steps)?;
+        self.list_step(n, trace)
+    }
+
+    /// Stores steps under a number that is listed for the trace.
+    pub(super) fn write_row(
+        &self,
+        n: i64,
+        at: i64,
+        trace: &[u8; 16],
+        client: &str,
+        steps: &[Step],
+    ) -> rusqlite::Result<()> {
         let text = serde_json::to_string(steps).expect("a step is plain data");
         self.db
             .prepare_cached("INSERT INTO step (n, at, trace, client, steps) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![n, self.now, trace, client, text])?;
+            .execute(params![n, at, trace, client, text])?;
+        Ok(())
+    }
+
+    /// Lists a number for a trace: that of steps, or the position of an event whose row
+    /// tells them.
+    pub(super) fn list_step(&self, n: i64, trace: &[u8; 16]) -> rusqlite::Result<()> {
         self.db.prepare_cached("INSERT INTO step_trace (part, trace, n) VALUES (?1, ?2, ?3)")?.execute([
             n >> PART_BITS,
             prefix(trace),
@@ -111,20 +129,29 @@ fn see(view: &mut TraceView, clients: &Clients, client: &str) -> rusqlite::Resul
 }
 
 fn stored(db: &Connection, trace: Uuid, clients: &Clients, view: &mut TraceView) -> rusqlite::Result<()> {
-    let bounds: (Option<i64>, Option<i64>) =
-        db.query_row("SELECT (SELECT min(n) FROM step), (SELECT max(n) FROM step)", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let bounds: (Option<i64>, Option<i64>) = db.query_row(
+        "SELECT min(first), max(last) FROM (
+            SELECT (SELECT min(n) FROM step) AS first, (SELECT max(n) FROM step) AS last
+            UNION ALL SELECT (SELECT min(position) FROM event), (SELECT max(position) FROM event))",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     let (Some(first), Some(last)) = bounds else { return Ok(()) };
+    let prefix = prefix(trace.as_bytes());
     let mut find = db.prepare_cached(
-        "SELECT s.client, s.steps FROM step_trace t CROSS JOIN step s ON s.n = t.n
-         WHERE t.part = ?1 AND t.trace = ?2 AND s.trace = ?3 ORDER BY t.n",
+        "SELECT t.n, s.client, s.steps FROM step_trace t CROSS JOIN step s ON s.n = t.n
+         WHERE t.part = ?1 AND t.trace = ?2 AND s.trace = ?3",
     )?;
     for part in first >> PART_BITS..=last >> PART_BITS {
-        let mut rows = find.query(params![part, prefix(trace.as_bytes()), trace.as_bytes()])?;
+        let mut found = told::appended(db, part, prefix, trace)?;
+        let mut rows = find.query(params![part, prefix, trace.as_bytes()])?;
         while let Some(row) = rows.next()? {
-            if see(view, clients, &row.get::<_, String>(0)?)? {
-                let steps: Vec<Step> = damaged(serde_json::from_str(&row.get::<_, String>(1)?))?;
+            let steps = damaged(serde_json::from_str(&row.get::<_, String>(2)?))?;
+            found.push((row.get(0)?, row.get(1)?, steps));
+        }
+        found.sort_by_key(|(n, ..)| *n);
+        for (_, client, steps) in found {
+            if see(view, clients, &client)? {
                 view.steps.extend(steps);
             }
         }

@@ -65,6 +65,9 @@ impl Tx<'_> {
     }
 
     fn apply(&mut self, op: &Op) -> Result<Outcome, Stop> {
+        if !matches!(op, Op::Append(_)) {
+            self.state.ends.write(self.db)?;
+        }
         match op {
             Op::Append(append) => self.append(append),
             Op::Claim(claim) => self.claim(claim),

@@ -12,9 +12,7 @@ use orderwire_types::step::{Millis, Step};
 use super::lanes::{Lane, Lease};
 use super::state::{Dead, Item, State, covers};
 use crate::clock::after;
-use crate::engine::{
-    Append, Claim, Committed, NewEntry, Op, Outcome, Settle, Settled, Sweep, appended_steps,
-};
+use crate::engine::{Append, Appended, Claim, Committed, NewEntry, Op, Outcome, Settle, Settled, Sweep};
 use crate::error::{Error, ErrorKind};
 use crate::model::{DeadLetter, Delivery, DeliveryId, Position, Settlement};
 
@@ -124,7 +122,7 @@ impl State {
             }
         }
         if !task_queues.is_empty() {
-            let steps = appended_steps(entry, &task_queues, now);
+            let steps = Appended::from(entry).steps(&task_queues, now);
             self.steps.extend(steps.into_iter().map(|step| (entry.trace, entry.client.clone(), step)));
         }
         true

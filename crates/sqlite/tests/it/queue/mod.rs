@@ -7,3 +7,4 @@ mod conformance;
 mod faults;
 mod model;
 mod promises;
+mod told;
