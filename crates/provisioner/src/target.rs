@@ -4,6 +4,7 @@
 //! target must keep. The conformance suite (feature `testkit`) checks it, and
 //! twins that each break one promise check the suite.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,6 +160,10 @@ pub struct Resource {
     /// Where it answers, as a URL, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Where its ports answer, by their names: each as `host:port`. All that it has while
+    /// it runs, none while it does not. Not shown as they are: most are private.
+    #[serde(skip)]
+    pub ports: BTreeMap<String, String>,
 }
 
 /// Why a target could not do what was asked.
@@ -186,6 +191,11 @@ pub trait Target: Send + Sync + 'static {
     /// Checks manifests without touching anything: that it knows every kind and that
     /// each has the fields it needs. Each fault names the object and the field.
     fn check(&self, manifests: &[Manifest]) -> Vec<String>;
+
+    /// The names of the ports at which an object may be reached: by these names
+    /// openings mean them, and [`Resource::ports`] says where they are. Of an object that
+    /// `check` finds no fault in.
+    fn ports(&self, manifest: &Manifest) -> Vec<String>;
 
     /// What `apply` would do now; [`Error::Refused`] when it would refuse it. Touches
     /// nothing.
@@ -226,4 +236,4 @@ pub trait Target: Send + Sync + 'static {
 }
 
 /// The targets of a server, by their names in the configuration.
-pub type Targets = std::collections::BTreeMap<String, Arc<dyn Target>>;
+pub type Targets = BTreeMap<String, Arc<dyn Target>>;

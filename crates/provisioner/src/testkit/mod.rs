@@ -32,6 +32,10 @@ pub trait Factory: Send + Sync + 'static {
     /// of a thing is another one when the thing was made anew or has changed.
     async fn things(&self, release: Uuid) -> Result<BTreeSet<String>, String>;
 
+    /// Where the port of this name of a release really is, as `host:port`, found without
+    /// the target's help; `None` when nothing runs that has it.
+    async fn address(&self, release: Uuid, port: &str) -> Result<Option<String>, String>;
+
     /// Changes something of a release with the `healthy` manifests behind the target's
     /// back, such that it stays healthy.
     async fn disturb(&self, release: Uuid) -> Result<(), String>;
@@ -47,7 +51,7 @@ pub trait Factory: Send + Sync + 'static {
 /// Manifests of a kind of target.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Become healthy. Two objects at least.
+    /// Become healthy. Two objects at least, one of them with a port.
     pub healthy: Vec<Manifest>,
     /// Become healthy: an object of `healthy` has changed, another is not there, and a
     /// new one is.

@@ -88,6 +88,14 @@ faults! {
     MakesByLooking => looking_touches_nothing,
     /// No change is told.
     Silent => changes_are_told,
+    /// No object is known to have a port.
+    KnowsNoPorts => what_is_ready_says_where_its_ports_are,
+    /// Where ports are is not said.
+    HidesPorts => what_is_ready_says_where_its_ports_are,
+    /// A port is said to be where another one is.
+    MixesUpPorts => what_is_ready_says_where_its_ports_are,
+    /// Ports stay where they were when nothing runs there any more.
+    RemembersPorts => what_is_gone_has_no_ports,
     /// A stop leaves everything running.
     StopsNothing => a_stop_ends_what_ends_with_orderwire_and_removes_nothing,
     /// A stop removes everything.
@@ -182,6 +190,13 @@ impl Factory for ModelFactory {
         Ok(things.map(name).collect())
     }
 
+    async fn address(&self, release: Uuid, port: &str) -> Result<Option<String>, String> {
+        let world = self.lock();
+        let things = world.releases.get(&release).into_iter().flatten();
+        let has_it = |thing: &&Thing| target::port(&thing.manifest) == Some(port);
+        Ok(things.map(|(_, thing)| thing).find(has_it).map(|thing| target::address(thing.number)))
+    }
+
     async fn disturb(&self, release: Uuid) -> Result<(), String> {
         let mut world = self.lock();
         let things = world.releases.get_mut(&release).ok_or("the release is not there")?;
@@ -205,6 +220,9 @@ impl Factory for ModelFactory {
 }
 
 fn thing(name: &str, becomes: &str, text: &str) -> Manifest {
-    let spec: Value = json!({"becomes": becomes, "text": text});
+    let mut spec: Value = json!({"becomes": becomes, "text": text});
+    if name != "c" {
+        spec["port"] = format!("port-{name}").into();
+    }
     Manifest(json!({"apiVersion": "model/v1", "kind": "Thing", "metadata": {"name": name}, "spec": spec}))
 }

@@ -58,6 +58,11 @@ impl Target for Empty {
             .collect()
     }
 
+    fn ports(&self, manifest: &Manifest) -> Vec<String> {
+        let ports = manifest.0["spec"]["ports"].as_object();
+        ports.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    }
+
     async fn plan(&self, _: &Placement, desired: &Desired) -> Result<Vec<Planned>, Error> {
         self.note("plan");
         if desired.manifests.iter().any(|manifest| manifest.0["spec"]["command"] == "refused") {

@@ -223,8 +223,9 @@ impl Factory for ProcessFactory {
     }
 
     fn sample(&self) -> Sample {
-        let up =
-            |environment: Value| shell(UP, &json!({"ready": {"output": "up"}, "environment": environment}));
+        let up = |environment: Value| {
+            shell(UP, &json!({"ready": {"output": "up"}, "environment": environment, "ports": {"http": 0}}))
+        };
         let page = file("page", "site/index.html", "hello");
         let refused =
             |manifests: Vec<Manifest>, names: &[&'static str]| Refused { manifests, names: names.to_vec() };
@@ -253,6 +254,13 @@ impl Factory for ProcessFactory {
         }
         files(&folder.join("work"), &mut things);
         Ok(things)
+    }
+
+    async fn address(&self, release: Uuid, port: &str) -> Result<Option<String>, String> {
+        let variable = format!("PORT_{}", port.to_uppercase());
+        let running = running(self.home.path(), release);
+        let mut ports = running.iter().filter_map(|running| running.environment.get(&variable));
+        Ok(ports.next().map(|port| format!("127.0.0.1:{port}")))
     }
 
     async fn disturb(&self, release: Uuid) -> Result<(), String> {

@@ -58,6 +58,8 @@ pub(crate) struct Scripted {
     dead: watch::Sender<bool>,
     /// When set: observations are handed out only with a permit.
     pub(crate) gate: Mutex<Option<Arc<Semaphore>>>,
+    /// Where the ports of all releases are.
+    pub(crate) address: Mutex<Option<String>>,
 }
 
 impl Scripted {
@@ -72,6 +74,7 @@ impl Scripted {
             cut: Mutex::new(None),
             dead: watch::Sender::new(false),
             gate: Mutex::new(None),
+            address: Mutex::new(None),
         }
     }
 
@@ -210,6 +213,10 @@ impl Target for Scripted {
         Vec::new()
     }
 
+    fn ports(&self, manifest: &Manifest) -> Vec<String> {
+        manifest.0["spec"]["port"].as_str().map(str::to_owned).into_iter().collect()
+    }
+
     async fn plan(&self, _: &Placement, _: &Desired) -> Result<Vec<Planned>, Error> {
         Ok(Vec::new())
     }
@@ -281,6 +288,11 @@ impl Target for Scripted {
             state: state.to_owned(),
             reason: None,
             endpoint: None,
+            ports: self
+                .ports(&desired.manifests[0])
+                .into_iter()
+                .zip(self.address.lock().unwrap().clone())
+                .collect(),
         };
         Ok(Observed { health, resources: vec![resource] })
     }

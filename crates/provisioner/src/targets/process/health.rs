@@ -1,16 +1,19 @@
 //! How a release is, in the words of the contract.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
 use super::manifest::PROCESS;
 use super::protocol::{Phase, ProcessState};
 use crate::target::{Health, Resource};
 
 pub(super) fn resource(kind: &str, name: &str, state: &str, reason: Option<String>) -> Resource {
     let (kind, name, state) = (kind.to_owned(), name.to_owned(), state.to_owned());
-    Resource { kind, name, state, reason, endpoint: None }
+    Resource { kind, name, state, reason, endpoint: None, ports: BTreeMap::new() }
 }
 
 pub(super) fn of_process(name: &str, state: Option<&ProcessState>) -> Resource {
-    let Some(ProcessState { phase, reason, endpoint, .. }) = state else {
+    let Some(ProcessState { phase, reason, endpoint, ports, .. }) = state else {
         return resource(PROCESS, name, "progressing", Some(format!("process {name} is being started")));
     };
     let (state, answers) = match phase {
@@ -20,7 +23,9 @@ pub(super) fn of_process(name: &str, state: Option<&ProcessState>) -> Resource {
         Phase::Starting | Phase::Exited => ("progressing", false),
     };
     let endpoint = endpoint.clone().filter(|_| answers);
-    Resource { endpoint, ..resource(PROCESS, name, state, reason.clone()) }
+    let address = |(name, port): (&String, &u16)| (name.clone(), format!("{}:{port}", Ipv4Addr::LOCALHOST));
+    let ports = ports.iter().filter(|_| answers).map(address).collect();
+    Resource { endpoint, ports, ..resource(PROCESS, name, state, reason.clone()) }
 }
 
 pub(super) fn health(runs: Result<(), String>, resources: &[Resource]) -> Health {

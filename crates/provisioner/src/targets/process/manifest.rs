@@ -128,6 +128,12 @@ pub(super) fn parse(manifests: &[Manifest]) -> Result<Parsed, Vec<String>> {
     if faults.is_empty() { Ok(parsed) } else { Err(faults) }
 }
 
+/// The names of the ports of an object.
+pub(super) fn ports(manifest: &Manifest) -> Vec<String> {
+    let ports = manifest.0["spec"]["ports"].as_object().filter(|_| manifest.kind() == PROCESS);
+    ports.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+}
+
 /// Two files cannot be at one path, nor one file at the folder of another.
 fn clashes(files: &[FileSpec], faults: &mut Vec<String>) {
     let paths: BTreeMap<&str, &str> =

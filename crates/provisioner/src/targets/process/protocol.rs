@@ -1,5 +1,6 @@
 //! What Orderwire and a supervisor tell each other, a line of JSON each.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,6 +80,9 @@ pub(super) struct ProcessState {
     pub(super) restarts: u32,
     /// Where it answers.
     pub(super) endpoint: Option<String>,
+    /// Its ports, by name, since it was started last.
+    #[serde(default)]
+    pub(super) ports: BTreeMap<String, u16>,
 }
 
 /// Where in its life a process is.

@@ -255,6 +255,10 @@ impl Target for ProcessTarget {
         manifest::parse(manifests).err().unwrap_or_default()
     }
 
+    fn ports(&self, manifest: &Manifest) -> Vec<String> {
+        manifest::ports(manifest)
+    }
+
     async fn plan(&self, placement: &Placement, desired: &Desired) -> Result<Vec<Planned>, Error> {
         let parsed = parse(desired)?;
         let there = self.there(placement, desired, &parsed).await?;

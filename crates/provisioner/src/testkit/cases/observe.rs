@@ -1,8 +1,10 @@
 //! How a release is.
 
+use std::collections::BTreeMap;
+
 use super::super::kit::{Kit, Outcome, holds, same};
 use super::case_list;
-use crate::target::{Desired, Health, Observed};
+use crate::target::{Desired, Health, Observed, Resource};
 
 case_list![
     what_was_never_applied_is_missing,
@@ -15,6 +17,8 @@ case_list![
     looking_touches_nothing,
     changes_are_told,
     a_stop_ends_what_ends_with_orderwire_and_removes_nothing,
+    what_is_ready_says_where_its_ports_are,
+    what_is_gone_has_no_ports,
 ];
 
 fn is_missing(observed: &Observed) -> bool {
@@ -44,8 +48,7 @@ async fn what_will_not_become_healthy_fails_and_says_why(kit: Kit) -> Outcome {
     let failed =
         |observed: &Observed| matches!(&observed.health, Health::Failed(reason) if !reason.is_empty());
     let observed = kit.until("failed", &desired, failed).await?;
-    let says_why =
-        |resource: &crate::target::Resource| resource.state == "failed" && resource.reason.is_some();
+    let says_why = |resource: &Resource| resource.state == "failed" && resource.reason.is_some();
     holds(&format!("a resource says why: {observed:?}"), observed.resources.iter().any(says_why))
 }
 
@@ -125,4 +128,38 @@ async fn a_stop_ends_what_ends_with_orderwire_and_removes_nothing(kit: Kit) -> O
     same("whether something ended", after != before, ends)?;
     let kit = kit.reopen().await?;
     kit.bring_up(&kit.healthy()).await
+}
+
+async fn what_is_ready_says_where_its_ports_are(kit: Kit) -> Outcome {
+    let desired = kit.healthy();
+    kit.bring_up(&desired).await?;
+    let observed = kit.observe(&desired).await?;
+    let mut ports = 0;
+    for manifest in &desired.manifests {
+        let mut expected = BTreeMap::new();
+        for port in kit.target.ports(manifest) {
+            let address = kit.factory.address(kit.placement.release, &port).await?;
+            let address = address.ok_or_else(|| format!("port {port} is nowhere"))?;
+            expected.insert(port, address);
+        }
+        let is_it = |resource: &&Resource| {
+            (resource.kind.as_str(), resource.name.as_str()) == (manifest.kind(), manifest.name())
+        };
+        let found = observed.resources.iter().find(is_it).map(|resource| resource.ports.clone());
+        ports += expected.len();
+        same(&format!("ports of {} {}", manifest.kind(), manifest.name()), found, Some(expected))?;
+    }
+    holds("an object has a port", ports > 0)
+}
+
+async fn what_is_gone_has_no_ports(kit: Kit) -> Outcome {
+    let desired = kit.healthy();
+    kit.bring_up(&desired).await?;
+    kit.factory.break_down(kit.placement.release).await?;
+    let gone = kit.until("missing", &desired, is_missing).await?;
+    let has_none = |resource: &Resource| resource.state != "missing" || resource.ports.is_empty();
+    holds(&format!("what is missing has no ports: {gone:?}"), gone.resources.iter().all(has_none))?;
+    kit.target.remove(&kit.placement).await?;
+    let gone = kit.observe(&desired).await?;
+    holds(&format!("what was removed has no ports: {gone:?}"), gone.resources.iter().all(has_none))
 }

@@ -75,6 +75,23 @@ impl ModelTarget {
         }
     }
 
+    fn ports_there(
+        &self,
+        manifest: &Manifest,
+        thing: Option<&Thing>,
+        state: &str,
+    ) -> BTreeMap<String, String> {
+        let there = thing.map(|thing| thing.number).filter(|_| state != "missing");
+        let number = match self.fault {
+            Fault::HidesPorts => None,
+            Fault::MixesUpPorts => there.map(|number| number + 1),
+            Fault::RemembersPorts => there.or(Some(0)),
+            _ => there,
+        };
+        let port = port(manifest).map(str::to_owned);
+        port.into_iter().filter_map(|port| Some((port, address(number?)))).collect()
+    }
+
     fn state(&self, thing: Option<&Thing>) -> &'static str {
         let Some(thing) = thing.filter(|thing| {
             thing.run_by == self.opened || thing.run_by != STOPPED && self.is(Fault::ForgetsThatItEnded)
@@ -88,6 +105,16 @@ impl ModelTarget {
             _ => "progressing",
         }
     }
+}
+
+/// The port of a thing, if it has one.
+pub(super) fn port(manifest: &Manifest) -> Option<&str> {
+    manifest.0["spec"]["port"].as_str()
+}
+
+/// Where the port of the thing with this number is.
+pub(super) fn address(number: u64) -> String {
+    format!("model:{number}")
 }
 
 fn of(manifest: &Manifest) -> Key {
@@ -110,6 +137,10 @@ impl Target for ModelTarget {
             format!("{} {}: spec.becomes: is not known", manifest.kind(), manifest.name())
         };
         manifests.iter().filter(known).map(fault).collect()
+    }
+
+    fn ports(&self, manifest: &Manifest) -> Vec<String> {
+        port(manifest).filter(|_| !self.is(Fault::KnowsNoPorts)).map(str::to_owned).into_iter().collect()
     }
 
     async fn plan(&self, placement: &Placement, desired: &Desired) -> Result<Vec<Planned>, Error> {
@@ -209,7 +240,9 @@ impl Target for ModelTarget {
             }
             let (kind, name) = of(manifest);
             let reason = (state != "ready").then(|| format!("{kind} {name} is {state}"));
-            resources.push(Resource { kind, name, state: state.to_owned(), reason, endpoint: None });
+            let state = state.to_owned();
+            let ports = self.ports_there(manifest, thing, &state);
+            resources.push(Resource { kind, name, state, reason, endpoint: None, ports });
         }
         let any = |state: &str| resources.iter().find(|resource| resource.state == state)?.reason.clone();
         let health = match (any("missing"), any("failed"), any("progressing")) {

@@ -1,5 +1,6 @@
 //! How all processes are, for Orderwire.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -27,6 +28,7 @@ impl Board {
             reason: Some(format!("process {} is being started", process.name)),
             restarts: 0,
             endpoint: None,
+            ports: BTreeMap::new(),
         };
         let states = processes.iter().map(starting).collect();
         let inner = Inner { states, changed: true, closed: false };

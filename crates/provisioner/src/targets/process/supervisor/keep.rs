@@ -76,6 +76,7 @@ async fn run(shared: &Shared, process: &ProcessSpec, tap: &Arc<Tap>) -> Ended {
         state.phase = Phase::Running;
         state.reason = Some(format!("process {name} runs and is not ready yet"));
         state.endpoint = endpoint(process, &ports);
+        state.ports.clone_from(&ports);
     });
     let words = Words::new(match &process.ready {
         Some(Ready::Output(text)) => Some(text.clone()),
