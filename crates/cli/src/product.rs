@@ -10,7 +10,7 @@ use crate::check;
 use crate::error::{Error, ErrorKind};
 use crate::local::{Local, RenderRequest};
 use crate::order::parameters;
-use crate::out::{Out, Table, plain};
+use crate::out::{Out, Table, or_dash, plain};
 use crate::server::{Server, parse};
 
 pub(crate) async fn run(command: &Product, global: &Global, local: Local, out: Out) -> Result<(), Error> {
@@ -53,6 +53,14 @@ fn shown(product: &ProductInfo) -> String {
     table.row(["targets".into(), listed(&product.targets)]);
     table.row(["on failure".into(), product.on_failure.clone()]);
     let mut text = table.render();
+    if !product.openings.is_empty() {
+        let mut table = Table::new(["opening", "scheme", "description"]);
+        for opening in product.openings.clone() {
+            table.row([opening.name, opening.scheme, or_dash(opening.description)]);
+        }
+        text.push('\n');
+        text.push_str(&table.render());
+    }
     let schema = &product.parameters;
     let Some(properties) = schema["properties"].as_object().filter(|properties| !properties.is_empty())
     else {
@@ -197,7 +205,9 @@ mod tests {
     }
 
     #[test]
-    fn a_product_is_shown_with_its_parameters() {
+    fn a_product_is_shown_with_its_openings_and_parameters() {
+        use orderwire_api::wire::ProductOpening;
+
         let product = ProductInfo {
             product: "sensor".into(),
             version: "1".into(),
@@ -208,10 +218,17 @@ mod tests {
                 "station": {"type": "string", "description": "Its name"},
                 "interval_ms": {"type": "integer", "default": 1000},
                 "how": {"enum": ["a", "b"], "default": "a"}}}),
+            openings: vec![ProductOpening { name: "site".into(), scheme: "http".into(), description: None }],
             on_failure: "rollback".into(),
         };
         let text = shown(&product);
-        for row in ["station      string", "(required)  Its name", "1000", r#"["a","b"]"#] {
+        for row in [
+            "OPENING  SCHEME  DESCRIPTION\nsite     http    -",
+            "station      string",
+            "(required)  Its name",
+            "1000",
+            r#"["a","b"]"#,
+        ] {
             assert!(text.contains(row), "{text}");
         }
     }

@@ -157,6 +157,14 @@ fn shown(release: &ReleaseInfo) -> String {
         }
     }
     let mut text = table.render();
+    if !release.openings.is_empty() {
+        let mut table = Table::new(["opening", "url"]);
+        for opening in release.openings.clone() {
+            table.row([opening.name, opening.url]);
+        }
+        text.push('\n');
+        text.push_str(&table.render());
+    }
     if !release.resources.is_empty() {
         let mut table = Table::new(["kind", "name", "state", "endpoint", "reason"]);
         for resource in release.resources.clone() {
@@ -261,7 +269,8 @@ mod tests {
             "environment": environment, "target": "local", "namespace": "acme", "state": "ready",
             "revision": 3, "applied_revision": 4, "order_id": "o-1", "trace_id": "t-1", "created_at": "c", "updated_at": "u",
             "resources": [{"kind": "Process", "name": "roof", "state": "failed",
-                "endpoint": "http://127.0.0.1:1", "reason": "exited\u{7}"}]}))
+                "endpoint": "http://127.0.0.1:1", "reason": "exited\u{7}"}],
+            "openings": [{"name": "site", "url": "http://127.0.0.1:1"}]}))
         .unwrap()
     }
 
@@ -283,12 +292,15 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_shown_with_its_resources() {
+    fn a_release_is_shown_with_its_openings_and_resources() {
         let text = shown(&release("r-1", "dev"));
         assert!(text.contains("revision     3\napplied      4\n"), "{text}");
         assert!(
             text.ends_with(
-                "KIND     NAME  STATE   ENDPOINT            REASON\n\
+                "OPENING  URL\n\
+                 site     http://127.0.0.1:1\n\
+                 \n\
+                 KIND     NAME  STATE   ENDPOINT            REASON\n\
                  Process  roof  failed  http://127.0.0.1:1  exited\\u{7}\n"
             ),
             "{text}"

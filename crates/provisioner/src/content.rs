@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::catalogue::{Access, OnFailure};
+use crate::catalogue::{Access, Gate, OnFailure, Openings};
 use crate::target::Manifest;
 
 /// The content of a revision. Its serde form is stored and shown; the maps of its
@@ -36,6 +36,12 @@ pub struct Content {
     pub access: Access,
     /// Datasets that it writes.
     pub datasets: BTreeMap<DatasetName, DatasetDef>,
+    /// Where it may be reached from outside of itself.
+    #[serde(default, skip_serializing_if = "Openings::is_empty")]
+    pub openings: Openings,
+    /// What has to answer before it counts as ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
     /// How long it may take to become healthy, in milliseconds.
     pub patience_ms: u64,
     /// What happens when it does not.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
-use crate::catalogue::{Product, SecretSource};
+use crate::catalogue::{Product, SecretSource, misplaced};
 use crate::content::Content;
 use crate::provisioner::Parts;
 use crate::render::Context;
@@ -56,7 +56,9 @@ pub(crate) async fn draft(parts: &Parts, order: &Order, release: &Release) -> Re
         .targets
         .get(&release.target)
         .ok_or_else(|| refused(format!("target {} is not configured here", release.target)))?;
-    let faults = target.check(&content.manifests);
+    let mut faults = target.check(&content.manifests);
+    let misplaced = misplaced(&content.openings, &content.manifests, |manifest| target.ports(manifest));
+    faults.extend(misplaced.into_iter().map(|(name, detail)| format!("opening {name}: {detail}")));
     if !faults.is_empty() {
         return Err(refused(faults.join("; ")));
     }
@@ -130,6 +132,8 @@ async fn rendered(parts: &Parts, order: &Order, release: &Release) -> Result<Con
         secrets: product.secrets.keys().map(|name| (name.clone(), String::new())).collect(),
         access: product.access.clone(),
         datasets: product.datasets.clone(),
+        openings: product.openings.clone(),
+        gates: product.gates.clone(),
         patience_ms: u64::try_from(product.patience.as_millis()).unwrap_or(u64::MAX),
         on_failure: product.on_failure,
     })

@@ -22,6 +22,7 @@ mod handler;
 mod http;
 mod plan;
 pub mod ports;
+mod probe;
 mod provisioner;
 mod reconciler;
 pub mod render;

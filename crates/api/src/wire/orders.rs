@@ -164,6 +164,9 @@ pub struct ReleaseInfo {
     pub trace_id: String,
     /// Its resources, as they were observed last.
     pub resources: Vec<ResourceInfo>,
+    /// Where it may be reached from outside of itself, by name; none that does not run.
+    #[serde(default)]
+    pub openings: Vec<OpeningInfo>,
     /// When it was created.
     pub created_at: String,
     /// When it changed last.
@@ -185,6 +188,15 @@ pub struct ResourceInfo {
     /// Where it answers, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+}
+
+/// Where a release may be reached from outside of itself.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OpeningInfo {
+    /// Its name in the product.
+    pub name: String,
+    /// Its URL, with the scheme `http`, `https` or `tcp`.
+    pub url: String,
 }
 
 /// A revision of a release.
@@ -311,9 +323,24 @@ pub struct ProductInfo {
     /// The JSON Schema of its parameters.
     #[schema(value_type = Object)]
     pub parameters: Value,
+    /// Where a release of it may be reached from outside of itself.
+    #[serde(default)]
+    pub openings: Vec<ProductOpening>,
     /// What happens when a revision does not become healthy: `rollback`, `freeze` or
     /// `keep`.
     pub on_failure: String,
+}
+
+/// Where releases of a product may be reached from outside of themselves.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProductOpening {
+    /// Its name.
+    pub name: String,
+    /// `http`, `https` or `tcp`.
+    pub scheme: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
 }
 
 /// What a client has.

@@ -9,6 +9,7 @@ use orderwire_types::{DatasetName, Label, QueueName, Right};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::opening::{self, Gate, Openings};
 use super::product::{Access, OnFailure, SecretSource};
 
 /// The kinds of target that products can run on.
@@ -33,7 +34,9 @@ pub(super) struct Definition {
     #[serde(default)]
     access: AccessDef,
     #[serde(default)]
-    health: Health,
+    pub(super) openings: Openings,
+    #[serde(default)]
+    pub(super) health: Health,
     #[serde(default)]
     pub(super) on_failure: OnFailure,
     #[serde(default)]
@@ -51,13 +54,14 @@ struct AccessDef {
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Health {
+pub(super) struct Health {
     patience: Span,
+    pub(super) gates: Vec<Gate>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { patience: Span(std::time::Duration::from_secs(60)) }
+        Self { patience: Span(std::time::Duration::from_secs(60)), gates: Vec::new() }
     }
 }
 
@@ -98,6 +102,7 @@ impl Definition {
                 format!("{} is out of range: 1s to 1h", self.health.patience),
             );
         }
+        opening::check(&self.openings, &self.health.gates, report);
         self.check_access(report);
         for (name, text) in &self.secrets {
             if !is_variable(name) || name.starts_with("ORDERWIRE_") || name.starts_with("PORT") {

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use orderwire_config::yaml;
 use orderwire_types::{Client, Label};
 use serde_json::{Map, Value};
 
-use super::files::Files;
+use super::files::{FILE_BYTES_MAX, Files};
+use super::opening::misplaced;
 use super::{Product, Sources, read};
 use crate::Names;
 use crate::render::{Context, Placed, RenderError};
@@ -233,11 +235,33 @@ impl Lint<'_> {
             values: self.product.values(environment, parameters),
         };
         let faults = match self.product.placed(&context) {
-            Ok(objects) if self.product.targets.iter().any(|target| target == "process") => refused(&objects),
+            Ok(objects) if self.product.targets.iter().any(|target| target == "process") => {
+                self.misplaced(&objects, why);
+                refused(&objects)
+            }
             Ok(_) => Vec::new(),
             Err(error) => vec![error],
         };
         self.faults.extend(faults.iter().map(|fault| format!("{} ({why})", placed(self.files, fault))));
+    }
+
+    /// Openings whose port not exactly one object has, at their place.
+    fn misplaced(&mut self, objects: &[Placed], why: &str) {
+        let manifests: Vec<Manifest> = objects.iter().map(|object| object.manifest.clone()).collect();
+        for (name, detail) in misplaced(&self.product.openings, &manifests, process::ports) {
+            let at = self.place(&["openings", name.as_str(), "port"]);
+            self.faults.push(format!("{at}: openings.{name}.port: {detail} ({why})"));
+        }
+    }
+
+    /// The place of a value of `product.yaml`.
+    fn place(&self, path: &[&str]) -> String {
+        let file = self.files.shown("product.yaml");
+        let text = self.files.texts.get("product.yaml").map_or("", String::as_str);
+        let documents = yaml::documents(&file, text, FILE_BYTES_MAX).unwrap_or_default();
+        let first = documents.first();
+        let value = path.iter().fold(first, |node, key| node.and_then(|node| node.get(key)));
+        value.map_or(file, |node| node.at.to_string())
     }
 }
 

@@ -6,6 +6,7 @@
 mod definition;
 mod files;
 mod lint;
+mod opening;
 mod product;
 mod read;
 mod schema;
@@ -18,6 +19,8 @@ use files::Files;
 use orderwire_types::Label;
 
 pub use lint::{RenderRequest, Source, lint, render_folder};
+pub(crate) use opening::misplaced;
+pub use opening::{Gate, HttpGate, Opening, Openings, Scheme};
 pub use product::{Access, OnFailure, Product, SecretSource};
 
 /// Every product, by name. Read once, at start.

@@ -9,6 +9,7 @@ use orderwire_types::{DatasetName, Fault, Label, Right};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::opening::{Gate, Openings};
 use super::schema::Schema;
 use crate::render::{Context, Placed, RenderError, Templates};
 use crate::target::Manifest;
@@ -33,8 +34,12 @@ pub struct Product {
     pub kinds: Vec<String>,
     /// What the key of a release may do.
     pub access: Access,
+    /// Where a release may be reached from outside of itself.
+    pub openings: Openings,
     /// How long a revision may take to become healthy.
     pub patience: Duration,
+    /// What has to answer before a revision counts as ready.
+    pub gates: Vec<Gate>,
     /// What happens when a revision does not become healthy.
     pub on_failure: OnFailure,
     /// The secrets that a release is given, by the name of its environment variable.

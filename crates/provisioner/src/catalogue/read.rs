@@ -48,6 +48,8 @@ pub(super) fn product(files: &Files, names: &Names) -> Result<Product, Vec<Strin
         on_failure: definition.on_failure,
         secrets: definition.secrets(),
         name: definition.product,
+        openings: definition.openings,
+        gates: definition.health.gates,
         datasets: definition.datasets,
         schema,
         base: lowest,

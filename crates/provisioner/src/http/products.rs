@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use orderwire_api::extract::Segments;
-use orderwire_api::wire::{List, ProductInfo};
+use orderwire_api::wire::{List, ProductInfo, ProductOpening};
 use orderwire_api::{Caller, Problem, ReadProblems};
-use orderwire_types::Right;
+use orderwire_types::{Label, Right};
 
 use super::Shared;
 use super::problems::shown;
-use crate::catalogue::{OnFailure, Product};
+use crate::catalogue::{OnFailure, Opening, Product};
 
 /// The products of the catalogue, by name: all of them, as few as they are.
 #[utoipa::path(get, path = "/v1/products", tag = "products",
@@ -45,6 +45,14 @@ fn may_look(caller: &Caller) -> Result<(), Problem> {
     if caller.scope.may(Right::Order) { Ok(()) } else { caller.require(Right::Read) }
 }
 
+fn opening((name, opening): (&Label, &Opening)) -> ProductOpening {
+    ProductOpening {
+        name: name.to_string(),
+        scheme: opening.scheme.to_string(),
+        description: opening.description.as_ref().map(|text| text.trim().to_owned()),
+    }
+}
+
 fn info(state: &super::State, product: &Product) -> ProductInfo {
     let names = &state.provisioner.parts.names;
     let on_failure = match product.on_failure {
@@ -59,6 +67,7 @@ fn info(state: &super::State, product: &Product) -> ProductInfo {
         aliases: names.aliases_of(product.name.as_str()).map(str::to_owned).collect(),
         targets: product.targets.clone(),
         parameters: product.parameters.clone(),
+        openings: product.openings.iter().map(opening).collect(),
         on_failure: on_failure.to_owned(),
     }
 }

@@ -1,11 +1,14 @@
 //! What is stored, as it is shown.
 
+use std::collections::BTreeMap;
+
 use orderwire_api::Problem;
 use orderwire_api::wire::{
-    FieldChangeInfo, ObjectChange, OrderInfo, OrderStep, ReleaseInfo, ResourceInfo, RevisionInfo,
+    FieldChangeInfo, ObjectChange, OpeningInfo, OrderInfo, OrderStep, ReleaseInfo, ResourceInfo, RevisionInfo,
 };
 use orderwire_store::orders::{JournalEntry, Order, Release, Revision};
 use orderwire_types::RawJson;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::problems::damaged;
@@ -47,8 +50,13 @@ pub(super) fn step(entry: JournalEntry) -> OrderStep {
 }
 
 pub(super) fn release(release: Release) -> Result<ReleaseInfo, Problem> {
-    let resources: Vec<ResourceInfo> = serde_json::from_str(release.status.resources.get())
+    let stored: Vec<StoredResource> = serde_json::from_str(release.status.resources.get())
         .map_err(|err| damaged(&format!("the resources of release {}: {err}", release.id)))?;
+    let openings: BTreeMap<&String, &String> =
+        stored.iter().flat_map(|resource| &resource.openings).collect();
+    let opening = |(name, url): (&String, &String)| OpeningInfo { name: name.clone(), url: url.clone() };
+    let openings = openings.into_iter().map(opening).collect();
+    let resources = stored.into_iter().map(|resource| resource.info).collect();
     Ok(ReleaseInfo {
         release_id: release.id.to_string(),
         client: release.client.to_string(),
@@ -66,9 +74,20 @@ pub(super) fn release(release: Release) -> Result<ReleaseInfo, Problem> {
         order_id: release.order.to_string(),
         trace_id: release.trace.to_string(),
         resources,
+        openings,
         created_at: release.created_at.to_string(),
         updated_at: release.updated_at.to_string(),
     })
+}
+
+/// A resource as a status holds it.
+#[derive(Deserialize)]
+struct StoredResource {
+    #[serde(flatten)]
+    info: ResourceInfo,
+    /// The URLs of the openings that its ports are, by their names.
+    #[serde(default)]
+    openings: BTreeMap<String, String>,
 }
 
 /// A revision without its content, within a release whose revision `ready` was

@@ -8,7 +8,7 @@ use orderwire_store::orders::Release;
 
 use super::Shared;
 use crate::content::Content;
-use crate::target::{Desired, Error, Grant, Observed, Placement, Target};
+use crate::target::{Desired, Error, Grant, Health, Observed, Placement, Target};
 
 impl Shared {
     /// The outcome, or `None` when it took too long.
@@ -23,16 +23,24 @@ impl Shared {
         grant: &Grant,
     ) -> Result<(), Error> {
         let (target, grace) = self.target(release)?;
+        self.memory.drop_gates(release.id);
         self.timely(release, grace, target.apply(&placement(release), desired, grant)).await
     }
 
     pub(super) async fn observe(&self, release: &Release, desired: &Desired) -> Result<Observed, Error> {
         let (target, _) = self.target(release)?;
-        self.timely(release, Duration::ZERO, target.observe(&placement(release), desired)).await
+        let observed =
+            self.timely(release, Duration::ZERO, target.observe(&placement(release), desired)).await;
+        let is_healthy = matches!(&observed, Ok(observed) if observed.health == Health::Ready);
+        if !is_healthy {
+            self.memory.drop_gates(release.id);
+        }
+        observed
     }
 
     pub(super) async fn remove(&self, release: &Release) -> Result<Vec<String>, Error> {
         let (target, grace) = self.target(release)?;
+        self.memory.drop_gates(release.id);
         self.timely(release, grace, target.remove(&placement(release))).await
     }
 

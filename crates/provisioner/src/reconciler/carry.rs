@@ -4,16 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use orderwire_store::orders::{Advance, ReleaseStatus};
 use orderwire_types::{OrderState, RawJson, ReleaseState};
 
 use super::calls::desired;
 use super::change::{Build, resources_json};
+use super::gates::{ASKED, Said};
 use super::later;
 use super::work::{Flow, Stop, Work};
 use crate::content::Content;
 use crate::draft::{DraftError, secrets};
-use crate::target::{Error, Grant, Health};
+use crate::target::{Error, Grant, Health, Resource};
 
 /// How often a revision that vanished from its target (with a process that ended,
 /// say) is handed over again for one order.
@@ -177,7 +179,13 @@ impl Work {
             self.advance(Advance::default().begun("wait")).await?;
         }
         match observed.health {
-            Health::Ready => self.settle(goal, resources_json(&observed.resources)).await,
+            Health::Ready => match self.gates(goal, &observed.resources) {
+                Ok(()) => {
+                    let resources = resources_json(&observed.resources, &goal.content.openings);
+                    self.settle(goal, resources).await
+                }
+                Err(reason) => self.wait(goal, &reason.unwrap_or_else(|| ASKED.to_owned())).await,
+            },
             Health::Failed(reason) => self.failed(goal, "wait", &reason).await,
             Health::Missing(reason) if self.count(goal.step, "done") > AGAIN => {
                 let reason = format!("it vanished from its target {AGAIN} times again: {reason}");
@@ -187,17 +195,38 @@ impl Work {
                 self.begin(goal, Advance::default()).await?;
                 Ok(Flow::On)
             }
-            Health::Progressing(reason) => self.wait(goal, desired.patience, &reason).await,
+            Health::Progressing(reason) => self.wait(goal, &reason).await,
         }
     }
 
+    /// What its gates say of what is healthy. Once they have let it pass they are not
+    /// asked again.
+    fn gates(&self, goal: &Goal, resources: &[Resource]) -> Said {
+        if self.is_settling() {
+            return Ok(());
+        }
+        let until = self.deadline(&goal.content);
+        self.shared.gates(self.release.id, (goal.number, &goal.content), resources, until)
+    }
+
+    /// Whether what was handed over last was let pass already.
+    fn is_settling(&self) -> bool {
+        let mut begun = self.journal.iter().rev().filter(|entry| entry.outcome == "begun");
+        let last = begun.find(|entry| ["wait", "settle"].contains(&entry.step.as_str()));
+        last.is_some_and(|entry| entry.step == "settle")
+    }
+
+    /// Until when a revision has to be healthy that is waited for.
+    fn deadline(&self, content: &Content) -> Timestamp {
+        later(self.when("wait", "begun").unwrap_or(self.shared.now()), patience(content))
+    }
+
     /// Leaves the slot to others until something happens or the time is up.
-    async fn wait(&mut self, goal: &Goal, patience: Duration, reason: &str) -> Result<Flow, Stop> {
+    async fn wait(&mut self, goal: &Goal, reason: &str) -> Result<Flow, Stop> {
         let (now, look_again) = (self.shared.now(), self.shared.options.look_again);
-        let since = self.when("wait", "begun").unwrap_or(now);
-        let deadline = later(since, patience);
+        let deadline = self.deadline(&goal.content);
         if now >= deadline {
-            let reason = format!("not healthy within {} s: {reason}", patience.as_secs_f64());
+            let reason = format!("not healthy within {} s: {reason}", patience(&goal.content).as_secs_f64());
             return self.failed(goal, "wait", &reason).await;
         }
         // The reason is for people who wait; what changes faster is not written.
@@ -256,6 +285,10 @@ impl Work {
         self.shared.revoke_keys(self.release.id, status.keys_revoked + 1..=former).await?;
         Ok(former.max(status.keys_revoked))
     }
+}
+
+fn patience(content: &Content) -> Duration {
+    Duration::from_millis(content.patience_ms)
 }
 
 /// Whether a release with this content is given a key.

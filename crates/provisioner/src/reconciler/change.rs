@@ -1,14 +1,17 @@
 //! Advances: how each is written, and what follows from the answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use orderwire_store::orders::{Advance, JournalEntry, Order, ReleaseStatus};
 use orderwire_types::step::{Millis, Step};
 use orderwire_types::{OrderState, RawJson, ReleaseState};
+use serde::Serialize;
 
 use super::ROLE;
 use super::work::{Stop, Work};
+use crate::catalogue::Openings;
 use crate::content::Content;
 use crate::target::Resource;
 
@@ -200,9 +203,25 @@ impl Work {
     }
 }
 
-/// Resources as a status holds them.
-pub(super) fn resources_json(resources: &[Resource]) -> RawJson {
-    RawJson::of(resources).expect("resources are serialisable")
+/// Resources as a status holds them: of their ports only those that are openings, under
+/// the names of these and as URLs.
+pub(super) fn resources_json(resources: &[Resource], openings: &Openings) -> RawJson {
+    #[derive(Serialize)]
+    struct Stored<'r> {
+        #[serde(flatten)]
+        resource: &'r Resource,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        openings: BTreeMap<&'r str, String>,
+    }
+    let mut stored = Vec::with_capacity(resources.len());
+    for resource in resources {
+        let openings = openings.iter().filter_map(|(name, opening)| {
+            let address = resource.ports.get(opening.port.as_str())?;
+            Some((name.as_str(), opening.url(address)))
+        });
+        stored.push(Stored { resource, openings: openings.collect() });
+    }
+    RawJson::of(&stored).expect("resources are serialisable")
 }
 
 fn log(order: &Order) {

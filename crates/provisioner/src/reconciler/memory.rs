@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::gates::{Asking, Said};
+
 /// Of one release.
 #[derive(Default)]
 struct Remembered {
@@ -17,6 +19,8 @@ struct Remembered {
     key: Option<(u64, String)>,
     /// Set when it was brought back: when that may be tried again.
     brought_back: Option<Timestamp>,
+    /// Its gates, while they are asked and until what they said is used.
+    gates: Option<Asking>,
 }
 
 /// Only holds releases in trouble or in the middle of a hand-over.
@@ -65,6 +69,22 @@ impl Memory {
     /// tried again.
     pub(super) fn brought_back(&self, release: Uuid) -> Option<Timestamp> {
         self.lock().get(&release)?.brought_back
+    }
+
+    /// What the gates say that `ask` goes on to ask, or asks instead of those that were
+    /// asked before.
+    pub(super) fn gates(&self, release: Uuid, ask: impl FnOnce(Option<Asking>) -> Asking) -> Said {
+        let mut memory = self.lock();
+        let gates = &mut memory.entry(release).or_default().gates;
+        let former = gates.take();
+        gates.insert(ask(former)).said()
+    }
+
+    /// Its gates are not asked any more: it is not healthy, or will be another one.
+    pub(super) fn drop_gates(&self, release: Uuid) {
+        if let Some(entry) = self.lock().get_mut(&release) {
+            entry.gates = None;
+        }
     }
 
     /// All is well.

@@ -21,6 +21,7 @@ mod calls;
 mod carry;
 mod change;
 mod failure;
+mod gates;
 mod keys;
 mod listener;
 mod memory;
@@ -62,6 +63,8 @@ pub struct ReconcilerOptions {
     /// to calls that may have to wait for processes to end, the target's grace is
     /// added.
     pub call: Duration,
+    /// How long a gate may take to answer.
+    pub gate: Duration,
     /// How long the work in hand may take when the reconciler is stopped.
     pub drain: Duration,
     /// How often finished things are swept.
@@ -83,6 +86,7 @@ impl Default for ReconcilerOptions {
             look_again: Duration::from_secs(5),
             pause: Pause { first: Duration::from_secs(1), last: Duration::from_secs(60) },
             call: Duration::from_secs(60),
+            gate: Duration::from_secs(3),
             drain: Duration::from_secs(15),
             sweep: Duration::from_secs(60),
             retention: 30 * DAY,

@@ -8,10 +8,11 @@ use orderwire_types::{RawJson, ReleaseState};
 use super::calls::desired;
 use super::carry::NotApplied;
 use super::change::{Build, resources_json};
+use super::gates::{ASKED, Said};
 use super::later;
 use super::work::{Flow, Stop, Work};
 use crate::content::Content;
-use crate::target::{Error, Health};
+use crate::target::{Error, Health, Resource};
 
 impl Work {
     /// Looks at a release and does what it needs.
@@ -43,7 +44,7 @@ impl Work {
                 return Ok(Flow::Due(None));
             }
         };
-        let resources = resources_json(&observed.resources);
+        let resources = resources_json(&observed.resources, &content.openings);
         if self.release.status.state == ReleaseState::Frozen {
             let gone = matches!(observed.health, Health::Missing(_));
             return self.look_at_frozen(resources, gone).await;
@@ -55,7 +56,14 @@ impl Work {
             false => Health::Missing(format!("revision {number} was not handed over")),
         };
         match health {
-            Health::Ready => self.healthy(number, &content, resources).await,
+            Health::Ready => match self.gates_without_order(number, &content, &observed.resources) {
+                Ok(()) => self.healthy(number, &content, resources).await,
+                Err(reason) => {
+                    let reason = reason.or_else(|| self.release.status.reason.clone());
+                    self.degraded(reason.unwrap_or_else(|| ASKED.to_owned()), Some(resources)).await?;
+                    Ok(Flow::Due(Some(later(self.shared.now(), self.shared.options.pause.last))))
+                }
+            },
             Health::Progressing(reason) => {
                 self.degraded(reason, Some(resources)).await?;
                 // The target says when it is healthy; a release that waits is rare
@@ -76,6 +84,18 @@ impl Work {
                 _ => self.bring_back(number, &content).await,
             },
         }
+    }
+
+    /// What the gates say of a release that is healthy: they are asked before one becomes
+    /// ready that an order left otherwise, each time it is looked at. One that was ready and
+    /// was brought back is not asked again.
+    fn gates_without_order(&self, number: u64, content: &Content, resources: &[Resource]) -> Said {
+        let (status, id) = (&self.release.status, self.release.id);
+        let was_brought_back = self.shared.memory.brought_back(id).is_some();
+        if status.ready == Some(number) && (was_brought_back || status.state != ReleaseState::Degraded) {
+            return Ok(());
+        }
+        self.shared.gates(id, (number, content), resources, self.shared.now())
     }
 
     /// Nothing of it is touched, but what is said of it is true; and where nothing of it

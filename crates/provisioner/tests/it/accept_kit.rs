@@ -168,6 +168,15 @@ spec:
     WHERE: {{ environment }}/{{ archtype }}/{{ hardware }}/{{ client }}/{{ namespace }}
 ";
 
+/// What makes `web` of it: a page that others may reach, unless its command is `closed`.
+const WEB: &str = "openings: {site: {port: http, description: The page.}}
+health: {gates: [{http: {opening: site}}]}
+";
+const WEB_PORT: &str = r#"{% if values.command != "closed" %}
+  ports: {http: 0}
+{% endif %}
+"#;
+
 fn write(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
@@ -186,9 +195,9 @@ pub(crate) fn kit() -> Kit {
     write(&products.join("sensor/product.yaml"), &sensor);
     write(&products.join("sensor/values.yaml"), "label: none\ncommand: run\n");
     write(&products.join("sensor/templates/process.yaml"), TEMPLATE);
-    write(&products.join("web/product.yaml"), &sensor.replace("product: sensor", "product: web"));
+    write(&products.join("web/product.yaml"), &(sensor.replace("product: sensor", "product: web") + WEB));
     write(&products.join("web/values.yaml"), "label: none\ncommand: run\n");
-    write(&products.join("web/templates/process.yaml"), TEMPLATE);
+    write(&products.join("web/templates/process.yaml"), &format!("{TEMPLATE}{WEB_PORT}"));
 
     let mut config = Config::default();
     config.products.aliases.insert("Small-Module".to_owned(), "sensor".parse().unwrap());

@@ -167,7 +167,7 @@ async fn a_frozen_release_is_left_alone_until_the_next_order_even_after_a_restar
 }
 
 /// Whether nothing is due and no release is held.
-async fn idle(world: &World) -> Option<()> {
+pub(crate) async fn idle(world: &World) -> Option<()> {
     let due = world.store.next_due(&["local".to_owned()], world.clock.now()).await.unwrap();
     due.is_none().then_some(())
 }

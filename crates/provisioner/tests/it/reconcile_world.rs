@@ -66,14 +66,24 @@ impl Running {
     }
 }
 
-/// The products of these tests are named by what happens when they fail.
+/// Long enough that no test runs into it by chance.
+const GATED: &str = "openings: {site: {port: http}}\nhealth:\n  patience: 1h\n  gates:\n    - http: {opening: site, path: /healthz, contains: fine}\n";
+
+/// The products of these tests are named by what happens when they fail, and by whether
+/// they have a gate.
 fn write_products(folder: &Path) {
-    for on_failure in ["rollback", "freeze", "keep"] {
-        let product = folder.join(on_failure);
+    for name in ["rollback", "freeze", "keep", "gated-rollback", "gated-freeze", "gated-keep"] {
+        let product = folder.join(name);
+        let (on_failure, gated) =
+            name.strip_prefix("gated-").map_or((name, false), |on_failure| (on_failure, true));
+        let (health, port) = match gated {
+            false => ("health: {patience: 60s}\n", ""),
+            true => (GATED, "  port: http\n"),
+        };
         std::fs::create_dir_all(product.join("templates")).unwrap();
         let definition = format!(
-            "product: {on_failure}\nversion: '1'\ndescription: For tests.\ntargets: [process]\nkinds: [Process]\n\
-             access: {{rights: [write], objects: [dataset/air]}}\nhealth: {{patience: 60s}}\n\
+            "product: {name}\nversion: '1'\ndescription: For tests.\ntargets: [process]\nkinds: [Process]\n\
+             access: {{rights: [write], objects: [dataset/air]}}\n{health}\
              on_failure: {on_failure}\n\
              parameters: {{type: object}}\n\
              datasets:\n  air:\n    fields: [{{name: value, type: float}}]\n"
@@ -82,7 +92,7 @@ fn write_products(folder: &Path) {
         std::fs::write(product.join("values.yaml"), "behaviour: ready\nnumber: 1\n").unwrap();
         let template = "apiVersion: orderwire.dev/v1\nkind: Process\nmetadata:\n  name: main\nspec:\n  \
                         behaviour: {{ values.behaviour }}\n  number: {{ values.number }}\n";
-        std::fs::write(product.join("templates/main.yaml"), template).unwrap();
+        std::fs::write(product.join("templates/main.yaml"), format!("{template}{port}")).unwrap();
     }
 }
 

@@ -195,7 +195,7 @@ pub struct ReleaseStatus {
     /// How many of them, from the first on, are revoked.
     pub keys_revoked: u64,
     /// What was observed of its resources last: a JSON array of
-    /// `{"kind","name","state","reason"?,"endpoint"?}`.
+    /// `{"kind","name","state","reason"?,"endpoint"?,"openings"?}`.
     pub resources: RawJson,
 }
 

@@ -306,9 +306,55 @@ async fn a_port_that_is_taken_is_named() -> Result<()> {
     let ready = ordered(&server, &order).await?;
     ensure!(ready["state"] == "ready", "{ready}");
     let release = server.get(&format!("/v1/releases/{}", text(&ready, "release_id")?)).await?;
-    let endpoint =
-        release["resources"].as_array().context("resources")?.iter().find_map(|it| it["endpoint"].as_str());
-    let page = reqwest::get(endpoint.context("an endpoint")?).await?;
+    let opening = json!([{"name": "site", "url": format!("http://127.0.0.1:{port}")}]);
+    ensure!(release["openings"] == opening, "{release}");
+    let page = reqwest::get(text(&release["openings"][0], "url")?).await?;
     ensure!(page.status() == 200, "{}", page.status());
+    Ok(())
+}
+
+/// A site that serves a folder in which a file is there from the start or never.
+fn write_gated(folder: &std::path::Path) -> Result<()> {
+    let files = [
+        (
+            "product.yaml",
+            "product: gated\nversion: '1'\ndescription: A page behind a gate.\ntargets: [process]\n\
+             kinds: [Process, File]\nopenings: {site: {port: http}}\n\
+             health: {patience: 5s, gates: [{http: {opening: site, path: /page.html, contains: fine}}]}\n\
+             parameters:\n  type: object\n  additionalProperties: false\n  properties:\n    page: {type: string, default: page.html}\n",
+        ),
+        (
+            "templates/site.yaml",
+            "apiVersion: orderwire.dev/v1\nkind: File\nmetadata: {name: page}\nspec: {path: \"site/{{ values.page }}\", content: fine}\n\
+             ---\napiVersion: orderwire.dev/v1\nkind: Process\nmetadata: {name: server}\nspec:\n  \
+             command: [orderwire, module, web, --folder, site]\n  ports: {http: 0}\n  ready: {tcp: {port: http}}\n",
+        ),
+    ];
+    std::fs::create_dir_all(folder.join("templates"))?;
+    files.iter().try_for_each(|(name, text)| Ok(std::fs::write(folder.join(name), text)?))
+}
+
+#[tokio::test]
+async fn an_update_that_does_not_pass_its_gate_is_rolled_back() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let products = folder.path().join("products");
+    write_gated(&products.join("gated"))?;
+    let config = folder.path().join("orderwire.yaml");
+    std::fs::write(&config, format!("products: {{folders: [{}]}}\n", products.display()))?;
+    let flags = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
+    let start = Start { flags, ..Start::default() };
+    let server = Server::start(&folder.path().join("data"), &start)?;
+    let order = |page: &str| json!({"client": "acme", "product": "gated", "parameters": {"page": page}});
+    let ready = ordered(&server, &order("page.html")).await?;
+    ensure!(ready["state"] == "ready", "{ready}");
+    // It runs and answers, but not with what it shall.
+    let failed = ordered(&server, &order("other.html")).await?;
+    ensure!(failed["state"] == "rolled_back", "{failed}");
+    let reason = "not healthy within 5 s: gate http /page.html of opening site: 404, wanted 200";
+    ensure!(failed["reason"] == reason, "{failed}");
+    let release = server.get(&format!("/v1/releases/{}", text(&failed, "release_id")?)).await?;
+    ensure!(release["state"] == "ready" && release["revision"] == 1, "{release}");
+    let page = format!("{}/page.html", text(&release["openings"][0], "url")?);
+    ensure!(reqwest::get(page).await?.text().await? == "fine");
     Ok(())
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::probe::is_request_path;
 use crate::target::Manifest;
 
 pub(super) const PROCESS: &str = "Process";
@@ -245,10 +246,6 @@ fn check_ready(ready: Option<&Ready>, ports: &BTreeMap<String, u16>, fields: &mu
         }
         _ => {}
     }
-}
-
-fn is_request_path(path: &str) -> bool {
-    path.starts_with('/') && path.parse::<axum::http::uri::PathAndQuery>().is_ok()
 }
 
 fn check_limits(limits: Limits, fields: &mut Fields<'_>) {

@@ -30,6 +30,11 @@ pub(crate) fn check(manifests: &[crate::target::Manifest]) -> Vec<String> {
     manifest::parse(manifests).err().unwrap_or_default()
 }
 
+/// The names of the ports of an object.
+pub(crate) fn ports(manifest: &crate::target::Manifest) -> Vec<String> {
+    manifest::ports(manifest)
+}
+
 /// The id of the release, on everything that runs for it.
 const RELEASE: &str = "ORDERWIRE_RELEASE";
 /// The folder of releases, on everything that runs below it.

@@ -4,11 +4,6 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::super::manifest::{ProcessSpec, Ready};
@@ -16,6 +11,7 @@ use super::super::protocol::Phase;
 use super::output::Words;
 use super::start::{Heard, start};
 use super::{Shared, end};
+use crate::probe;
 
 /// Between two checks, until the first that succeeds.
 const FIRST: Duration = Duration::from_millis(100);
@@ -84,49 +80,26 @@ async fn check(
     ports: &BTreeMap<String, u16>,
 ) -> Result<(), String> {
     match ready {
-        Ready::Http { port, path } => get(of(ports, port)?, path).await,
-        Ready::Tcp { port } => connect(of(ports, port)?).await.map(drop),
+        Ready::Http { port, path } => get(&of(ports, port)?, path).await,
+        Ready::Tcp { port } => probe::connect(&of(ports, port)?).await.map(drop),
         Ready::Command(words) => command(shared, process, words, ports).await,
         Ready::Output(_) => Ok(()),
     }
 }
 
-fn of(ports: &BTreeMap<String, u16>, name: &str) -> Result<u16, String> {
-    ports.get(name).copied().ok_or_else(|| format!("it has no port {name}"))
+/// The address of a port.
+fn of(ports: &BTreeMap<String, u16>, name: &str) -> Result<String, String> {
+    let port = ports.get(name).ok_or_else(|| format!("it has no port {name}"))?;
+    Ok(format!("{}:{port}", Ipv4Addr::LOCALHOST))
 }
 
-async fn connect(port: u16) -> Result<TcpStream, String> {
-    let connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.and_then(|stream| {
-        // Where nobody listens, a connection may get this very port as its own and meet itself.
-        let is_own = stream.local_addr()? == stream.peer_addr()?;
-        if is_own { Err(std::io::ErrorKind::ConnectionRefused.into()) } else { Ok(stream) }
-    });
-    connected.map_err(|error| format!("port {port} does not answer: {error}"))
-}
-
-async fn get(port: u16, path: &str) -> Result<(), String> {
-    let stream = connect(port).await?;
-    let failed = |error: hyper::Error| format!("GET {path} on port {port} failed: {error}");
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-    let request = hyper::Request::get(path)
-        .header("host", format!("{}:{port}", Ipv4Addr::LOCALHOST))
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
-    // The body is of no interest, so the connection ends with the answer's head. How the
-    // connection ended is in what becomes of the request.
-    let driven = async {
-        drop(connection.await);
-        std::future::pending::<()>().await;
-    };
-    let response = tokio::select! {
-        response = sender.send_request(request) => response.map_err(failed)?,
-        () = driven => return Err(format!("GET {path} on port {port} was not answered")),
-    };
-    let status = response.status();
+/// The head of the answer is enough: its body is not read.
+async fn get(address: &str, path: &str) -> Result<(), String> {
+    let status = probe::get(address, path, 0).await?.status;
     if status.is_success() || status.is_redirection() {
         return Ok(());
     }
-    Err(format!("GET {path} on port {port} answered {status}"))
+    Err(format!("GET {path} of {address} answered {status}"))
 }
 
 async fn command(
