@@ -11,7 +11,10 @@
 //! kept by a lock; whatever a release has started carries its id in the environment
 //! and is found by it when a supervisor was killed.
 
+mod assignment;
 mod diff;
+mod disk;
+mod doors;
 mod folder;
 mod health;
 mod leftovers;

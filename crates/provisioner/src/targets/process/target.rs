@@ -1,32 +1,31 @@
 //! The target: the contract of [`crate::target`] over supervisors.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::{Resource as Limit, Rlimit, getrlimit, setrlimit};
-use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
+use super::assignment::{check_grant, fingerprint};
+use super::doors::{Door, Doors, blocking};
 use super::folder::Folder;
 use super::health::{health, of_process, resource};
-use super::manifest::{self, FILE, FileSpec, PROCESS, Parsed, ProcessSpec};
+use super::manifest::{self, FILE, PROCESS, Parsed};
 use super::protocol::{self, Assignment, Phase};
 use super::supervised::{END_BOUND, Start, Status, Supervised};
-use super::{HOME, RELEASE, diff, leftovers};
+use super::{diff, disk, leftovers};
 use crate::target::{
     Desired, Effect, Error, FieldChange, Grant, Manifest, Observed, Placement, Planned, Target,
 };
 
 /// Changes that a slow receiver may be behind.
 const CHANGES: usize = 1_024;
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What the target is made with.
 #[derive(Clone, Debug)]
@@ -60,13 +59,9 @@ pub struct ProcessTarget {
     /// The limit of open files that Orderwire was started with.
     open_files: Option<u64>,
     supervisors: Mutex<HashMap<Uuid, Arc<Supervised>>>,
-    doors: Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<()>>>>,
+    doors: Doors,
     changed: broadcast::Sender<Uuid>,
 }
-
-/// Held by whoever changes a release. Work on a thread of its own goes on when its
-/// call is dropped; it keeps the door, so that the next call waits for it.
-type Door = Arc<tokio::sync::OwnedMutexGuard<()>>;
 
 impl ProcessTarget {
     /// Over a folder that no other Orderwire uses. Kills what runs for it without a
@@ -90,24 +85,8 @@ impl ProcessTarget {
             options,
             open_files: raise_open_files(),
             supervisors: Mutex::default(),
-            doors: Mutex::default(),
+            doors: Doors::default(),
             changed: broadcast::channel(CHANGES).0,
-        }
-    }
-
-    async fn enter(&self, release: Uuid) -> Door {
-        let door =
-            self.doors.lock().unwrap_or_else(PoisonError::into_inner).entry(release).or_default().clone();
-        Arc::new(door.lock_owned().await)
-    }
-
-    /// Takes the door out, unless somebody else waits for it: who came next would have
-    /// another.
-    fn leave(&self, release: Uuid, door: &Door) {
-        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = Arc::strong_count(tokio::sync::OwnedMutexGuard::mutex(door)) > 2;
-        if !waits {
-            doors.remove(&release);
         }
     }
 
@@ -129,12 +108,7 @@ impl ProcessTarget {
             supervisor.end().await?;
         }
         let home = self.options.folder.clone();
-        let door = door.clone();
-        let cleared = blocking(move || {
-            let _door = door;
-            leftovers::clear(&home, release)
-        });
-        names.extend(cleared.await?);
+        names.extend(door.blocking(move || leftovers::clear(&home, release)).await?);
         self.supervisors().remove(&release);
         Ok(names)
     }
@@ -162,53 +136,6 @@ impl ProcessTarget {
         Ok(())
     }
 
-    fn assignment(
-        &self,
-        placement: &Placement,
-        desired: &Desired,
-        grant: &Grant,
-        processes: Vec<ProcessSpec>,
-    ) -> Assignment {
-        let folder = Folder::new(&self.options.folder, placement.release);
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let path = std::env::var("PATH").unwrap_or_else(|_| PATH.to_owned());
-        let base = [
-            ("PATH", path),
-            ("HOME", text(&folder.work())),
-            ("LANG", "C.UTF-8".to_owned()),
-            ("TMPDIR", text(&folder.temporary())),
-        ];
-        let trace = desired.trace.w3c();
-        let span = placement.release.as_u64_pair().1;
-        let own = [
-            ("ORDERWIRE_TRACE_ID", desired.trace.to_string()),
-            ("TRACEPARENT", format!("00-{trace}-{span:016x}-01")),
-            ("ORDERWIRE_CLIENT", placement.client.to_string()),
-            ("ORDERWIRE_ENVIRONMENT", placement.environment.clone()),
-            ("ORDERWIRE_NAME", placement.name.clone()),
-            ("ORDERWIRE_PRODUCT", placement.product.clone()),
-            (RELEASE, placement.release.to_string()),
-            (HOME, text(&self.options.folder)),
-        ];
-        let named = |values: &[(&str, String)]| -> Vec<(String, String)> {
-            values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
-        };
-        Assignment {
-            lock: folder.lock(),
-            ports: folder.ports(),
-            work: folder.work(),
-            program: self.options.program.clone(),
-            supervise: self.options.supervise.clone(),
-            grace: self.options.grace,
-            beat: self.options.beat,
-            memory: self.options.memory,
-            open_files: self.open_files,
-            base: named(&base),
-            given: grant.values.iter().cloned().chain(named(&own)).collect(),
-            processes,
-        }
-    }
-
     /// What is there, as manifests: what runs and has not been given up, and the files
     /// as they are on disk. Desired files that are as desired are exactly as desired.
     async fn there(
@@ -223,20 +150,14 @@ impl ProcessTarget {
         {
             there.extend(supervisor.manifests.iter().filter(|manifest| manifest.kind() == PROCESS).cloned());
         }
-        let folder = Folder::new(&self.options.folder, placement.release);
-        let files = blocking(move || files_on_disk(&folder)).await?;
-        for (path, (name, content)) in files {
-            let as_desired = parsed.files.iter().find(|file| file.name == name && file.path == path);
-            let manifest =
-                desired.manifests.iter().find(|other| other.kind() == FILE && other.name() == name);
-            let mut manifest = manifest.filter(|_| as_desired.is_some()).cloned().unwrap_or_else(|| {
-                Manifest(json!({"apiVersion": "orderwire.dev/v1", "kind": FILE, "metadata": {"name": name},
-                    "spec": {"path": path}}))
-            });
-            manifest.0["spec"]["content"] = String::from_utf8_lossy(&content).into();
-            there.push(manifest);
-        }
+        let folder = self.folder(placement.release);
+        let (manifests, files) = (desired.manifests.clone(), parsed.files.clone());
+        there.extend(blocking(move || disk::manifests(&folder, &manifests, &files)).await?);
         Ok(there)
+    }
+
+    fn folder(&self, release: Uuid) -> Folder {
+        Folder::new(&self.options.folder, release)
     }
 
     fn tell(&self, release: Uuid) {
@@ -283,8 +204,8 @@ impl Target for ProcessTarget {
     async fn apply(&self, placement: &Placement, desired: &Desired, grant: &Grant) -> Result<(), Error> {
         let Parsed { processes, files } = parse(desired)?;
         check_grant(grant)?;
-        let door = self.enter(placement.release).await;
-        let folder = Folder::new(&self.options.folder, placement.release);
+        let door = self.doors.enter(placement.release).await;
+        let folder = self.folder(placement.release);
         let runs = self.supervisor(placement.release).filter(|supervisor| {
             let has_given_up = supervisor.status().states.iter().any(|state| state.phase == Phase::Failed);
             supervisor.manifests == desired.manifests
@@ -292,24 +213,16 @@ impl Target for ProcessTarget {
                 && !supervisor.is_ending()
                 && !has_given_up
         });
-        let assignment = self.assignment(placement, desired, grant, processes);
+        let assignment =
+            Assignment::new(&self.options, self.open_files, placement, desired, grant, processes);
         let line = protocol::line(&assignment)?;
-        let (held, to) = (door.clone(), folder.clone());
-        let staged = blocking(move || {
-            let _door = held;
-            to.stage(&files)
-        })
-        .await?;
+        let to = folder.clone();
+        let staged = door.blocking(move || to.stage(&files)).await?;
         // Only now: what cannot be written leaves the former revision running.
         if runs.is_none() {
             self.end(placement.release, &door).await?;
         }
-        let held = door.clone();
-        blocking(move || {
-            let _door = held;
-            folder.place(&staged)
-        })
-        .await?;
+        door.blocking(move || folder.place(&staged)).await?;
         match runs {
             Some(supervisor) => supervisor.hand_over(desired.revision),
             None => self.start(placement, desired, grant, &line).await?,
@@ -337,9 +250,8 @@ impl Target for ProcessTarget {
                 (status, runs)
             }
         };
-        let folder = Folder::new(&self.options.folder, placement.release);
-        let paths: Vec<FileSpec> = parsed.files.clone();
-        let missing = blocking(move || missing_files(&folder, paths)).await?;
+        let (folder, files) = (self.folder(placement.release), parsed.files.clone());
+        let missing = blocking(move || disk::missing(&folder, &files)).await?;
         let mut resources = Vec::new();
         for process in &parsed.processes {
             let state = status.states.iter().find(|state| state.name == process.name);
@@ -358,29 +270,26 @@ impl Target for ProcessTarget {
 
     async fn remove(&self, placement: &Placement) -> Result<Vec<String>, Error> {
         let release = placement.release;
-        let door = self.enter(release).await;
+        let door = self.doors.enter(release).await;
         let mut processes = self.end(release, &door).await?;
         processes.sort_unstable();
         processes.dedup();
         let mut removed: Vec<String> =
             processes.into_iter().map(|name| format!("{PROCESS} {name}")).collect();
-        let folder = Folder::new(&self.options.folder, release);
-        let home = self.options.folder.clone();
-        let held = door.clone();
-        let (files, was_there) = blocking(move || {
-            let _door = held;
-            let files = files_on_disk(&folder)?;
+        let (folder, home) = (self.folder(release), self.options.folder.clone());
+        let look_and_remove = move || {
+            let files = disk::files(&folder)?;
             let was_there = folder.remove()?;
             // What was started while it was looked at would be found now.
             leftovers::clear(&home, release)?;
             Ok((files, was_there))
-        })
-        .await?;
+        };
+        let (files, was_there) = door.blocking(look_and_remove).await?;
         removed.extend(files.into_values().map(|(name, _)| format!("{FILE} {name}")));
         if was_there {
             removed.push(format!("Folder {release}"));
         }
-        self.leave(release, &door);
+        self.doors.leave(release, &door);
         self.tell(release);
         Ok(removed)
     }
@@ -431,89 +340,4 @@ fn raise_open_files() -> Option<u64> {
 
 fn parse(desired: &Desired) -> Result<Parsed, Error> {
     manifest::parse(&desired.manifests).map_err(|faults| Error::Refused(faults.join("; ")))
-}
-
-/// A value that no environment can hold would fail every start.
-fn check_grant(grant: &Grant) -> Result<(), Error> {
-    let wrong = |(name, value): &&(String, String)| {
-        name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
-    };
-    match grant.values.iter().find(wrong) {
-        None => Ok(()),
-        Some((name, _)) => {
-            Err(Error::Refused(format!("secret {name} holds a zero byte or has no usable name")))
-        }
-    }
-}
-
-fn fingerprint(grant: &Grant) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for (name, value) in &grant.values {
-        for text in [name, value] {
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
-        }
-    }
-    hash.finalize().into()
-}
-
-/// Of the files that were declared last, those that are there: their names and
-/// contents by their paths.
-fn files_on_disk(folder: &Folder) -> Result<BTreeMap<String, (String, Vec<u8>)>, Error> {
-    let mut files = BTreeMap::new();
-    for (path, name) in folder.declared()? {
-        if let Some(content) = folder.read(&path)? {
-            files.insert(path, (name, content));
-        }
-    }
-    Ok(files)
-}
-
-fn missing_files(folder: &Folder, files: Vec<FileSpec>) -> Result<Vec<String>, Error> {
-    let mut missing = Vec::new();
-    for file in files {
-        if !folder.has(&file.path)? {
-            missing.push(file.name);
-        }
-    }
-    Ok(missing)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Error::Unavailable(format!("it was given up: {error}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::poll;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_door_stays_the_same_while_somebody_waits_for_it() {
-        let home = tempfile::tempdir().unwrap();
-        let target = ProcessTarget::new(ProcessOptions {
-            folder: home.path().to_owned(),
-            program: "/nowhere".into(),
-            supervise: Vec::new(),
-            memory: 1 << 30,
-            grace: Duration::ZERO,
-            beat: BEAT,
-        });
-        let release = Uuid::new_v4();
-        let first = target.enter(release).await;
-        let mut second = std::pin::pin!(target.enter(release));
-        assert!(poll!(&mut second).is_pending());
-        target.leave(release, &first);
-        drop(first);
-        let second = second.await;
-        assert!(poll!(std::pin::pin!(target.enter(release))).is_pending(), "two are inside");
-        target.leave(release, &second);
-        assert!(target.doors.lock().unwrap().is_empty());
-    }
 }
