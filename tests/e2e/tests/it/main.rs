@@ -12,6 +12,7 @@ mod orders;
 mod orders_at_once;
 mod orders_cli;
 mod orders_killed;
+mod orders_story;
 mod readme;
 mod replaced;
 mod sync;
