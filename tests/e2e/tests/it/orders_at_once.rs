@@ -1,15 +1,22 @@
 //! Many orders at the same moment, and several for the same release.
 
-use anyhow::{Result, ensure};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
 use orderwire_e2e::{Server, Start, processes};
 use serde_json::{Value, json};
 
 use crate::orders::{is_final, text};
 
-/// How many orders are posted, and how many of them at the same moment. Each becomes
-/// two processes, which is what a small machine can hold.
-const ORDERS: usize = 100;
-const AT_ONCE: usize = 25;
+/// How many orders are posted at the same moment. Each becomes two processes.
+const ORDERS: usize = 200;
+
+/// How long it may take until all of them are ready, on a small machine that has other
+/// things to do.
+const TIME_MAX: Duration = Duration::from_secs(180);
+
+/// The most memory that the server may have taken meanwhile, in KiB.
+const MEMORY_MAX_KIB: u64 = 256 << 10;
 
 /// Posts orders at the same moment; where each is told.
 async fn posted(server: &Server, orders: &[Value]) -> Result<Vec<String>> {
@@ -27,6 +34,13 @@ async fn posted(server: &Server, orders: &[Value]) -> Result<Vec<String>> {
     calls.join_all().await.into_iter().collect()
 }
 
+/// The most memory that the server had at any moment, in KiB.
+fn memory_peak_kib(server: &Server) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
 #[tokio::test]
 async fn orders_that_come_at_once_all_get_ready_while_one_never_does() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -39,15 +53,20 @@ async fn orders_that_come_at_once_all_get_ready_while_one_never_does() -> Result
             json!({"client": format!("client-{}", n % 10), "product": "web", "name": format!("site-{n}")})
         })
         .collect();
-    let mut paths = Vec::new();
-    for orders in orders.chunks(AT_ONCE) {
-        paths.extend(posted(&server, orders).await?);
-    }
+    let begun = Instant::now();
+    let paths = posted(&server, &orders).await?;
+    let mut releases = Vec::new();
     for path in &paths {
         let order = server.until(path, is_final).await?;
         ensure!(order["state"] == "ready", "{order}");
-        let release = text(&order, "release_id")?;
-        ensure!(processes::running(release, "web")?.len() == 1, "{order}");
+        releases.push(text(&order, "release_id")?.to_owned());
+    }
+    let took = begun.elapsed();
+    ensure!(took < TIME_MAX, "{ORDERS} orders took {took:?}");
+    let memory = memory_peak_kib(&server)?;
+    ensure!(memory < MEMORY_MAX_KIB, "the server took {memory} KiB for {ORDERS} orders");
+    for release in &releases {
+        ensure!(processes::running(release, "web")?.len() == 1, "{release}");
     }
     let stuck = server.until(&stuck, is_final).await?;
     ensure!(stuck["state"] == "rolled_back", "{stuck}");
