@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use orderwire_types::{Fault, FaultKind};
+use orderwire_types::{Failure, FailureKind, Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -34,6 +34,11 @@ pub struct Problem {
     /// After how many seconds trying again makes sense; also sent as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u32>,
+}
+
+/// A text from outside, cut for a message.
+pub fn shown(text: &str) -> String {
+    format!("{:?}", text.chars().take(64).collect::<String>())
 }
 
 /// One fault of several.
@@ -91,6 +96,30 @@ impl Problem {
     /// 500: a fault of this server. The detail must not leak internals.
     pub fn internal(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    /// 503: stored data is damaged. What exactly is for the operator: it is logged.
+    pub fn damaged(what: &str) -> Self {
+        tracing::error!(error = what, "stored data is damaged");
+        let detail = "stored data is damaged; the server's log says what is";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "damaged", detail).retry_after(60)
+    }
+
+    /// What went wrong in the store.
+    #[expect(clippy::needless_pass_by_value, reason = "the argument of map_err")]
+    pub fn of_store(error: impl Failure) -> Self {
+        let detail = error.to_string();
+        match error.kind() {
+            FailureKind::NotFound => Self::not_found(detail),
+            FailureKind::Conflict => Self::conflict(detail),
+            FailureKind::Invalid => Fault::invalid("", detail).into(),
+            FailureKind::TooCostly => Self::new(StatusCode::GATEWAY_TIMEOUT, "too-costly", detail),
+            FailureKind::Unavailable => {
+                tracing::warn!(error = detail, "the store cannot answer");
+                Self::unavailable(detail)
+            }
+            FailureKind::Damaged => Self::damaged(&detail),
+        }
     }
 
     /// Points at the faulty field.

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use orderwire_api::extract::{Params, Segments};
+use orderwire_api::problem::shown;
 use orderwire_api::wire::{ClientInfo, ClientRelease, List};
 use orderwire_api::{Caller, Problem, ReadProblems, page};
 use orderwire_store::ClientRecord;
@@ -13,7 +14,6 @@ use orderwire_store::orders::{Release, ReleaseFilter};
 use orderwire_types::{Client, Right, Scope};
 use serde::Deserialize;
 
-use crate::problems::{of_store, shown};
 use crate::state::Shared;
 
 /// How many releases of a client are shown, and how many are read for a page: a
@@ -56,7 +56,7 @@ pub(crate) async fn list_clients(
     let limit = page::size(params.limit);
     // One more than asked for says whether there is a next page.
     let clients = state.store().clients(&scope, after.as_ref(), limit + 1).await;
-    let mut clients = clients.map_err(|err| of_store(&err))?;
+    let mut clients = clients.map_err(Problem::of_store)?;
     let mut more = clients.len() > limit;
     clients.truncate(limit);
     let filter = ReleaseFilter {
@@ -99,7 +99,7 @@ pub(crate) async fn get_client(
     let scope = caller.narrowed(&headers)?;
     let missing = || Problem::not_found(format!("client {} does not exist", shown(&name)));
     let client: Client = name.parse().map_err(|_| missing())?;
-    let record = state.store().client(&scope, &client).await.map_err(|err| of_store(&err))?;
+    let record = state.store().client(&scope, &client).await.map_err(Problem::of_store)?;
     let record = record.ok_or_else(missing)?;
     let filter = ReleaseFilter { clients: Some(vec![client]), ..ReleaseFilter::default() };
     Ok(Json(Has::read(&state, &scope, &filter).await?.info(record)))
@@ -119,7 +119,7 @@ impl Has {
             return Ok(Self { releases: HashMap::new(), cut: None });
         }
         let read = state.store().releases(scope, filter, None, RELEASES_READ).await;
-        let read = read.map_err(|err| of_store(&err))?;
+        let read = read.map_err(Problem::of_store)?;
         let cut = read.last().filter(|_| read.len() == RELEASES_READ).map(|last| last.client.clone());
         let mut releases: HashMap<Client, Vec<Release>> = HashMap::new();
         for release in read {

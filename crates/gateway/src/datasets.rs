@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use orderwire_api::extract::{Document, Segments};
 use orderwire_api::problem::ProblemError;
+use orderwire_api::problem::shown;
 use orderwire_api::wire::{DatasetInfo, ImportState, List};
 use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems};
 use orderwire_store::{Dataset, Defined};
@@ -14,7 +15,7 @@ use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
 use orderwire_types::{DatasetName, Right};
 
-use crate::problems::{invalid, of_store, shown};
+use crate::problems::invalid;
 use crate::rows::sha256;
 use crate::state::{Shared, State as Gateway};
 
@@ -74,7 +75,7 @@ pub(crate) async fn put_dataset(
         return Err(Problem::forbidden(format!("dataset {name} is outside the scope of this key")));
     }
     let defined = state.store().define(&caller.scope, &name, &def, state.now()).await;
-    let status = match defined.map_err(|err| of_store(&err))? {
+    let status = match defined.map_err(Problem::of_store)? {
         Defined::Created => StatusCode::CREATED,
         Defined::Changed | Defined::Unchanged => StatusCode::OK,
     };
@@ -94,7 +95,7 @@ pub(crate) async fn delete_dataset(
     caller.require(Right::Operate)?;
     let dataset = find(&state, &caller, &name)?;
     for_all_clients(&caller)?;
-    state.store().remove(&caller.scope, &dataset.name).await.map_err(|err| of_store(&err))?;
+    state.store().remove(&caller.scope, &dataset.name).await.map_err(Problem::of_store)?;
     tracing::info!(dataset.name = %dataset.name, principal = %caller.scope.principal, "a dataset was removed");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -120,7 +121,7 @@ pub(crate) async fn get_import(
     caller.covering(&client)?;
     let dataset = find(&state, &caller, &name)?;
     let rows = state.store().imported(&caller.scope, &dataset.name, &client, &file).await;
-    Ok(Json(ImportState { rows: rows.map_err(|err| of_store(&err))? }))
+    Ok(Json(ImportState { rows: rows.map_err(Problem::of_store)? }))
 }
 
 /// A dataset is one table for all clients, so that who changes it must answer for all.

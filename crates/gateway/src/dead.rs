@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use jiff::Timestamp;
 use orderwire_api::extract::{Document, Params, Segments};
+use orderwire_api::problem::shown;
 use orderwire_api::wire::{self, DeadAction, DeadCount, DeadSelector, List};
 use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems, page};
 use orderwire_queue::{DeadFilter, DeadLetter};
@@ -12,7 +13,7 @@ use orderwire_types::Right;
 use orderwire_types::queue::Format;
 use serde::Deserialize;
 
-use crate::problems::{invalid, of_queue, shown};
+use crate::problems::{invalid, of_queue};
 use crate::queues::rendered;
 use crate::state::Shared;
 

@@ -11,11 +11,10 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use futures::FutureExt;
+use orderwire_api::problem::shown;
 use orderwire_api::{Authenticator, Problem};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-
-use crate::problems::shown;
 
 /// The guards of a server.
 pub struct Guards {

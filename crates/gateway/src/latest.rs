@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use orderwire_api::extract::Segments;
+use orderwire_api::problem::shown;
 use orderwire_api::{Caller, Problem, ReadProblems};
 use orderwire_store::{
     Cell, Column, Compare, Count, Dataset, Filter, Nulls, Operand, OrderBy, RowSink, Select,
@@ -16,7 +17,7 @@ use orderwire_types::dataset::{Field, FieldType};
 use orderwire_types::envelope::parse_rfc3339;
 
 use crate::datasets::find;
-use crate::problems::{invalid, of_store, shown};
+use crate::problems::invalid;
 use crate::state::Shared;
 
 /// How long the read may take.
@@ -41,7 +42,7 @@ pub(crate) async fn get_latest(
     let found = Arc::new(Mutex::new(None));
     let sink = Latest { names: names(&dataset), found: Arc::clone(&found) };
     let select = select(&dataset, &key)?;
-    state.store().select(&scope, select, Box::new(sink), TIME_OUT).await.map_err(|err| of_store(&err))?;
+    state.store().select(&scope, select, Box::new(sink), TIME_OUT).await.map_err(Problem::of_store)?;
     let row = found.lock().unwrap_or_else(PoisonError::into_inner).take();
     match row {
         Some(row) => Ok(([(header::CONTENT_TYPE, "application/json")], row).into_response()),

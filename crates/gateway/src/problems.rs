@@ -3,8 +3,8 @@
 
 use axum::http::StatusCode;
 use orderwire_api::Problem;
+use orderwire_api::problem::shown;
 use orderwire_queue as queue;
-use orderwire_store as store;
 use orderwire_types::{Fault, QueueName};
 
 /// A field that is wrong.
@@ -37,11 +37,6 @@ pub(crate) fn queue_name(text: &str) -> Result<QueueName, Problem> {
     text.parse().map_err(|_| Problem::not_found(format!("queue {} does not exist", shown(text))))
 }
 
-/// A text from outside, cut for a message.
-pub(crate) fn shown(text: &str) -> String {
-    format!("{:?}", text.chars().take(64).collect::<String>())
-}
-
 /// What went wrong in the queue.
 pub(crate) fn of_queue(error: &queue::Error) -> Problem {
     let detail = error.to_string();
@@ -67,35 +62,8 @@ pub(crate) fn of_queue(error: &queue::Error) -> Problem {
             );
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timed-out", detail).retry_after(1)
         }
-        queue::ErrorKind::Damaged => damaged(&detail),
+        queue::ErrorKind::Damaged => Problem::damaged(&detail),
     }
-}
-
-/// What went wrong in the store.
-pub(crate) fn of_store(error: &store::Error) -> Problem {
-    let detail = error.to_string();
-    match error.kind() {
-        store::ErrorKind::NotFound => Problem::not_found(detail),
-        store::ErrorKind::Conflict => Problem::conflict(detail),
-        store::ErrorKind::Invalid => invalid("", detail),
-        store::ErrorKind::TooCostly => Problem::new(StatusCode::GATEWAY_TIMEOUT, "too-costly", detail),
-        store::ErrorKind::Unavailable => {
-            tracing::warn!(error = %error, "the store cannot answer");
-            Problem::unavailable(detail)
-        }
-        store::ErrorKind::Damaged => damaged(&detail),
-    }
-}
-
-/// Stored data is damaged: what exactly is for the operator's log.
-pub(crate) fn damaged(detail: &str) -> Problem {
-    tracing::error!(error = detail, "stored data is damaged");
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "damaged",
-        "stored data is damaged, so that nothing more is written; the server's log says what is",
-    )
-    .retry_after(60)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use orderwire_types::scope::Clients;
 use orderwire_types::{Event, Pattern, QueueName, RawJson, Right};
 use serde::{Deserialize, Serialize};
 
-use crate::problems::{damaged, invalid, of_queue, queue_name};
+use crate::problems::{invalid, of_queue, queue_name};
 use crate::state::{Shared, State as Gateway};
 
 /// How many deliveries a peek shows by default.
@@ -135,8 +135,8 @@ pub(crate) async fn get_peek(
 
 /// A stored event in the form that a consumer gets.
 pub(crate) fn rendered(body: &[u8], format: Format) -> Result<RawJson, Problem> {
-    let event =
-        Event::decode(body).map_err(|err| damaged(&format!("a stored event cannot be read: {err}")))?;
+    let event = Event::decode(body)
+        .map_err(|err| Problem::damaged(&format!("a stored event cannot be read: {err}")))?;
     RawJson::parse(render(&event, format))
         .map_err(|err| Problem::internal(format!("an event could not be shown: {err}")))
 }

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use orderwire_api::extract::Segments;
+use orderwire_api::problem::shown;
 use orderwire_api::wire::{Trace, TraceStep};
 use orderwire_api::{Caller, Problem, ReadProblems};
 use orderwire_types::step::Step;
@@ -14,7 +15,7 @@ use orderwire_types::{QueueName, Right, Scope, TraceId};
 use uuid::Uuid;
 
 use crate::clients::ORDERS;
-use crate::problems::{of_queue, of_store, shown};
+use crate::problems::of_queue;
 use crate::state::Shared;
 
 /// What the principal of a key begins with.
@@ -46,7 +47,7 @@ pub(crate) async fn get_trace(
     // The queue first: what moves from one to the other meanwhile is seen
     // twice, which merging undoes, and never missed.
     let queue = state.queues().trace(&scope, id).await.map_err(|err| of_queue(&err))?;
-    let store = state.store().trace(&scope, id).await.map_err(|err| of_store(&err))?;
+    let store = state.store().trace(&scope, id).await.map_err(Problem::of_store)?;
     if queue.client.is_none() && store.client.is_none() {
         let shown = shown(&given);
         return Err(Problem::not_found(if queue.partial {
@@ -57,7 +58,7 @@ pub(crate) async fn get_trace(
             format!("trace {shown} does not exist")
         }));
     }
-    let orders = state.store().trace_orders(&scope, id).await.map_err(|err| of_store(&err))?;
+    let orders = state.store().trace_orders(&scope, id).await.map_err(Problem::of_store)?;
     let sees_orders = scope.touches(ORDERS);
     let (orders_open, orders_failed) = if sees_orders { (orders.open, orders.failed) } else { (0, 0) };
     let may_wait = queue.open > told(&queue.steps) || queue.partial || orders_open > 0;

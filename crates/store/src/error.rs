@@ -1,22 +1,8 @@
 //! What can go wrong with the store.
 
-/// The kinds of error, each with one meaning at every edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ErrorKind {
-    /// No such object (or it is outside the scope).
-    NotFound,
-    /// What is asked contradicts what is there.
-    Conflict,
-    /// A value, column or definition is wrong.
-    Invalid,
-    /// A query took longer or more than it may.
-    TooCostly,
-    /// The engine cannot answer or promise durability now: nothing was
-    /// changed; the same call may succeed later.
-    Unavailable,
-    /// The stored data is damaged: nothing more is written until someone looks.
-    Damaged,
-}
+use orderwire_types::Failure;
+/// The kinds of error.
+pub use orderwire_types::FailureKind as ErrorKind;
 
 /// An error of the store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -53,5 +39,11 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind, ErrorKind::Unavailable)
+    }
+}
+
+impl Failure for Error {
+    fn kind(&self) -> ErrorKind {
+        self.kind
     }
 }

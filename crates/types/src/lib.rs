@@ -27,5 +27,5 @@ pub use limits::Limits;
 pub use names::{Client, ColumnName, DatasetName, EventType, Label, QueueName};
 pub use order::{Action, OrderState, ReleaseState};
 pub use pattern::Pattern;
-pub use problem::{Fault, FaultKind};
+pub use problem::{Failure, FailureKind, Fault, FaultKind};
 pub use scope::{Right, Scope};

@@ -1,4 +1,5 @@
-//! Faults of input: what is wrong, where, and of which kind.
+//! What an edge turns into a status code: faults of input (what is wrong, where, and of
+//! which kind), and failures of what is behind the edge.
 
 /// The kinds of fault that an edge turns into a status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,4 +41,28 @@ impl Fault {
     pub fn too_large(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { kind: FaultKind::TooLarge, pointer: pointer.into(), detail: detail.into() }
     }
+}
+
+/// The kinds of failure, each with one meaning at every edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// No such object (or it is outside the scope): 404.
+    NotFound,
+    /// What is asked contradicts what is there: 409.
+    Conflict,
+    /// A value, column or definition is wrong: 422.
+    Invalid,
+    /// A query took longer or more than it may: 504.
+    TooCostly,
+    /// Nothing can be answered or promised now. Nothing was changed; the same call may
+    /// succeed later: 503.
+    Unavailable,
+    /// The stored data is damaged: nothing more is written until someone looks: 503.
+    Damaged,
+}
+
+/// A failure of what is behind an edge; its text says what failed.
+pub trait Failure: std::fmt::Display {
+    /// Which kind, and so which status.
+    fn kind(&self) -> FailureKind;
 }

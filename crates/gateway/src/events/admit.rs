@@ -1,6 +1,7 @@
 //! Which events a caller may publish.
 
 use orderwire_api::Problem;
+use orderwire_api::problem::shown;
 use orderwire_types::identity::is_own_source;
 use orderwire_types::{Data, DatasetName, Event, EventType, Origin, QueueName, Right, Scope};
 
@@ -135,10 +136,7 @@ fn refused_type(event_type: &EventType) -> Problem {
 fn no_dataset(event: &Event, name: &str) -> Problem {
     invalid(
         type_pointer(event),
-        format!(
-            "dataset {} does not exist; define it first with PUT /v1/datasets/NAME",
-            crate::problems::shown(name)
-        ),
+        format!("dataset {} does not exist; define it first with PUT /v1/datasets/NAME", shown(name)),
     )
 }
 

@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, header};
 use orderwire_api::Problem;
 use orderwire_api::extract::content_type;
+use orderwire_api::problem::shown;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -89,7 +90,7 @@ impl<'h> Form<'h> {
             Some(other) => Err(unsupported(format!(
                 "{} is not taken; send application/json, application/cloudevents+json, \
                  application/cloudevents-batch+json or application/x-ndjson, or a CloudEvent with ce- headers",
-                crate::problems::shown(other)
+                shown(other)
             ))),
         }
     }

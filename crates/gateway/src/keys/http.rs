@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use orderwire_api::extract::{Document, Segments};
+use orderwire_api::problem::shown;
 use orderwire_api::wire::{CreatedKey, KeyInfo, List, NewKey, WhoAmI};
 use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems};
 use orderwire_store::{Error, ErrorKind, KeyRecord};
@@ -14,7 +15,7 @@ use orderwire_types::scope::Clients;
 use orderwire_types::{Client, DatasetName, QueueName, Right, Scope};
 
 use super::{BOOTSTRAP_NAME, RELEASE_PREFIX, text};
-use crate::problems::{invalid, of_store, shown};
+use crate::problems::invalid;
 use crate::state::Shared;
 
 /// Makes a key. It is shown in this answer and never again.
@@ -33,7 +34,7 @@ pub(crate) async fn post_key(
             "a key cannot have more clients or objects than the one that makes it",
         ));
     }
-    state.store().add_key(&record).await.map_err(|err| of_store(&err))?;
+    state.store().add_key(&record).await.map_err(Problem::of_store)?;
     tracing::info!(key.id = %record.id, principal = %caller.scope.principal, "a key was made");
     let key = text::join(&record.id, &secret);
     Ok((StatusCode::CREATED, Json(CreatedKey { key, info: info(record) })))
@@ -47,7 +48,7 @@ pub(crate) async fn list_keys(
     caller: Caller,
 ) -> Result<Json<List<KeyInfo>>, Problem> {
     caller.require(Right::Admin)?;
-    let keys = state.store().keys().await.map_err(|err| of_store(&err))?;
+    let keys = state.store().keys().await.map_err(Problem::of_store)?;
     let items = keys.into_iter().filter(|key| is_within(key, &caller.scope)).map(info).collect();
     Ok(Json(List { items, next: None }))
 }
@@ -61,12 +62,12 @@ pub(crate) async fn delete_key(
     Segments(id): Segments<String>,
 ) -> Result<StatusCode, Problem> {
     caller.require(Right::Admin)?;
-    let key = state.store().key(&id).await.map_err(|err| of_store(&err))?;
+    let key = state.store().key(&id).await.map_err(Problem::of_store)?;
     if !key.is_some_and(|key| is_within(&key, &caller.scope)) {
         let missing = Error::new(ErrorKind::NotFound, format!("key {} does not exist", shown(&id)));
-        return Err(of_store(&missing));
+        return Err(Problem::of_store(missing));
     }
-    state.gateway.keys.revoke(&id).await.map_err(|err| of_store(&err))?;
+    state.gateway.keys.revoke(&id).await.map_err(Problem::of_store)?;
     tracing::info!(key.id = %id, principal = %caller.scope.principal, "a key was revoked");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -14,7 +14,6 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
 use super::text::{self, KeyText};
-use crate::problems::of_store;
 
 /// How many keys are held; beyond it all are forgotten and looked up anew.
 const HELD_MAX: usize = 10_000;
@@ -101,7 +100,7 @@ impl KeyRing {
             Ok(record) => record,
             // With the store away, what was known goes on being true.
             Err(err) if err.kind() == ErrorKind::Unavailable && known.is_some() => return Ok(known),
-            Err(err) => return Err(of_store(&err)),
+            Err(err) => return Err(Problem::of_store(err)),
         };
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         let Some(record) = record else {

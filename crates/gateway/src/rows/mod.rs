@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use orderwire_api::extract::{Body, Params, Segments, content_type, work_on};
+use orderwire_api::problem::shown;
 use orderwire_api::wire::BatchAccepted;
 use orderwire_api::{Caller, Problem, WriteProblems};
 use orderwire_types::envelope::{Incoming, parse_traceparent};
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::events::{OnError, batch_answer};
-use crate::problems::{invalid, shown, unroutable, unsupported};
+use crate::problems::{invalid, unroutable, unsupported};
 use crate::publish::{named_request, publish, with_outcome};
 use crate::state::Shared;
 

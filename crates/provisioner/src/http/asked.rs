@@ -12,7 +12,7 @@ use orderwire_types::{Action, Client, EventId, ReleaseState, Right, TraceId, ide
 use uuid::Uuid;
 
 use super::State;
-use super::problems::{invalid, of_accept, of_refusal, of_store};
+use super::problems::{invalid, of_accept, of_refusal};
 use crate::provisioner::OrderRequest;
 use crate::request::requested_action;
 
@@ -96,7 +96,7 @@ pub(super) async fn of_release(
     // The same key for another release is another request.
     let (id, trace) = named(caller, headers, &format!("{action} {}", release.id), None)?;
     if release.status.state == ReleaseState::Removed {
-        let known = state.store().order(&caller.scope, id).await.map_err(|err| of_store(&err))?;
+        let known = state.store().order(&caller.scope, id).await.map_err(Problem::of_store)?;
         if known.is_none() {
             return Err(Problem::not_found(format!("release {} is removed", release.name)));
         }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use orderwire_api::extract::{Document, Params, Segments};
+use orderwire_api::problem::shown;
 use orderwire_api::wire::{List, NewOrder, OrderAccepted, OrderInfo, OrderPlan, OrderStep};
 use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems, page};
 use orderwire_store::orders::{Order, OrderFilter};
@@ -12,7 +13,7 @@ use orderwire_types::{EventId, OrderState, Scope, TraceId};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::problems::{invalid, of_accept, of_store, shown};
+use super::problems::{invalid, of_accept};
 use super::{PageParams, Shared, asked, show};
 
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -104,7 +105,7 @@ pub(super) async fn list_orders(
     let (after, size) = (page::cursor::<EventId>(params.after)?, page::size(params.limit));
     // One more than asked for says whether there is a next page.
     let orders = state.store().orders(&scope, &filter, after, size + 1).await;
-    let mut orders = orders.map_err(|err| of_store(&err))?;
+    let mut orders = orders.map_err(Problem::of_store)?;
     let next = page::cut(&mut orders, size, |order| order.id);
     Ok(Json(List { items: orders.into_iter().map(show::order).collect(), next }))
 }
@@ -140,7 +141,7 @@ pub(super) async fn get_steps(
     let (after, size) = (page::cursor::<u64>(params.after)?.unwrap_or(0), page::size(params.limit));
     let order = find(&state, &scope, &id).await?;
     let steps = state.store().journal(&scope, order.id, after, size + 1).await;
-    let mut steps = steps.map_err(|err| of_store(&err))?;
+    let mut steps = steps.map_err(Problem::of_store)?;
     let next = page::cut(&mut steps, size, |step| step.n);
     Ok(Json(List { items: steps.into_iter().map(show::step).collect(), next }))
 }
@@ -164,7 +165,7 @@ pub(super) async fn post_cancel(
             Problem::new(StatusCode::CONFLICT, "order-finished", err.to_string())
         }
         orderwire_store::ErrorKind::NotFound => missing(&id.to_string()),
-        _ => of_store(&err),
+        _ => Problem::of_store(err),
     })?;
     Ok((StatusCode::ACCEPTED, Json(show::order(order))))
 }
@@ -173,7 +174,7 @@ pub(super) async fn post_cancel(
 pub(super) async fn find(state: &super::State, scope: &Scope, id: &str) -> Result<Order, Problem> {
     let missing = || missing(id);
     let id = id.parse::<EventId>().map_err(|_| missing())?;
-    let order = state.store().order(scope, id).await.map_err(|err| of_store(&err))?;
+    let order = state.store().order(scope, id).await.map_err(Problem::of_store)?;
     order.ok_or_else(missing)
 }
 

@@ -3,7 +3,6 @@
 use axum::http::StatusCode;
 use orderwire_api::Problem;
 use orderwire_api::problem::ProblemError;
-use orderwire_store as store;
 use orderwire_store::orders::Refusal;
 use orderwire_types::Fault;
 
@@ -14,17 +13,12 @@ pub(super) fn invalid(pointer: &str, detail: impl Into<String>) -> Problem {
     Fault::invalid(pointer, detail).into()
 }
 
-/// A text from outside, cut for a message.
-pub(super) fn shown(text: &str) -> String {
-    format!("{:?}", text.chars().take(64).collect::<String>())
-}
-
 /// Why an order was not taken.
 pub(super) fn of_accept(error: AcceptError) -> Problem {
     match error {
         AcceptError::Invalid(faults) => of_faults(faults),
         AcceptError::Refused(refusal) => of_refusal(&refusal),
-        AcceptError::Store(error) => of_store(&error),
+        AcceptError::Store(error) => Problem::of_store(error),
     }
 }
 
@@ -63,31 +57,4 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Problem {
             "this Idempotency-Key was used before for another order; take a new key for a new order",
         ),
     }
-}
-
-/// What went wrong in the store.
-pub(super) fn of_store(error: &store::Error) -> Problem {
-    let detail = error.to_string();
-    match error.kind() {
-        store::ErrorKind::NotFound => Problem::not_found(detail),
-        store::ErrorKind::Conflict => Problem::conflict(detail),
-        store::ErrorKind::Invalid => invalid("", detail),
-        store::ErrorKind::TooCostly => Problem::new(StatusCode::GATEWAY_TIMEOUT, "too-costly", detail),
-        store::ErrorKind::Unavailable => {
-            tracing::warn!(error = %error, "the store cannot answer");
-            Problem::unavailable(detail)
-        }
-        store::ErrorKind::Damaged => damaged(&detail),
-    }
-}
-
-/// Stored data is damaged: what exactly is for the operator's log.
-pub(super) fn damaged(detail: &str) -> Problem {
-    tracing::error!(error = detail, "stored data is damaged");
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "damaged",
-        "stored data is damaged; the server's log says what is",
-    )
-    .retry_after(60)
 }

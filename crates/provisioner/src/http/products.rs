@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use orderwire_api::extract::Segments;
+use orderwire_api::problem::shown;
 use orderwire_api::wire::{List, ProductInfo, ProductOpening};
 use orderwire_api::{Caller, Problem, ReadProblems};
 use orderwire_types::{Label, Right};
 
 use super::Shared;
-use super::problems::shown;
 use crate::catalogue::{OnFailure, Opening, Product};
 
 /// The products of the catalogue, by name: all of them, as few as they are.

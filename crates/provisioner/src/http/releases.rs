@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use orderwire_api::extract::{Document, Params, Segments};
+use orderwire_api::problem::shown;
 use orderwire_api::wire::{List, OrderAccepted, ReleaseDrift, ReleaseInfo, RollbackRequest};
 use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems, page};
 use orderwire_store::orders::{Release, ReleaseFilter, Revision};
@@ -14,7 +15,7 @@ use orderwire_types::{Action, Scope};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::problems::{damaged, invalid, of_store, shown};
+use super::problems::invalid;
 use super::{Shared, asked, show};
 use crate::content::Content;
 use crate::target::{Desired, Placement};
@@ -71,7 +72,7 @@ pub(super) async fn list_releases(
     };
     let (after, size) = (page::cursor::<Uuid>(params.after)?, page::size(params.limit));
     let releases = state.store().releases(&scope, &filter, after, size + 1).await;
-    let mut releases = releases.map_err(|err| of_store(&err))?;
+    let mut releases = releases.map_err(Problem::of_store)?;
     let next = page::cut(&mut releases, size, |release| release.id);
     let items = releases.into_iter().map(show::release).collect::<Result<_, _>>()?;
     Ok(Json(List { items, next }))
@@ -141,7 +142,7 @@ async fn before_present(state: &super::State, scope: &Scope, release: &Release) 
     let mut before = present;
     loop {
         let read = state.store().revisions(scope, release.id, before, LOOK).await;
-        let read = read.map_err(|err| of_store(&err))?;
+        let read = read.map_err(Problem::of_store)?;
         if let Some(found) = read.iter().find(|revision| revision.ready_at.is_some()) {
             return Ok(found.number);
         }
@@ -177,7 +178,7 @@ pub(super) async fn get_drift(
     };
     let revision = revision(&state, &scope, &release, number).await?;
     let content: Content = serde_json::from_str(revision.content.get())
-        .map_err(|err| damaged(&format!("revision {number} of release {}: {err}", release.id)))?;
+        .map_err(|err| Problem::damaged(&format!("revision {number} of release {}: {err}", release.id)))?;
     let Some(target) = state.provisioner.parts.targets.get(&release.target) else {
         let detail = format!("target {} is not configured (any more)", release.target);
         return Err(Problem::conflict(detail));
@@ -214,7 +215,7 @@ pub(super) async fn get_drift(
 pub(super) async fn find(state: &super::State, scope: &Scope, id: &str) -> Result<Release, Problem> {
     let missing = || Problem::not_found(format!("release {} does not exist", shown(id)));
     let id = Uuid::parse_str(id).map_err(|_| missing())?;
-    let release = state.store().release(scope, id).await.map_err(|err| of_store(&err))?;
+    let release = state.store().release(scope, id).await.map_err(Problem::of_store)?;
     release.ok_or_else(missing)
 }
 
@@ -226,7 +227,7 @@ pub(super) async fn revision(
     number: u64,
 ) -> Result<Revision, Problem> {
     let revision = state.store().revision(scope, release.id, number).await;
-    revision.map_err(|err| of_store(&err))?.ok_or_else(|| {
+    revision.map_err(Problem::of_store)?.ok_or_else(|| {
         Problem::not_found(format!("release {} has no revision {number}; see its history", release.name))
     })
 }

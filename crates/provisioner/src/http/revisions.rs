@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use orderwire_api::extract::{Params, Segments};
+use orderwire_api::problem::shown;
 use orderwire_api::wire::{List, RevisionDiff, RevisionInfo};
 use orderwire_api::{Caller, Problem, ReadProblems, page};
 use orderwire_store::orders::Revision;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::problems::{damaged, of_store, shown};
 use super::releases::{find, revision};
 use super::{PageParams, Shared, asked, show};
 use crate::diff::diff;
@@ -41,7 +41,7 @@ pub(super) async fn get_history(
     let (before, size) = (page::cursor::<u64>(params.after)?, page::size(params.limit));
     let release = find(&state, &scope, &id).await?;
     let revisions = state.store().revisions(&scope, release.id, before, size + 1).await;
-    let mut revisions = revisions.map_err(|err| of_store(&err))?;
+    let mut revisions = revisions.map_err(Problem::of_store)?;
     let next = page::cut(&mut revisions, size, |revision| revision.number);
     let items = revisions.iter().map(|revision| show::revision(revision, release.status.ready)).collect();
     Ok(Json(List { items, next }))
@@ -100,7 +100,7 @@ pub(super) async fn get_diff(
         None => {
             // Numbers in between may have been swept.
             let before = state.store().revisions(&scope, release.id, Some(to.number), 1).await;
-            before.map_err(|err| of_store(&err))?.into_iter().next().ok_or_else(missing)?
+            before.map_err(Problem::of_store)?.into_iter().next().ok_or_else(missing)?
         }
     };
     let changes = diff(&content(&from)?, &content(&to)?);
@@ -109,6 +109,7 @@ pub(super) async fn get_diff(
 }
 
 fn content(revision: &Revision) -> Result<Value, Problem> {
-    serde_json::from_str(revision.content.get())
-        .map_err(|err| damaged(&format!("revision {} of order {}: {err}", revision.number, revision.order)))
+    serde_json::from_str(revision.content.get()).map_err(|err| {
+        Problem::damaged(&format!("revision {} of order {}: {err}", revision.number, revision.order))
+    })
 }

@@ -11,7 +11,6 @@ use orderwire_types::RawJson;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::problems::damaged;
 use crate::target::{Effect, FieldChange, Planned};
 
 pub(super) fn order(order: Order) -> OrderInfo {
@@ -51,7 +50,7 @@ pub(super) fn step(entry: JournalEntry) -> OrderStep {
 
 pub(super) fn release(release: Release) -> Result<ReleaseInfo, Problem> {
     let stored: Vec<StoredResource> = serde_json::from_str(release.status.resources.get())
-        .map_err(|err| damaged(&format!("the resources of release {}: {err}", release.id)))?;
+        .map_err(|err| Problem::damaged(&format!("the resources of release {}: {err}", release.id)))?;
     let openings: BTreeMap<&String, &String> =
         stored.iter().flat_map(|resource| &resource.openings).collect();
     let opening = |(name, url): (&String, &String)| OpeningInfo { name: name.clone(), url: url.clone() };

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::places::Place;
-use super::problems::{invalid, of_store};
+use super::problems::invalid;
 use super::{Shared, asked, orders, show};
 
 /// After how long without an event a comment is sent, so that nobody in between
@@ -169,7 +169,7 @@ impl Watcher {
         let info = show::order(order);
         let text = serde_json::to_string(&info).map_err(|err| Problem::internal(err.to_string()))?;
         let steps = self.state.store().journal(&scope, self.id, self.seen, STEPS).await;
-        let steps = steps.map_err(|err| of_store(&err))?;
+        let steps = steps.map_err(Problem::of_store)?;
         let is_all = steps.len() < STEPS;
         for step in steps {
             if step.at > since {
