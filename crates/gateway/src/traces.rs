@@ -230,15 +230,9 @@ mod tests {
 
     fn step(at: &str, step: &str, event: Option<u128>, detail: Option<&str>) -> Step {
         Step {
-            at: at.parse().unwrap(),
-            role: "r".into(),
-            step: step.into(),
-            outcome: "ok".into(),
-            queue: None,
             event_id: event.map(Uuid::from_u128),
-            attempt: None,
-            duration_ms: None,
             detail: detail.map(str::to_owned),
+            ..Step::ok(at.parse().unwrap(), "r", step)
         }
     }
 

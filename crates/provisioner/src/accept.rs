@@ -113,15 +113,10 @@ fn accepted(order: &Order) -> Step {
         _ => ("ok", about),
     };
     Step {
-        at: order.created_at,
-        role: "provisioner".to_owned(),
-        step: "accepted".to_owned(),
         outcome: outcome.to_owned(),
-        queue: None,
         event_id: Some(order.id.0),
-        attempt: None,
-        duration_ms: None,
         detail: Some(detail),
+        ..Step::ok(order.created_at, "provisioner", "accepted")
     }
 }
 

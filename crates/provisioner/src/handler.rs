@@ -45,15 +45,10 @@ impl OrderEvents {
     async fn pass_over(&self, task: &Task, why: String) -> Verdict {
         let event = &task.event;
         let step = Step {
-            at: self.provisioner.parts.clock.now(),
-            role: "provisioner".to_owned(),
-            step: "passed over".to_owned(),
-            outcome: "ok".to_owned(),
-            queue: None,
             event_id: Some(event.id.0),
             attempt: Some(task.delivery.attempt),
-            duration_ms: None,
             detail: Some(why),
+            ..Step::ok(self.provisioner.parts.clock.now(), "provisioner", "passed over")
         };
         let record = TraceRecord { trace: event.trace.id, client: event.client.clone(), steps: vec![step] };
         match self.provisioner.parts.store.add_steps(&[record]).await {

@@ -424,15 +424,9 @@ impl Appended<'_> {
     /// their order.
     pub fn steps(&self, task_queues: &[QueueName], queued_at: Timestamp) -> Vec<Step> {
         let step = |role: &str, step: &str, at, queue| Step {
-            at,
-            role: role.to_owned(),
-            step: step.to_owned(),
-            outcome: "ok".to_owned(),
             queue,
             event_id: Some(self.event_id),
-            attempt: None,
-            duration_ms: None,
-            detail: None,
+            ..Step::ok(at, role, step)
         };
         let mut steps = vec![Step {
             detail: Some(format!("{} from {}", self.event_type, self.principal)),
@@ -460,17 +454,7 @@ impl<'a> From<&'a NewEntry> for Appended<'a> {
 /// The steps of an entry that waits in a stream. They are not stored: what is
 /// recorded of the entry tells them later, with its effect.
 pub fn waiting_steps(event: EventId, accepted_at: Timestamp, queue: &QueueName) -> [Step; 2] {
-    let accepted = Step {
-        at: accepted_at,
-        role: "gateway".to_owned(),
-        step: "accepted".to_owned(),
-        outcome: "ok".to_owned(),
-        queue: None,
-        event_id: Some(event.0),
-        attempt: None,
-        duration_ms: None,
-        detail: None,
-    };
+    let accepted = Step { event_id: Some(event.0), ..Step::ok(accepted_at, "gateway", "accepted") };
     let queued = Step {
         role: "queue".to_owned(),
         step: "queued".to_owned(),

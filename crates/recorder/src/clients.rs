@@ -34,15 +34,11 @@ impl ClientChanges {
             attributes.map_err(|error| format!("the change of a client is no JSON object: {error}"))?;
         let now = self.clock.now();
         let step = Step {
-            at: now,
-            role: "recorder".to_owned(),
-            step: "recorded".to_owned(),
-            outcome: "ok".to_owned(),
-            queue: None,
             event_id: Some(event.id.0),
             attempt: Some(task.delivery.attempt),
             duration_ms: Some(Millis::between(event.accepted_at, now)),
             detail: Some(format!("client {}", event.client)),
+            ..Step::ok(now, "recorder", "recorded")
         };
         Ok(ClientChange {
             client: event.client.clone(),

@@ -40,15 +40,8 @@ pub fn recorded_steps(recording: &Recording, results: &[RowsRecorded]) -> Vec<Tr
         .map(|(trace, sum)| {
             let first = &recording.events[sum.record];
             let step = |at, role: &str, step: &str| Step {
-                at,
-                role: role.to_owned(),
-                step: step.to_owned(),
-                outcome: "ok".to_owned(),
-                queue: None,
                 event_id: (sum.events == 1).then_some(first.event_id.0),
-                attempt: None,
-                duration_ms: None,
-                detail: None,
+                ..Step::ok(at, role, step)
             };
             let detail = format!(
                 "{} of {} rows written to {} from {} event(s)",

@@ -35,6 +35,23 @@ pub struct Step {
     pub detail: Option<String>,
 }
 
+impl Step {
+    /// A step that went well; whoever makes it adds what else is known.
+    pub fn ok(at: Timestamp, role: &str, step: &str) -> Self {
+        Self {
+            at,
+            role: role.to_owned(),
+            step: step.to_owned(),
+            outcome: "ok".to_owned(),
+            queue: None,
+            event_id: None,
+            attempt: None,
+            duration_ms: None,
+            detail: None,
+        }
+    }
+}
+
 /// A duration in milliseconds, kept to the microsecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Millis(pub i64);

@@ -3,7 +3,7 @@
 use orderwire_gateway::ErrorKind;
 use orderwire_store::orders::{Acceptance, Advance, NewOrder, Order};
 use orderwire_types::step::Step;
-use orderwire_types::{Action, Client, EventId, OrderState, RawJson, Right, TraceId};
+use orderwire_types::{Client, EventId, OrderState, RawJson, Right, TraceId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -120,17 +120,7 @@ fn order(server: &Server, number: u128, client: &str, name: &str) -> Order {
 }
 
 async fn accept(server: &Server, order: Order) -> Order {
-    let step = Step {
-        at: order.created_at,
-        role: "provisioner".to_owned(),
-        step: "accepted".to_owned(),
-        outcome: "ok".to_owned(),
-        queue: None,
-        event_id: Some(order.id.0),
-        attempt: None,
-        duration_ms: None,
-        detail: None,
-    };
+    let step = Step { event_id: Some(order.id.0), ..Step::ok(order.created_at, "provisioner", "accepted") };
     let new = NewOrder { order, record_refused: false, steps: vec![step] };
     match server.store.accept(new).await.unwrap() {
         Acceptance::New(order) => order,

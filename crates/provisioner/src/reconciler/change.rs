@@ -124,15 +124,11 @@ impl Work {
         metrics::histogram!("orderwire_order_step_seconds", "step" => name, "outcome" => outcome)
             .record(duration.0 as f64 / 1e6);
         Step {
-            at,
-            role: ROLE.to_owned(),
-            step: name.to_owned(),
             outcome: outcome.to_owned(),
-            queue: None,
             event_id: Some(self.order.as_ref().map_or(self.release.order, |order| order.id).0),
-            attempt: None,
             duration_ms: Some(duration),
             detail,
+            ..Step::ok(at, ROLE, name)
         }
     }
 

@@ -289,15 +289,10 @@ impl Tx<'_> {
     /// A step of this moment.
     pub(super) fn step(&self, role: &str, step: &str, outcome: &str, queue: i64, event_id: Uuid) -> Step {
         Step {
-            at: self.time,
-            role: role.to_owned(),
-            step: step.to_owned(),
             outcome: outcome.to_owned(),
             queue: Some(self.state.queue(queue).name.clone()),
             event_id: Some(event_id),
-            attempt: None,
-            duration_ms: None,
-            detail: None,
+            ..Step::ok(self.time, role, step)
         }
     }
 }

@@ -112,15 +112,8 @@ pub(super) fn not_a_stream(queue: &QueueName) -> Error {
 fn arrival_steps(body: &[u8], queue: &QueueName) -> Vec<Step> {
     let Ok(event) = Event::decode(body) else { return Vec::new() };
     let step = |role: &str, step: &str| Step {
-        at: event.accepted_at,
-        role: role.to_owned(),
-        step: step.to_owned(),
-        outcome: "ok".to_owned(),
-        queue: None,
         event_id: Some(event.id.0),
-        attempt: None,
-        duration_ms: None,
-        detail: None,
+        ..Step::ok(event.accepted_at, role, step)
     };
     vec![
         Step {

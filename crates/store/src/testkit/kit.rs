@@ -121,17 +121,7 @@ pub(super) fn batch(from: i64, to: i64, events: Vec<RowsEvent>) -> Recording {
 
 /// One step of a trace.
 pub(super) fn step(second: i64, what: &str) -> Step {
-    Step {
-        at: at(second),
-        role: "worker".to_owned(),
-        step: what.to_owned(),
-        outcome: "ok".to_owned(),
-        queue: None,
-        event_id: None,
-        attempt: None,
-        duration_ms: None,
-        detail: None,
-    }
+    Step::ok(at(second), "worker", what)
 }
 
 pub(super) fn record(trace: u128, owner: &str, steps: Vec<Step>) -> TraceRecord {

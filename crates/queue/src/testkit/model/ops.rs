@@ -63,7 +63,7 @@ impl State {
                     let step = Step {
                         role: principal.clone(),
                         detail: Some(reason.clone()),
-                        ..blank("discarded", now)
+                        ..Step::ok(now, "queue", "discarded")
                     };
                     self.note(&dead.letter.queue, &dead.item, step);
                 }
@@ -327,7 +327,7 @@ impl State {
             outcome: "failed".to_owned(),
             attempt: Some(item.attempts),
             detail: Some(cause.clone()),
-            ..blank("dead-lettered", now)
+            ..Step::ok(now, "queue", "dead-lettered")
         };
         self.note(name, &item, step);
         let letter = DeadLetter {
@@ -353,7 +353,11 @@ impl State {
             let Dead { mut item, .. } = self.dead.remove(id).expect("known");
             self.last_position += 1;
             (item.position, item.attempts, item.held) = (Position(self.last_position), 0, false);
-            self.note(&name, &item, Step { role: principal.to_owned(), ..blank("replayed", now) });
+            self.note(
+                &name,
+                &item,
+                Step { role: principal.to_owned(), ..Step::ok(now, "queue", "replayed") },
+            );
             self.push(&name, item, ready);
             count += 1;
         }
@@ -401,7 +405,7 @@ impl State {
             attempt: Some(item.attempts),
             duration_ms: Some(Millis::between(lease.since, now)),
             detail: cause.cloned(),
-            ..blank("attempt", now)
+            ..Step::ok(now, "queue", "attempt")
         };
         self.note(name, item, step);
     }
@@ -417,19 +421,5 @@ fn give_back(lane: &mut Lane, from: usize) {
     for item in lane.items.iter_mut().skip(from).filter(|item| item.held) {
         item.held = false;
         item.attempts -= 1;
-    }
-}
-
-fn blank(step: &str, at: Timestamp) -> Step {
-    Step {
-        at,
-        role: "queue".to_owned(),
-        step: step.to_owned(),
-        outcome: "ok".to_owned(),
-        queue: None,
-        event_id: None,
-        attempt: None,
-        duration_ms: None,
-        detail: None,
     }
 }

@@ -53,15 +53,10 @@ pub(super) fn end(
 /// The step of a trace that says how an order ended.
 pub(super) fn ended(order: &Order, state: OrderState, reason: &str, at: Timestamp) -> Step {
     Step {
-        at,
-        role: "provisioner".to_owned(),
-        step: state.as_str().to_owned(),
         outcome: state.as_str().to_owned(),
-        queue: None,
         event_id: Some(order.id.0),
-        attempt: None,
-        duration_ms: None,
         detail: Some(reason.to_owned()),
+        ..Step::ok(at, "provisioner", state.as_str())
     }
 }
 
