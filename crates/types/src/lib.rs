@@ -19,6 +19,8 @@ pub mod queue;
 pub mod row;
 pub mod scope;
 pub mod step;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use event::{Data, Event, Origin};
 pub use ids::{EventId, TraceId};

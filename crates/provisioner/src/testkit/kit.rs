@@ -1,11 +1,11 @@
 //! What the cases are written with.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use orderwire_types::TraceId;
+pub(super) use orderwire_types::testkit::{Failed, Outcome, holds, same};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
@@ -13,36 +13,10 @@ use uuid::Uuid;
 use super::Factory;
 use crate::target::{Desired, Error, Grant, Health, Manifest, Observed, Placement, Target};
 
-/// Why a case failed.
-#[derive(Debug)]
-pub(super) struct Failed(pub(super) String);
-
-pub(super) type Outcome<T = ()> = Result<T, Failed>;
-
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         Self(format!("{error:?}"))
     }
-}
-
-impl From<String> for Failed {
-    fn from(message: String) -> Self {
-        Self(message)
-    }
-}
-
-/// Fails unless the two are equal.
-#[expect(clippy::needless_pass_by_value, reason = "cases compare what they have just made")]
-pub(super) fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Outcome {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Failed(format!("{what}: found {found:?}, expected {expected:?}")))
-}
-
-/// Fails unless it holds.
-pub(super) fn holds(what: &str, condition: bool) -> Outcome {
-    if condition { Ok(()) } else { Err(Failed(format!("does not hold: {what}"))) }
 }
 
 /// How often is looked where no change is told.

@@ -7,7 +7,6 @@ mod kit;
 pub mod model;
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,26 +74,5 @@ pub struct Refused {
     pub names: Vec<&'static str>,
 }
 
-/// A case in progress.
-pub type Running = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
-
-/// One promise and how to see that it is kept.
-#[derive(Clone, Copy)]
-pub struct Case {
-    /// What is promised, in words joined by underscores.
-    pub name: &'static str,
-    run: fn(Arc<dyn Factory>) -> Running,
-}
-
-impl Case {
-    /// Runs the case on a factory of its own, which has opened nothing yet.
-    pub fn run(&self, factory: Arc<dyn Factory>) -> Running {
-        (self.run)(factory)
-    }
-}
-
-impl std::fmt::Debug for Case {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
+/// A case of the suite.
+pub type Case = orderwire_types::testkit::Case<dyn Factory>;

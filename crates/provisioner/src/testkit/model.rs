@@ -16,32 +16,7 @@ use self::target::ModelTarget;
 use super::{Factory, Refused, Sample};
 use crate::target::{Manifest, Target};
 
-macro_rules! faults {
-    ($($(#[doc = $doc:literal])+ $fault:ident => $($case:ident)+,)+) => {
-        /// What a twin does wrong.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Fault {
-            /// Nothing: shows that a twin is caught for its fault only.
-            Nothing,
-            $($(#[doc = $doc])+ $fault,)+
-        }
-
-        impl Fault {
-            /// Every fault, [`Fault::Nothing`] aside.
-            pub const ALL: &[Self] = &[$(Self::$fault,)+];
-
-            /// The names of the cases that have to notice it, each by itself.
-            pub fn noticed_by(self) -> &'static [&'static str] {
-                match self {
-                    Self::Nothing => &[],
-                    $(Self::$fault => &[$(stringify!($case)),+],)+
-                }
-            }
-        }
-    };
-}
-
-faults! {
+orderwire_types::faults! {
     /// The check finds faults where none are.
     RefusesEverything => a_check_finds_no_fault_in_what_can_run,
     /// The check finds none, and nothing is refused.

@@ -1,45 +1,35 @@
 //! The suite of targets: over its twins, and over real processes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use orderwire_provisioner::testkit::cases;
 use orderwire_provisioner::testkit::model::{Fault, ModelFactory};
+use orderwire_provisioner::testkit::{Factory, cases};
+use orderwire_types::testkit::{broken, idle, missed};
 
 use crate::process_rig::ProcessFactory;
 
+fn twin(fault: Fault) -> Arc<dyn Factory> {
+    Arc::new(ModelFactory::new(fault))
+}
+
 #[tokio::test]
 async fn every_twin_is_caught_by_the_cases_of_its_promise() {
-    let cases = cases();
-    let mut missed = Vec::new();
-    for fault in Fault::ALL {
-        for name in fault.noticed_by() {
-            let case = cases.iter().find(|case| case.name == *name).expect("a case of this name");
-            if case.run(Arc::new(ModelFactory::new(*fault))).await.is_ok() {
-                missed.push(format!("{fault:?} passes {name}"));
-            }
-        }
-    }
+    let missed = missed(&cases(), twin).await;
     assert!(missed.is_empty(), "the suite misses: {missed:#?}");
 }
 
 /// A case that no twin fails may be one that cannot fail.
 #[test]
 fn every_case_catches_a_twin() {
-    let catching: BTreeSet<&str> = Fault::ALL.iter().flat_map(|fault| fault.noticed_by()).copied().collect();
-    let cases = cases();
-    let idle: Vec<&str> =
-        cases.iter().map(|case| case.name).filter(|name| !catching.contains(name)).collect();
+    let idle = idle::<_, Fault>(&cases());
     assert!(idle.is_empty(), "cases that catch nothing: {idle:#?}");
 }
 
 #[tokio::test]
 async fn the_model_keeps_every_promise() {
-    for case in cases() {
-        let result = case.run(Arc::new(ModelFactory::new(Fault::Nothing))).await;
-        assert_eq!(result, Ok(()), "{}", case.name);
-    }
+    let broken = broken(&cases(), || twin(Fault::Nothing)).await;
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

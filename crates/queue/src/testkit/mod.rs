@@ -19,7 +19,6 @@ pub mod twins;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
 
 pub use self::bench::Bench;
 pub use self::cases::cases;
@@ -37,23 +36,8 @@ pub trait Factory: Send + Sync {
     async fn open(&self) -> Result<Arc<dyn Engine>, String>;
 }
 
-/// One promise.
-pub struct Case {
-    /// Its name: what is promised, as a sentence.
-    pub name: &'static str,
-    run: for<'a> fn(&'a mut Bench) -> BoxFuture<'a, Result<(), String>>,
-}
-
-impl Case {
-    /// Puts an engine to this promise; `factory` has an empty place.
-    ///
-    /// # Errors
-    /// What the engine did instead.
-    pub async fn run(&self, factory: Arc<dyn Factory>) -> Result<(), String> {
-        let mut bench = Bench::open(factory).await?;
-        (self.run)(&mut bench).await
-    }
-}
+/// A case of the suite.
+pub type Case = orderwire_types::testkit::Case<dyn Factory>;
 
 /// Puts an engine to the case of this name; for [`crate::engine_conformance`].
 ///

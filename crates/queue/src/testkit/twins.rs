@@ -14,32 +14,7 @@ use super::Factory;
 use super::model::ModelPlace;
 use crate::engine::{Engine, Op};
 
-macro_rules! faults {
-    ($($(#[doc = $doc:literal])+ $fault:ident => $($case:ident)+,)+) => {
-        /// What a twin does wrong.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Fault {
-            /// Nothing: shows that a twin is caught for its fault only.
-            Nothing,
-            $($(#[doc = $doc])+ $fault,)+
-        }
-
-        impl Fault {
-            /// Every fault, [`Fault::Nothing`] aside.
-            pub const ALL: &[Self] = &[$(Self::$fault,)+];
-
-            /// The names of the cases that have to notice it, each by itself.
-            pub fn noticed_by(self) -> &'static [&'static str] {
-                match self {
-                    Self::Nothing => &[],
-                    $(Self::$fault => &[$(stringify!($case)),+],)+
-                }
-            }
-        }
-    };
-}
-
-faults! {
+orderwire_types::faults! {
     /// The last acknowledged commit before a reopening is lost.
     LosesTheLastCommit => acknowledged_events_survive_reopening,
     /// A reopening ends all leases and pauses.

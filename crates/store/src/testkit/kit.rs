@@ -6,42 +6,17 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::step::{Step, TraceRecord};
+pub(super) use orderwire_types::testkit::{Failed, Outcome, holds, same};
 use orderwire_types::{Client, DatasetName, EventId, RawJson, Right, Scope, scope};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
 use crate::model::{Recording, RowsEvent};
 
-/// Why a case failed.
-#[derive(Debug)]
-pub(super) struct Failed(pub(super) String);
-
-pub(super) type Outcome<T = ()> = Result<T, Failed>;
-
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         Self(format!("{:?}: {error}", error.kind()))
     }
-}
-
-impl From<String> for Failed {
-    fn from(message: String) -> Self {
-        Self(message)
-    }
-}
-
-/// Fails unless the two are equal.
-#[expect(clippy::needless_pass_by_value, reason = "cases compare what they have just made")]
-pub(super) fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Outcome {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Failed(format!("{what}: found {found:?}, expected {expected:?}")))
-}
-
-/// Fails unless it holds.
-pub(super) fn holds(what: &str, condition: bool) -> Outcome {
-    if condition { Ok(()) } else { Err(Failed(format!("does not hold: {what}"))) }
 }
 
 /// Fails unless the call was refused in this way; returns the refusal.

@@ -7,7 +7,6 @@ mod kit;
 mod orders;
 mod rows;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -24,26 +23,5 @@ pub trait Factory: Send + Sync + 'static {
     async fn open(&self) -> Result<Arc<dyn Store>, String>;
 }
 
-/// A case in progress.
-pub type Running = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
-
-/// One promise and how to see that it is kept.
-#[derive(Clone, Copy)]
-pub struct Case {
-    /// What is promised, in words joined by underscores.
-    pub name: &'static str,
-    run: fn(Arc<dyn Factory>) -> Running,
-}
-
-impl Case {
-    /// Runs the case on a factory of its own, which has opened nothing yet.
-    pub fn run(&self, factory: Arc<dyn Factory>) -> Running {
-        (self.run)(factory)
-    }
-}
-
-impl std::fmt::Debug for Case {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
+/// A case of the suite.
+pub type Case = orderwire_types::testkit::Case<dyn Factory>;

@@ -15,14 +15,14 @@ pub fn cases() -> Vec<Case> {
 /// The named functions as cases.
 macro_rules! case_list {
     ($($name:ident),* $(,)?) => {
-        pub(super) const CASES: &[$crate::testkit::Case] = &[$($crate::testkit::Case {
-            name: stringify!($name),
-            run: |factory| Box::pin(async move {
+        pub(super) const CASES: &[$crate::testkit::Case] = &[$($crate::testkit::Case::new(
+            stringify!($name),
+            |factory| Box::pin(async move {
                 $name($crate::testkit::kit::Kit::open(factory).await.map_err(|failed| failed.0)?)
                     .await
                     .map_err(|failed| failed.0)
             }),
-        }),*];
+        )),*];
     };
 }
 use case_list;

@@ -12,7 +12,7 @@ mod stream;
 mod sweep;
 mod trace;
 
-use super::Case;
+use super::{Bench, Case};
 
 /// Lists the cases once, for the list and for the macro that makes a test of
 /// each. The dollar sign comes as an argument, because a macro that defines a
@@ -21,10 +21,9 @@ macro_rules! suite {
     ($dollar:tt $($module:ident: $($case:ident)+;)+) => {
         /// Every case of the suite.
         pub fn cases() -> Vec<Case> {
-            vec![$($(Case {
-                name: stringify!($case),
-                run: |bench| Box::pin($module::$case(bench)),
-            },)+)+]
+            vec![$($(Case::new(stringify!($case), |factory| Box::pin(async move {
+                $module::$case(&mut Bench::open(factory).await?).await
+            })),)+)+]
         }
 
         /// Makes a tokio test of every case of the suite; the argument makes an

@@ -3,18 +3,14 @@
 use std::sync::Arc;
 
 use orderwire_store::testkit::cases;
+use orderwire_types::testkit::broken;
 
 use super::support::Folder;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_of_the_store_is_kept() {
-    let mut broken = Vec::new();
-    for case in cases() {
-        if let Err(why) = case.run(Arc::new(Folder::new())).await {
-            broken.push(format!("{}: {why}", case.name));
-        }
-    }
-    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    let broken = broken(&cases(), || Arc::new(Folder::new())).await;
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 #[test]

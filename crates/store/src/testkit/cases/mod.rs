@@ -41,10 +41,10 @@ pub fn cases() -> Vec<Case> {
 /// The named functions as cases.
 macro_rules! case_list {
     ($($name:ident),* $(,)?) => {
-        pub(super) const CASES: &[$crate::testkit::Case] = &[$($crate::testkit::Case {
-            name: stringify!($name),
-            run: |factory| Box::pin(async move { $name(factory).await.map_err(|failed| failed.0) }),
-        }),*];
+        pub(super) const CASES: &[$crate::testkit::Case] = &[$($crate::testkit::Case::new(
+            stringify!($name),
+            |factory| Box::pin(async move { $name(factory).await.map_err(|failed| failed.0) }),
+        )),*];
     };
 }
 use case_list;
