@@ -4,16 +4,15 @@
 use std::future::{Future, pending};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_sqlite::store::SqliteStore;
-use orderwire_store::orders::*;
-use orderwire_store::*;
+use orderwire_store::orders::{Advance, Claimed, Lease, Order, Revision, StateChange};
+use orderwire_store::testkit::forward::*;
+use orderwire_store::{Datasets, Defined, Error, Orders, Store};
 use orderwire_types::dataset::DatasetDef;
-use orderwire_types::step::TraceRecord;
-use orderwire_types::{Client, DatasetName, EventId, Scope};
+use orderwire_types::{DatasetName, EventId, Scope};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -80,8 +79,18 @@ impl DyingStore {
     }
 }
 
+impl Forward for DyingStore {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+}
+
+impl ForwardClients for DyingStore {}
+impl ForwardKeys for DyingStore {}
+impl ForwardTraces for DyingStore {}
+
 #[async_trait]
-impl Datasets for DyingStore {
+impl ForwardDatasets for DyingStore {
     async fn define(
         &self,
         scope: &Scope,
@@ -91,120 +100,10 @@ impl Datasets for DyingStore {
     ) -> Result<Defined, Error> {
         self.write(self.inner.define(scope, name, def, now)).await
     }
-
-    fn dataset(&self, scope: &Scope, name: &DatasetName) -> Option<Arc<Dataset>> {
-        self.inner.dataset(scope, name)
-    }
-
-    fn datasets(&self, scope: &Scope) -> Vec<Arc<Dataset>> {
-        self.inner.datasets(scope)
-    }
-
-    async fn remove(&self, scope: &Scope, name: &DatasetName) -> Result<(), Error> {
-        self.inner.remove(scope, name).await
-    }
-
-    async fn record(&self, recording: Recording) -> Result<Vec<RowsRecorded>, Error> {
-        self.inner.record(recording).await
-    }
-
-    async fn position(&self, reader: &str) -> Result<i64, Error> {
-        self.inner.position(reader).await
-    }
-
-    async fn skip(&self, reader: &str, from: i64, to: i64) -> Result<(), Error> {
-        self.inner.skip(reader, from, to).await
-    }
-
-    async fn imported(
-        &self,
-        scope: &Scope,
-        name: &DatasetName,
-        client: &Client,
-        file: &str,
-    ) -> Result<u64, Error> {
-        self.inner.imported(scope, name, client, file).await
-    }
-
-    async fn select(
-        &self,
-        scope: &Scope,
-        select: Select,
-        sink: Box<dyn RowSink>,
-        time_out: Duration,
-    ) -> Result<(Selected, Box<dyn RowSink>), Error> {
-        self.inner.select(scope, select, sink, time_out).await
-    }
-
-    fn generation(&self, name: &DatasetName) -> u64 {
-        self.inner.generation(name)
-    }
-
-    async fn sweep(&self, now: Timestamp, traces_before: Timestamp, limit: usize) -> Result<u64, Error> {
-        self.inner.sweep(now, traces_before, limit).await
-    }
 }
 
 #[async_trait]
-impl Clients for DyingStore {
-    async fn change_clients(&self, changes: &[ClientChange]) -> Result<(), Error> {
-        self.inner.change_clients(changes).await
-    }
-
-    async fn client(&self, scope: &Scope, client: &Client) -> Result<Option<ClientRecord>, Error> {
-        self.inner.client(scope, client).await
-    }
-
-    async fn clients(
-        &self,
-        scope: &Scope,
-        after: Option<&Client>,
-        max: usize,
-    ) -> Result<Vec<ClientRecord>, Error> {
-        self.inner.clients(scope, after, max).await
-    }
-}
-
-#[async_trait]
-impl Keys for DyingStore {
-    async fn add_key(&self, key: &KeyRecord) -> Result<(), Error> {
-        self.inner.add_key(key).await
-    }
-
-    async fn key(&self, id: &str) -> Result<Option<KeyRecord>, Error> {
-        self.inner.key(id).await
-    }
-
-    async fn keys(&self) -> Result<Vec<KeyRecord>, Error> {
-        self.inner.keys().await
-    }
-
-    async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<(), Error> {
-        self.inner.revoke_key(id, now).await
-    }
-}
-
-#[async_trait]
-impl Traces for DyingStore {
-    async fn add_steps(&self, records: &[TraceRecord]) -> Result<(), Error> {
-        self.inner.add_steps(records).await
-    }
-
-    async fn trace(&self, scope: &Scope, trace: Uuid) -> Result<TraceView, Error> {
-        self.inner.trace(scope, trace).await
-    }
-}
-
-#[async_trait]
-impl Orders for DyingStore {
-    async fn accept(&self, order: NewOrder) -> Result<Acceptance, Error> {
-        self.inner.accept(order).await
-    }
-
-    async fn cancel(&self, scope: &Scope, order: EventId, at: Timestamp) -> Result<Order, Error> {
-        self.inner.cancel(scope, order, at).await
-    }
-
+impl ForwardOrders for DyingStore {
     async fn claim(
         &self,
         targets: &[String],
@@ -239,10 +138,6 @@ impl Orders for DyingStore {
         self.read(|store| async move { store.next_due(&targets, now).await }).await
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.inner.changes()
-    }
-
     async fn untold(&self, max: usize) -> Result<Vec<StateChange>, Error> {
         self.read(|store| async move { store.untold(max).await }).await
     }
@@ -251,74 +146,8 @@ impl Orders for DyingStore {
         self.write(self.inner.told(seq)).await
     }
 
-    async fn order(&self, scope: &Scope, id: EventId) -> Result<Option<Order>, Error> {
-        self.inner.order(scope, id).await
-    }
-
-    async fn orders(
-        &self,
-        scope: &Scope,
-        filter: &OrderFilter,
-        after: Option<EventId>,
-        max: usize,
-    ) -> Result<Vec<Order>, Error> {
-        self.inner.orders(scope, filter, after, max).await
-    }
-
-    async fn journal(
-        &self,
-        scope: &Scope,
-        order: EventId,
-        after: u64,
-        max: usize,
-    ) -> Result<Vec<JournalEntry>, Error> {
-        self.inner.journal(scope, order, after, max).await
-    }
-
-    async fn release(&self, scope: &Scope, id: Uuid) -> Result<Option<Release>, Error> {
-        self.inner.release(scope, id).await
-    }
-
-    async fn releases(
-        &self,
-        scope: &Scope,
-        filter: &ReleaseFilter,
-        after: Option<Uuid>,
-        max: usize,
-    ) -> Result<Vec<Release>, Error> {
-        self.inner.releases(scope, filter, after, max).await
-    }
-
     async fn revision(&self, scope: &Scope, release: Uuid, number: u64) -> Result<Option<Revision>, Error> {
         let scope = scope.clone();
         self.read(|store| async move { store.revision(&scope, release, number).await }).await
-    }
-
-    async fn revisions(
-        &self,
-        scope: &Scope,
-        release: Uuid,
-        before: Option<u64>,
-        max: usize,
-    ) -> Result<Vec<Revision>, Error> {
-        self.inner.revisions(scope, release, before, max).await
-    }
-
-    async fn trace_orders(&self, scope: &Scope, trace: Uuid) -> Result<TraceOrders, Error> {
-        self.inner.trace_orders(scope, trace).await
-    }
-
-    async fn hash_key(&self) -> Result<[u8; 32], Error> {
-        self.inner.hash_key().await
-    }
-
-    async fn sweep_orders(
-        &self,
-        before: Timestamp,
-        keep: u64,
-        untold_for: Duration,
-        limit: usize,
-    ) -> Result<u64, Error> {
-        self.inner.sweep_orders(before, keep, untold_for, limit).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,14 +16,13 @@ use orderwire_cache::MemoryCache;
 use orderwire_query::{Clock, Freshness, Options, Read, Shape, ViewDef, router};
 use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::SqliteStore;
-use orderwire_store::{
-    Dataset, Datasets, Defined, Error, ErrorKind, Recording, RowSink, RowsEvent, RowsRecorded, Select,
-    Selected,
-};
+use orderwire_store::{Datasets, Recording, RowsEvent};
 use orderwire_types::dataset::DatasetDef;
-use orderwire_types::{Client, DatasetName, EventId, RawJson, Right, Scope, scope};
+use orderwire_types::{EventId, RawJson, Right, Scope, scope};
 use tower::ServiceExt;
 use uuid::Uuid;
+
+use crate::watched::Watched;
 
 pub(crate) const AIR: &str = r#"{"fields":[
     {"name":"TimeInstant","type":"timestamp","required":true},{"name":"id_entity","type":"text","required":true},
@@ -81,7 +80,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open(dir.path()).unwrap();
         let store = SqliteStore::open(&data, orderwire_sqlite::store::Options::default()).unwrap();
-        let store = Arc::new(Watched { store, selects: AtomicU64::new(0), away: AtomicBool::new(false) });
+        let store = Arc::new(Watched::new(store));
         let def: DatasetDef = serde_json::from_str(AIR).unwrap();
         let name = "air".parse().unwrap();
         store.define(&Scope::internal("test"), &name, &def, Timestamp::UNIX_EPOCH).await.unwrap();
@@ -159,7 +158,7 @@ impl Bench {
     }
 
     pub(crate) fn selects(&self) -> u64 {
-        self.store.selects.load(SeqCst)
+        self.store.selects()
     }
 }
 
@@ -190,81 +189,5 @@ impl Default for Keyring {
 impl Authenticator for Keyring {
     async fn authenticate(&self, key: &str) -> Result<Arc<Scope>, Problem> {
         self.0.get(key).cloned().ok_or_else(|| Problem::unauthorized("unknown key"))
-    }
-}
-
-/// The real store, watched: counts reads, and can be away.
-pub(crate) struct Watched {
-    store: SqliteStore,
-    selects: AtomicU64,
-    pub(crate) away: AtomicBool,
-}
-
-#[async_trait]
-impl Datasets for Watched {
-    async fn define(
-        &self,
-        scope: &Scope,
-        name: &DatasetName,
-        def: &DatasetDef,
-        now: Timestamp,
-    ) -> Result<Defined, Error> {
-        self.store.define(scope, name, def, now).await
-    }
-
-    fn dataset(&self, scope: &Scope, name: &DatasetName) -> Option<Arc<Dataset>> {
-        self.store.dataset(scope, name)
-    }
-
-    fn datasets(&self, scope: &Scope) -> Vec<Arc<Dataset>> {
-        self.store.datasets(scope)
-    }
-
-    async fn remove(&self, scope: &Scope, name: &DatasetName) -> Result<(), Error> {
-        self.store.remove(scope, name).await
-    }
-
-    async fn record(&self, recording: Recording) -> Result<Vec<RowsRecorded>, Error> {
-        self.store.record(recording).await
-    }
-
-    async fn position(&self, reader: &str) -> Result<i64, Error> {
-        self.store.position(reader).await
-    }
-
-    async fn skip(&self, reader: &str, from: i64, to: i64) -> Result<(), Error> {
-        self.store.skip(reader, from, to).await
-    }
-
-    async fn imported(
-        &self,
-        scope: &Scope,
-        name: &DatasetName,
-        client: &Client,
-        file: &str,
-    ) -> Result<u64, Error> {
-        self.store.imported(scope, name, client, file).await
-    }
-
-    async fn select(
-        &self,
-        scope: &Scope,
-        select: Select,
-        sink: Box<dyn RowSink>,
-        time_out: Duration,
-    ) -> Result<(Selected, Box<dyn RowSink>), Error> {
-        self.selects.fetch_add(1, SeqCst);
-        if self.away.load(SeqCst) {
-            return Err(Error::new(ErrorKind::Unavailable, "the store is away"));
-        }
-        self.store.select(scope, select, sink, time_out).await
-    }
-
-    fn generation(&self, name: &DatasetName) -> u64 {
-        self.store.generation(name)
-    }
-
-    async fn sweep(&self, now: Timestamp, traces_before: Timestamp, limit: usize) -> Result<u64, Error> {
-        self.store.sweep(now, traces_before, limit).await
     }
 }

@@ -7,3 +7,4 @@ mod cache;
 mod rest;
 mod scope;
 mod views;
+mod watched;

@@ -3,6 +3,7 @@
 //! promise) must fail at least one.
 
 mod cases;
+pub mod forward;
 mod kit;
 mod orders;
 mod rows;
