@@ -177,14 +177,7 @@ impl Provisioner {
             plan.refused.push(format!("target {} is not configured here", release.target));
             return Ok(plan);
         };
-        let placement = Placement {
-            release: release.id,
-            client: release.client.clone(),
-            environment: release.environment.clone(),
-            name: release.name.clone(),
-            product: release.product.clone(),
-            namespace: release.namespace.clone(),
-        };
+        let placement = Placement::of(release);
         let planned = match tokio::time::timeout(TIME_OUT, target.plan(&placement, desired)).await {
             Ok(Ok(planned)) => planned,
             Ok(Err(target::Error::Refused(reason))) => {

@@ -9,11 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use orderwire_store::orders::Release;
 use orderwire_types::{Client, TraceId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::broadcast;
 use uuid::Uuid;
+
+use crate::content::Content;
 
 /// Whose release, and where on the target it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,20 @@ pub struct Placement {
     pub product: String,
     /// Where on the target.
     pub namespace: String,
+}
+
+impl Placement {
+    /// Where a release is.
+    pub(crate) fn of(release: &Release) -> Self {
+        Self {
+            release: release.id,
+            client: release.client.clone(),
+            environment: release.environment.clone(),
+            name: release.name.clone(),
+            product: release.product.clone(),
+            namespace: release.namespace.clone(),
+        }
+    }
 }
 
 /// One object of a revision: `apiVersion`, `kind`, `metadata.name` and whatever
@@ -63,6 +80,18 @@ pub struct Desired {
     pub manifests: Vec<Manifest>,
     /// How long it may take until all of it is healthy.
     pub patience: Duration,
+}
+
+impl Desired {
+    /// What is to run of this revision of a release.
+    pub(crate) fn of(release: &Release, revision: u64, content: &Content) -> Self {
+        Self {
+            revision,
+            trace: release.trace.clone(),
+            manifests: content.manifests.clone(),
+            patience: Duration::from_millis(content.patience_ms),
+        }
+    }
 }
 
 /// What a release is given to work with; secret, so never logged nor stored as it

@@ -183,20 +183,8 @@ pub(super) async fn get_drift(
         let detail = format!("target {} is not configured (any more)", release.target);
         return Err(Problem::conflict(detail));
     };
-    let placement = Placement {
-        release: release.id,
-        client: release.client.clone(),
-        environment: release.environment.clone(),
-        name: release.name.clone(),
-        product: release.product.clone(),
-        namespace: release.namespace.clone(),
-    };
-    let desired = Desired {
-        revision: number,
-        trace: release.trace.clone(),
-        manifests: content.manifests,
-        patience: Duration::from_millis(content.patience_ms),
-    };
+    let placement = Placement::of(&release);
+    let desired = Desired::of(&release, number, &content);
     let objects = match tokio::time::timeout(DRIFT_TIME, target.drift(&placement, &desired)).await {
         Ok(Ok(objects)) => objects,
         Ok(Err(crate::target::Error::Refused(detail))) => return Err(Problem::conflict(detail)),

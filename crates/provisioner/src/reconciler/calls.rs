@@ -7,7 +7,6 @@ use std::time::Duration;
 use orderwire_store::orders::Release;
 
 use super::Shared;
-use crate::content::Content;
 use crate::target::{Desired, Error, Grant, Health, Observed, Placement, Target};
 
 impl Shared {
@@ -24,13 +23,13 @@ impl Shared {
     ) -> Result<(), Error> {
         let (target, grace) = self.target(release)?;
         self.memory.drop_gates(release.id);
-        self.timely(release, grace, target.apply(&placement(release), desired, grant)).await
+        self.timely(release, grace, target.apply(&Placement::of(release), desired, grant)).await
     }
 
     pub(super) async fn observe(&self, release: &Release, desired: &Desired) -> Result<Observed, Error> {
         let (target, _) = self.target(release)?;
         let observed =
-            self.timely(release, Duration::ZERO, target.observe(&placement(release), desired)).await;
+            self.timely(release, Duration::ZERO, target.observe(&Placement::of(release), desired)).await;
         let is_healthy = matches!(&observed, Ok(observed) if observed.health == Health::Ready);
         if !is_healthy {
             self.memory.drop_gates(release.id);
@@ -41,7 +40,7 @@ impl Shared {
     pub(super) async fn remove(&self, release: &Release) -> Result<Vec<String>, Error> {
         let (target, grace) = self.target(release)?;
         self.memory.drop_gates(release.id);
-        self.timely(release, grace, target.remove(&placement(release))).await
+        self.timely(release, grace, target.remove(&Placement::of(release))).await
     }
 
     fn target(&self, release: &Release) -> Result<(Arc<dyn Target>, Duration), Error> {
@@ -64,26 +63,5 @@ impl Shared {
             let seconds = time.as_secs_f64();
             Err(Error::Unavailable(format!("target {} did not answer within {seconds} s", release.target)))
         })
-    }
-}
-
-fn placement(release: &Release) -> Placement {
-    Placement {
-        release: release.id,
-        client: release.client.clone(),
-        environment: release.environment.clone(),
-        name: release.name.clone(),
-        product: release.product.clone(),
-        namespace: release.namespace.clone(),
-    }
-}
-
-/// What is to run of this revision.
-pub(super) fn desired(release: &Release, number: u64, content: &Content) -> Desired {
-    Desired {
-        revision: number,
-        trace: release.trace.clone(),
-        manifests: content.manifests.clone(),
-        patience: Duration::from_millis(content.patience_ms),
     }
 }

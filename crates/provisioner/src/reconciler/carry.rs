@@ -8,14 +8,13 @@ use jiff::Timestamp;
 use orderwire_store::orders::{Advance, ReleaseStatus};
 use orderwire_types::{OrderState, RawJson, ReleaseState};
 
-use super::calls::desired;
 use super::change::{Build, resources_json};
 use super::gates::{ASKED, Said};
 use super::later;
 use super::work::{Flow, Stop, Work};
 use crate::content::Content;
 use crate::draft::{DraftError, secrets};
-use crate::target::{Error, Grant, Health, Resource};
+use crate::target::{Desired, Error, Grant, Health, Resource};
 
 /// How often a revision that vanished from its target (with a process that ended,
 /// say) is handed over again for one order.
@@ -146,7 +145,7 @@ impl Work {
             values.push(("ORDERWIRE_API_KEY".to_owned(), self.key(content).await?));
         }
         values.extend(read?);
-        shared.apply(&self.release, &desired(&self.release, number, content), &Grant { values }).await?;
+        shared.apply(&self.release, &Desired::of(&self.release, number, content), &Grant { values }).await?;
         shared.memory.drop_key(self.release.id);
         Ok(())
     }
@@ -168,7 +167,7 @@ impl Work {
 
     /// `wait`: how is what was handed over?
     async fn look(&mut self, goal: &Goal) -> Result<Flow, Stop> {
-        let desired = desired(&self.release, goal.number, &goal.content);
+        let desired = Desired::of(&self.release, goal.number, &goal.content);
         let observed = match self.shared.observe(&self.release, &desired).await {
             Ok(observed) => observed,
             Err(Error::Refused(reason)) => return self.failed(goal, "wait", &reason).await,

@@ -5,14 +5,13 @@ use jiff::Timestamp;
 use orderwire_store::orders::{Advance, ReleaseStatus};
 use orderwire_types::{RawJson, ReleaseState};
 
-use super::calls::desired;
 use super::carry::NotApplied;
 use super::change::{Build, resources_json};
 use super::gates::{ASKED, Said};
 use super::later;
 use super::work::{Flow, Stop, Work};
 use crate::content::Content;
-use crate::target::{Error, Health, Resource};
+use crate::target::{Desired, Error, Health, Resource};
 
 impl Work {
     /// Looks at a release and does what it needs.
@@ -35,8 +34,8 @@ impl Work {
                 return Ok(Flow::Due(None));
             }
         };
-        let observed = self.shared.observe(&self.release, &desired(&self.release, number, &content)).await;
-        let observed = match observed {
+        let desired = Desired::of(&self.release, number, &content);
+        let observed = match self.shared.observe(&self.release, &desired).await {
             Ok(observed) => observed,
             Err(Error::Unavailable(reason)) => return Ok(self.look_later(&reason)),
             Err(Error::Refused(reason)) => {
