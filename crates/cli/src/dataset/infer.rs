@@ -149,7 +149,7 @@ impl Inference {
     pub(super) fn shown(&self, dataset: &DatasetName, def: &DatasetDef) -> String {
         let mut table = Table::new(["column", "type", "values", "example"]);
         for (field, column) in def.fields.iter().zip(&self.columns) {
-            let mut kind = type_name(field.field_type).to_owned();
+            let mut kind = field.field_type.as_str().to_owned();
             if def.time.as_ref() == Some(&field.name) {
                 kind.push_str(" (time)");
             }
@@ -272,17 +272,6 @@ impl Times {
     }
 }
 
-fn type_name(field_type: FieldType) -> &'static str {
-    match field_type {
-        FieldType::Text => "text",
-        FieldType::Integer => "integer",
-        FieldType::Float => "float",
-        FieldType::Boolean => "boolean",
-        FieldType::Timestamp => "timestamp",
-        FieldType::Json => "json",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,7 +281,7 @@ mod tests {
         for value in values {
             inference.record(&StringRecord::from(vec![*value])).unwrap();
         }
-        type_name(inference.definition().unwrap().fields[0].field_type)
+        inference.definition().unwrap().fields[0].field_type.as_str()
     }
 
     fn of_ndjson(values: &[&str]) -> &'static str {
@@ -300,7 +289,7 @@ mod tests {
         for value in values {
             inference.json(&format!("{{\"a\":{value}}}")).unwrap();
         }
-        type_name(inference.definition().unwrap().fields[0].field_type)
+        inference.definition().unwrap().fields[0].field_type.as_str()
     }
 
     #[test]

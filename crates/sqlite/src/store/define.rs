@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use orderwire_store::{Dataset, Defined, Error};
 use orderwire_types::DatasetName;
-use orderwire_types::dataset::{DatasetDef, FieldType};
+use orderwire_types::dataset::DatasetDef;
 use rusqlite::params;
 
 use super::catalogue::Entry;
@@ -67,7 +67,7 @@ fn evolves(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> Result<(),
             return refuse(format!("column {} would lose its values", field.name));
         };
         if next.field_type != field.field_type {
-            let (was, is) = (type_name(field.field_type), type_name(next.field_type));
+            let (was, is) = (field.field_type.as_str(), next.field_type.as_str());
             return refuse(format!("column {} is {was} and cannot become {is}", field.name));
         }
         if next.required && !field.required {
@@ -85,17 +85,6 @@ fn evolves(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> Result<(),
         return refuse("its key cannot change".to_owned());
     }
     Ok(())
-}
-
-fn type_name(field_type: FieldType) -> &'static str {
-    match field_type {
-        FieldType::Text => "text",
-        FieldType::Integer => "integer",
-        FieldType::Float => "float",
-        FieldType::Boolean => "boolean",
-        FieldType::Timestamp => "timestamp",
-        FieldType::Json => "json",
-    }
 }
 
 pub(super) fn remove(transaction: &mut Transaction<'_>, name: &DatasetName) -> Result<(), Failure> {
