@@ -1,12 +1,11 @@
 //! When an order does not succeed, is cancelled, or has to wait for what is away.
 
-use orderwire_store::orders::{Advance, ReleaseStatus};
+use orderwire_store::orders::Advance;
 use orderwire_types::{OrderState, ReleaseState};
 
 use super::carry::Goal;
 use super::change::Build;
 use super::later;
-use super::remove::no_resources;
 use super::work::{Flow, Stop, Work};
 use crate::catalogue::OnFailure;
 use crate::target::Error;
@@ -130,14 +129,7 @@ impl Work {
         let state = self.restored();
         let failed = self.what_failed();
         let reason = format!("{failed}; there was no earlier revision, so everything was removed");
-        let status = ReleaseStatus {
-            applied: None,
-            handed_over: false,
-            ready: None,
-            resources: no_resources(),
-            keys_revoked,
-            ..self.status(ReleaseState::Absent, Some(reason.clone()))
-        };
+        let status = self.emptied(ReleaseState::Absent, Some(reason.clone()), keys_revoked);
         let detail = (!removed.is_empty()).then(|| removed.join(", "));
         let advance = Advance::default().state(state, Some(reason)).done("restore").status(status);
         self.advance(advance.step(self.step("removed", "ok", detail))).await?;

@@ -45,14 +45,7 @@ impl Work {
             Ok(revoked) => revoked,
             Err(reason) => return self.try_later("remove", &reason).await,
         };
-        let status = ReleaseStatus {
-            applied: None,
-            handed_over: false,
-            ready: None,
-            resources: no_resources(),
-            keys_revoked,
-            ..self.status(ReleaseState::Removed, None)
-        };
+        let status = self.emptied(ReleaseState::Removed, None, keys_revoked);
         let what = if removed.is_empty() { "nothing was there".to_owned() } else { removed.join(", ") };
         let detail = format!("{what}; keys revoked: {keys}; nothing is left");
         let advance = Advance { removed, ..Advance::default() };
@@ -81,6 +74,23 @@ impl Work {
         Ok(Flow::Due(None))
     }
 
+    /// The status of the release when nothing of it is on the target.
+    pub(super) fn emptied(
+        &self,
+        state: ReleaseState,
+        reason: Option<String>,
+        keys_revoked: u64,
+    ) -> ReleaseStatus {
+        ReleaseStatus {
+            applied: None,
+            handed_over: false,
+            ready: None,
+            resources: no_resources(),
+            keys_revoked,
+            ..self.status(state, reason)
+        }
+    }
+
     /// Revokes every key; how many there are.
     pub(super) async fn revoke_all_keys(&self) -> Result<u64, String> {
         let status = &self.release.status;
@@ -98,6 +108,6 @@ impl Work {
 }
 
 /// The resources of a release of which nothing is on its target.
-pub(super) fn no_resources() -> RawJson {
+fn no_resources() -> RawJson {
     RawJson::parse("[]".to_owned()).expect("an array is JSON")
 }
