@@ -2,6 +2,7 @@
 
 use orderwire_gateway::ErrorKind;
 use orderwire_store::orders::{Acceptance, Advance, NewOrder, Order};
+use orderwire_store::testkit::sample_order;
 use orderwire_types::step::Step;
 use orderwire_types::{Client, EventId, OrderState, RawJson, Right, TraceId};
 use serde_json::{Value, json};
@@ -90,32 +91,15 @@ async fn a_release_gets_a_key_of_its_own() {
 
 /// An order of a sensor.
 fn order(server: &Server, number: u128, client: &str, name: &str) -> Order {
-    let at = server.time.now();
     Order {
-        id: EventId(Uuid::from_u128(number)),
         trace: TraceId::from_uuid(Uuid::from_u128(1_000_000 + number)),
         client: client.parse().unwrap(),
         name: name.to_owned(),
         product: "sensor".to_owned(),
         environment: "production".to_owned(),
         archtype: Some("saas".to_owned()),
-        hardware: None,
         namespace: client.to_owned(),
-        target: "local".to_owned(),
-        action: Action::Apply,
-        to_revision: None,
-        parameters: RawJson::parse("{}".into()).unwrap(),
-        principal: "key:1".to_owned(),
-        fingerprint: [0; 16],
-        ordered_at: at,
-        release: None,
-        state: OrderState::Accepted,
-        reason: None,
-        revision: None,
-        cancel: false,
-        removed: Vec::new(),
-        created_at: at,
-        updated_at: at,
+        ..sample_order(EventId(Uuid::from_u128(number)), server.time.now())
     }
 }
 

@@ -14,8 +14,9 @@ use orderwire_queue::{Clock, ManualClock};
 use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::{Options, SqliteStore};
 use orderwire_store::orders::{Acceptance, NewOrder, Order, Release, Revision};
+use orderwire_store::testkit::sample_order;
 use orderwire_store::{Orders, Store, Traces};
-use orderwire_types::{Action, Event, EventId, OrderState, RawJson, Scope, TraceId};
+use orderwire_types::{Action, Event, EventId, OrderState, RawJson, Scope};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -168,32 +169,12 @@ impl World {
     pub(crate) fn order(&self, product: &str, behaviour: &str) -> Order {
         let now = self.clock.now();
         let (behaviour, number) = behaviour.split_once(' ').unwrap_or((behaviour, "1"));
+        let parameters = format!(r#"{{"behaviour":"{behaviour}","number":{number}}}"#);
         Order {
-            id: EventId(Uuid::new_v4()),
-            trace: TraceId::from_uuid(Uuid::new_v4()),
-            client: "acme".parse().unwrap(),
             name: "air".to_owned(),
             product: product.to_owned(),
-            environment: "dev".to_owned(),
-            archtype: None,
-            hardware: None,
-            namespace: "acme".to_owned(),
-            target: "local".to_owned(),
-            action: Action::Apply,
-            to_revision: None,
-            parameters: RawJson::parse(format!(r#"{{"behaviour":"{behaviour}","number":{number}}}"#))
-                .unwrap(),
-            principal: "key:test".to_owned(),
-            fingerprint: [7; 16],
-            ordered_at: now,
-            release: None,
-            state: OrderState::Accepted,
-            reason: None,
-            revision: None,
-            cancel: false,
-            removed: Vec::new(),
-            created_at: now,
-            updated_at: now,
+            parameters: RawJson::parse(parameters).unwrap(),
+            ..sample_order(EventId(Uuid::new_v4()), now)
         }
     }
 

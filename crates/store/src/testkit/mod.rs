@@ -13,6 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use cases::cases;
+pub use orders::sample as sample_order;
 
 use crate::traits::Store;
 

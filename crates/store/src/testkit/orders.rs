@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use orderwire_types::{Action, EventId, OrderState, ReleaseState, TraceId};
 
 use super::kit::{Failed, Outcome, all, at, client, id, json, step};
@@ -10,33 +11,50 @@ use crate::orders::{
 };
 use crate::traits::Store;
 
-/// Order `n` of this client about its release of this name, on target `t`.
-pub(super) fn order(n: u8, owner: &str, name: &str, action: Action, second: i64) -> NewOrder {
-    let order = Order {
-        id: order_id(n.into()),
-        trace: TraceId::from_given(&format!("trace {n}")),
-        client: client(owner),
-        name: name.to_owned(),
+/// An accepted order of client `acme` for its release `web`: what a test does not care
+/// about.
+pub fn sample(id: EventId, at: Timestamp) -> Order {
+    Order {
+        id,
+        trace: TraceId::from_uuid(id.0),
+        client: client("acme"),
+        name: "web".to_owned(),
         product: "web".to_owned(),
         environment: "dev".to_owned(),
-        archtype: Some("saas".to_owned()),
+        archtype: None,
         hardware: None,
-        namespace: owner.to_owned(),
-        target: "t".to_owned(),
-        action,
+        namespace: "acme".to_owned(),
+        target: "local".to_owned(),
+        action: Action::Apply,
         to_revision: None,
-        parameters: json(r#"{"size":1.10,"text":"ä"}"#),
+        parameters: json("{}"),
         principal: "key:test".to_owned(),
-        fingerprint: [n; 16],
-        ordered_at: at(second),
+        fingerprint: [7; 16],
+        ordered_at: at,
         release: None,
         state: OrderState::Accepted,
         reason: None,
         revision: None,
         cancel: false,
         removed: Vec::new(),
-        created_at: at(second),
-        updated_at: at(second),
+        created_at: at,
+        updated_at: at,
+    }
+}
+
+/// Order `n` of this client about its release of this name, on target `t`.
+pub(super) fn order(n: u8, owner: &str, name: &str, action: Action, second: i64) -> NewOrder {
+    let order = Order {
+        trace: TraceId::from_given(&format!("trace {n}")),
+        client: client(owner),
+        name: name.to_owned(),
+        archtype: Some("saas".to_owned()),
+        namespace: owner.to_owned(),
+        target: "t".to_owned(),
+        action,
+        parameters: json(r#"{"size":1.10,"text":"ä"}"#),
+        fingerprint: [n; 16],
+        ..sample(order_id(n.into()), at(second))
     };
     NewOrder { order, record_refused: false, steps: vec![step(second, "accepted")] }
 }
