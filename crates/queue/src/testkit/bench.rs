@@ -272,7 +272,8 @@ pub(super) fn stream() -> QueueName {
     "stream".parse().expect("a queue name")
 }
 
-pub(super) fn def(kind: Kind, pattern: &str) -> QueueDef {
+/// A queue of this kind for the events of this pattern, with three attempts.
+pub fn def(kind: Kind, pattern: &str) -> QueueDef {
     QueueDef {
         kind,
         types: vec![pattern.parse().expect("a pattern")],

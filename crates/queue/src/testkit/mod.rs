@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use self::bench::Bench;
+pub use self::bench::{Bench, def};
 pub use self::cases::cases;
 pub use self::model::{ModelEngine, ModelPlace};
 use crate::engine::Engine;

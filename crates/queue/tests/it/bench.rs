@@ -7,13 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_queue::engine::{Capabilities, Committed, Op, Origin};
-use orderwire_queue::testkit::{ModelEngine, ModelPlace};
+use orderwire_queue::testkit::{ModelEngine, ModelPlace, def};
 use orderwire_queue::{
     Clock, DeadFilter, DeadPage, DeadRefs, Delivery, Engine, Entry, Error, ErrorKind, LeaseRequest,
     ManualClock, Options, Position, Publication, Published, QueueState, Queues, TraceView,
 };
 use orderwire_types::envelope::Incoming;
-use orderwire_types::queue::{Backoff, Format, Key, Kind, QueueDef};
+use orderwire_types::queue::{Kind, QueueDef};
 use orderwire_types::scope::Clients;
 use orderwire_types::{Client, Data, Event, EventId, QueueName, Scope, TraceId};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -98,6 +98,12 @@ impl Bench {
         self.publish(vec![self.event("task.do", "acme", label)]).await.unwrap();
     }
 
+    /// Begins to do the same, on a task of its own.
+    pub(crate) fn begin(&self, label: &str) -> JoinHandle<Result<Published, Error>> {
+        let (queues, event) = (self.queues.clone(), self.event("task.do", "acme", label));
+        tokio::spawn(async move { queues.publish(&all(), Publication::of(event)).await })
+    }
+
     /// Leases up to so many from `tasks`, without waiting.
     pub(crate) async fn take(&self, max: usize) -> Vec<Delivery> {
         self.queues.lease(&all(), &name("tasks"), request(max, Duration::ZERO)).await.unwrap()
@@ -131,17 +137,6 @@ pub(crate) fn all() -> Scope {
 pub(crate) fn only(client: &str) -> Scope {
     let client: Client = client.parse().unwrap();
     Scope { clients: Clients::Only([client].into()), ..all() }
-}
-
-pub(crate) fn def(kind: Kind, pattern: &str) -> QueueDef {
-    QueueDef {
-        kind,
-        types: vec![pattern.parse().unwrap()],
-        key: Key::default(),
-        format: Format::default(),
-        attempts: 3,
-        backoff: Backoff::default(),
-    }
 }
 
 /// The (label, attempt) of each delivery.

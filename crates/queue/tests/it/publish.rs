@@ -110,13 +110,9 @@ async fn what_waits_for_a_commit_is_the_next_group() {
     let bench = Bench::open().await;
     let before = bench.engine.commits().len();
     bench.engine.hold();
-    let publish = |label: &str| {
-        let (queues, event) = (bench.queues.clone(), bench.event("task.do", "acme", label));
-        tokio::spawn(async move { queues.publish(&all(), Publication::of(event)).await })
-    };
-    let first = publish("first");
+    let first = bench.begin("first");
     bench.engine.until_commits(before + 1).await;
-    let others: Vec<_> = (0..10).map(|i| publish(&format!("e{i}"))).collect();
+    let others: Vec<_> = (0..10).map(|i| bench.begin(&format!("e{i}"))).collect();
     tokio::task::yield_now().await;
     bench.engine.release();
     first.await.unwrap().unwrap();

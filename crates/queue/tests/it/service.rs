@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use orderwire_queue::{Error, ErrorKind, Options, Publication};
+use orderwire_queue::{Error, ErrorKind, Options};
 
 use crate::bench::{Bench, SECOND, all, kind, shown};
 
@@ -15,13 +15,9 @@ async fn a_stopping_service_finishes_what_it_took_and_takes_nothing_new() {
     tokio::task::yield_now().await;
     let before = bench.engine.commits().len();
     bench.engine.hold();
-    let publish = |label: &str| {
-        let (queues, event) = (bench.queues.clone(), bench.event("task.do", "acme", label));
-        tokio::spawn(async move { queues.publish(&all(), Publication::of(event)).await })
-    };
-    let first = publish("first");
+    let first = bench.begin("first");
     bench.engine.until_commits(before + 1).await;
-    let second = publish("second");
+    let second = bench.begin("second");
     let late = bench.event("task.do", "acme", "late");
     tokio::task::yield_now().await;
     bench.stop();
@@ -54,13 +50,9 @@ async fn more_calls_than_may_wait_are_refused_at_once() {
     let bench = Bench::with(Options { pending_calls: 2, ..Options::for_testing() }).await;
     let before = bench.engine.commits().len();
     bench.engine.hold();
-    let publish = |label: &str| {
-        let (queues, event) = (bench.queues.clone(), bench.event("task.do", "acme", label));
-        tokio::spawn(async move { queues.publish(&all(), Publication::of(event)).await })
-    };
-    let first = publish("first");
+    let first = bench.begin("first");
     bench.engine.until_commits(before + 1).await;
-    let waiting = [publish("second"), publish("third")];
+    let waiting = [bench.begin("second"), bench.begin("third")];
     tokio::task::yield_now().await;
     let begin = tokio::time::Instant::now();
     let event = bench.event("task.do", "acme", "fourth");

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
+use orderwire_queue::testkit::def;
 use orderwire_queue::{ErrorKind, QueueState};
 use orderwire_types::queue::Kind;
 
-use crate::bench::{Bench, ROLE, all, def, kind, name, only, request};
+use crate::bench::{Bench, ROLE, all, kind, name, only, request};
 
 #[tokio::test(start_paused = true)]
 async fn what_is_outside_the_scope_does_not_exist() {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orderwire_queue::engine::Engine;
-use orderwire_queue::testkit::ModelPlace;
+use orderwire_queue::testkit::{ModelPlace, def};
 use orderwire_queue::{Clock, DeadFilter, DeadLetter, Options, Publication, QueueState, Queues};
 use orderwire_types::envelope::Incoming;
-use orderwire_types::queue::{Backoff, Format, Key, Kind, QueueDef};
+use orderwire_types::queue::Kind;
 use orderwire_types::{Data, Event, EventId, Origin, QueueName, Scope, TraceId};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -30,14 +30,6 @@ impl Line {
 
     /// The same over this engine.
     pub(crate) async fn over(engine: Arc<dyn Engine>) -> Self {
-        let def = |kind, pattern: &str| QueueDef {
-            kind,
-            types: vec![pattern.parse().unwrap()],
-            key: Key::default(),
-            format: Format::default(),
-            attempts: 3,
-            backoff: Backoff::default(),
-        };
         let configured = vec![(tasks(), def(Kind::Task, "task.#")), (rows(), def(Kind::Stream, "row.#"))];
         let workers = HashMap::from([(tasks(), ROLE.to_owned()), (rows(), ROLE.to_owned())]);
         let clock = Clock::following_tokio("2026-01-01T00:00:00Z".parse().unwrap());
