@@ -10,6 +10,7 @@ mod http_kit;
 mod http_orders;
 mod http_releases;
 mod http_watch;
+mod log;
 mod openings;
 mod plan;
 mod process;

@@ -5,13 +5,14 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use orderwire_provisioner::target::{Error, Health, Manifest, Target};
 use serde_json::{Value, json};
 
+use crate::log::Log;
 use crate::process_rig::{Rig, eventually, file, object, shell};
 
 fn failed(health: &Health) -> bool {
@@ -389,36 +390,14 @@ fn manifests_that_would_do_harm_are_refused() {
     assert_eq!(rig.target.check(&many), ["a release has at most 100 objects of kind File"]);
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Lines of output, as JSON.
-    fn lines(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.filter(|line| line["target"] == "orderwire::output").collect()
-    }
+/// Lines of output.
+fn output(log: &Log) -> Vec<Value> {
+    log.lines().into_iter().filter(|line| line["target"] == "orderwire::output").collect()
 }
 
 #[tokio::test]
 async fn output_carries_its_labels_and_a_flood_is_bounded() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
-    let _logged = tracing::subscriber::set_default(subscriber);
+    let log = Log::here();
     let rig = Rig::new();
     let script = "printf 'caf\\351 up\\n' >&2; yes flood | head -n 200000; touch flooded; \
                   while :; do echo after; sleep 0.05; done";
@@ -426,8 +405,8 @@ async fn output_carries_its_labels_and_a_flood_is_bounded() {
     let flooded = rig.folder().join("work/flooded");
     eventually("the end of the flood", || flooded.exists().then_some(())).await;
     let dropped = |line: &Value| line["fields"]["message"].as_str().unwrap().contains("lines dropped");
-    eventually("the number of dropped lines", || log.lines().iter().any(dropped).then_some(())).await;
-    let lines = log.lines();
+    eventually("the number of dropped lines", || output(&log).iter().any(dropped).then_some(())).await;
+    let lines = output(&log);
     let floods = lines.iter().filter(|line| line["fields"]["message"] == "flood").count();
     assert!((100..5_000).contains(&floods), "{floods}");
     let first = &lines[0]["fields"];

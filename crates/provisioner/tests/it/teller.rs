@@ -1,9 +1,8 @@
 //! Changes of orders told through real queues, and swept.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +17,7 @@ use orderwire_types::queue::QueueDef;
 use orderwire_types::{Event, OrderState, QueueName};
 use serde_json::json;
 
+use crate::log::Log;
 use crate::reconcile_world::{World, scope};
 
 /// The longest that a test waits for anything.
@@ -120,27 +120,9 @@ async fn a_sweep_goes_on_until_nothing_is_left() {
     running.stop().await;
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn changes_that_are_given_up_are_said_to_be() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::here();
     let world = World::new();
     world.told.failing.store(true, Ordering::SeqCst);
     let running = world.start();
@@ -150,6 +132,6 @@ async fn changes_that_are_given_up_are_said_to_be() {
     world.time.advance(World::options().sweep);
     all_told(&world).await;
     running.stop().await;
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("are given up"), "{log}");
+    let lines = log.lines();
+    assert!(lines.iter().any(|line| line.to_string().contains("are given up")), "{lines:?}");
 }
