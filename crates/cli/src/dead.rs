@@ -3,7 +3,7 @@
 use orderwire_api::wire::{DeadAction, DeadCount, DeadLetter, DeadSelector};
 use reqwest::Method;
 
-use crate::args::{Dead, DeadSelect, Global};
+use crate::args::{Dead, DeadChoice, DeadSelect, Global};
 use crate::error::Error;
 use crate::out::{Out, Table, count, plain};
 use crate::server::{Server, parse};
@@ -23,12 +23,12 @@ pub(crate) async fn run(command: &Dead, global: &Global, out: Out) -> Result<(),
             let answer = server.text(server.request(Method::GET, &["v1", "dead", id], &[])).await?;
             if out.json { out.line(&answer) } else { show(&parse(&answer)?, out) }
         }
-        Dead::Replay { ids, select, all, dry_run } => {
-            let action = action(ids, select, global, *all, *dry_run, None)?;
+        Dead::Replay { choice } => {
+            let action = action(choice, global, None)?;
             act(&Server::new(global)?, "replay", &action, out).await
         }
-        Dead::Discard { ids, select, all, dry_run, reason } => {
-            let action = action(ids, select, global, *all, *dry_run, reason.clone())?;
+        Dead::Discard { choice, reason } => {
+            let action = action(choice, global, reason.clone())?;
             act(&Server::new(global)?, "discard", &action, out).await
         }
     }
@@ -94,17 +94,11 @@ async fn act(server: &Server, what: &str, action: &DeadAction, out: Out) -> Resu
 
 /// What replay and discard are asked to do. Nothing selected is nothing
 /// meant: it must be said that all are.
-fn action(
-    ids: &[String],
-    select: &DeadSelect,
-    global: &Global,
-    all: bool,
-    dry_run: bool,
-    reason: Option<String>,
-) -> Result<DeadAction, Error> {
+fn action(choice: &DeadChoice, global: &Global, reason: Option<String>) -> Result<DeadAction, Error> {
+    let DeadChoice { ids, select, all, dry_run } = choice;
     let selector = selector(select, global.client.as_deref());
     let flags = selector != DeadSelector::default();
-    let (ids, filter) = match (ids.is_empty(), flags, all) {
+    let (ids, filter) = match (ids.is_empty(), flags, *all) {
         (false, false, false) => (Some(ids.to_vec()), None),
         (true, true, false) => (None, Some(selector)),
         (true, false, true) => (None, Some(DeadSelector::default())),
@@ -116,7 +110,7 @@ fn action(
         }
         _ => return Err(Error::usage("ids, a selection by flags and --all exclude each other; keep one")),
     };
-    Ok(DeadAction { ids, filter, dry_run, reason })
+    Ok(DeadAction { ids, filter, dry_run: *dry_run, reason })
 }
 
 fn selector(select: &DeadSelect, client: Option<&str>) -> DeadSelector {
@@ -158,8 +152,10 @@ mod tests {
 
     #[test]
     fn nothing_selected_is_refused_and_all_must_be_said() {
-        let none = DeadSelect::default();
-        let of = |ids: &[String], client, all| action(ids, &none, &global(client), all, false, None);
+        let of = |ids: &[String], client, all| {
+            let choice = DeadChoice { ids: ids.to_vec(), all, ..DeadChoice::default() };
+            action(&choice, &global(client), None)
+        };
         assert_eq!(of(&[], None, false).unwrap_err().kind(), ErrorKind::Usage);
         assert_eq!(of(&["x".into()], None, true).unwrap_err().kind(), ErrorKind::Usage);
         assert_eq!(of(&["x".into()], Some("acme"), false).unwrap_err().kind(), ErrorKind::Usage);

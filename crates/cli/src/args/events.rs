@@ -140,6 +140,22 @@ pub struct DeadSelect {
     pub until: Option<String>,
 }
 
+/// Which dead letters something is done with.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DeadChoice {
+    /// These; or select by flags.
+    pub ids: Vec<String>,
+    /// Which.
+    #[command(flatten)]
+    pub select: DeadSelect,
+    /// All of them.
+    #[arg(long)]
+    pub all: bool,
+    /// Only count.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// `orderwire dead …`. `--client` selects by client.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Dead {
@@ -159,31 +175,15 @@ pub enum Dead {
     },
     /// Put dead letters back into their queue: same event, same trace.
     Replay {
-        /// These; or select by flags.
-        ids: Vec<String>,
         /// Which.
         #[command(flatten)]
-        select: DeadSelect,
-        /// All of them.
-        #[arg(long)]
-        all: bool,
-        /// Only count.
-        #[arg(long)]
-        dry_run: bool,
+        choice: DeadChoice,
     },
     /// Forget dead letters for good.
     Discard {
-        /// These; or select by flags.
-        ids: Vec<String>,
         /// Which.
         #[command(flatten)]
-        select: DeadSelect,
-        /// All of them.
-        #[arg(long)]
-        all: bool,
-        /// Only count.
-        #[arg(long)]
-        dry_run: bool,
+        choice: DeadChoice,
         /// Why, for the trace.
         #[arg(long)]
         reason: Option<String>,

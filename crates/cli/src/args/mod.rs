@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use data::{Dataset, FileFormat, Key, Load, Scenario};
-pub use events::{Dead, DeadSelect, Event, Queue};
+pub use events::{Dead, DeadChoice, DeadSelect, Event, Queue};
 pub use module::{How, Module, Sensor, Web};
 pub use orders::{
     Apply, Configured, Named, Order, OrderFilter, Placement, Plan, Product, Release, ReleaseFilter, Remove,

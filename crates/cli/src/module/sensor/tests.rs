@@ -26,6 +26,13 @@ fn station(url: &str, count: Option<u64>) -> Station {
     station
 }
 
+/// Runs a station that ends by itself.
+async fn ends(station: &Station, said: &Said) {
+    let say = |line: &Value| said.say(line);
+    let run = station.run(std::future::pending(), &say);
+    tokio::time::timeout(PATIENCE, run).await.expect("it ends by itself").unwrap();
+}
+
 /// What a station said.
 struct Said {
     lines: Mutex<Vec<Value>>,
@@ -68,10 +75,7 @@ async fn every_measurement_is_posted_with_key_trace_and_columns() {
     let server = serve(|_| answer(202, "application/json", ACCEPTED)).await;
     let said = Said::new();
     let station = station(&server.url, Some(5));
-    tokio::time::timeout(PATIENCE, station.run(std::future::pending(), &|line| said.say(line)))
-        .await
-        .expect("it ends by itself")
-        .unwrap();
+    ends(&station, &said).await;
     assert_eq!(times(&server).len(), 5);
     let seen = &server.requests()[0];
     assert_eq!(seen.path, "/v1/datasets/air/rows");
@@ -102,10 +106,7 @@ async fn a_busy_server_gets_the_same_batch_again() {
     .await;
     let said = Said::new();
     let station = station(&server.url, Some(1));
-    tokio::time::timeout(PATIENCE, station.run(std::future::pending(), &|line| said.say(line)))
-        .await
-        .expect("it ends by itself")
-        .unwrap();
+    ends(&station, &said).await;
     let requests = server.requests();
     assert_eq!(requests.len(), 5);
     for seen in &requests {
@@ -141,10 +142,7 @@ async fn refused_rows_are_said_and_not_tried_again() {
     let server = serve(|_| answer(422, "text/plain", "no such column")).await;
     let said = Said::new();
     let station = station(&server.url, Some(1));
-    tokio::time::timeout(PATIENCE, station.run(std::future::pending(), &|line| said.say(line)))
-        .await
-        .expect("it ends by itself")
-        .unwrap();
+    ends(&station, &said).await;
     assert_eq!((server.requests().len(), said.of("rows refused").len()), (1, 1));
 }
 
