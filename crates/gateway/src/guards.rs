@@ -1,8 +1,9 @@
 //! What stands around every route of a server.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -39,6 +40,7 @@ struct Guard {
     permits: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     time_out: Duration,
+    figures: Arc<Figures>,
 }
 
 /// Puts the guards around the routes of a whole server: installs the
@@ -46,7 +48,8 @@ struct Guard {
 /// counts, and answers problems where no route or method fits.
 pub fn guarded(router: Router, guards: Guards) -> Router {
     let places = || Arc::new(Semaphore::new(guards.concurrent_requests));
-    let guard = Guard { permits: places(), waiting: places(), time_out: guards.time_out };
+    let guard =
+        Guard { permits: places(), waiting: places(), time_out: guards.time_out, figures: Arc::default() };
     router
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -85,11 +88,7 @@ async fn guarded_call(State(guard): State<Guard>, request: Request, next: Next) 
             }
         }
     };
-    let status = class(response.status());
-    metrics::counter!("orderwire_http_requests_total", "method" => method, "route" => route.to_owned(), "status" => status)
-        .increment(1);
-    metrics::histogram!("orderwire_http_request_seconds", "method" => method, "route" => route.to_owned())
-        .record(begin.elapsed().as_secs_f64());
+    guard.figures.count(method, route, response.status(), begin.elapsed());
     response
 }
 
@@ -133,12 +132,44 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-fn class(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
+/// The figures of calls, by route and method: looked up in the registry once each,
+/// because a look-up there costs as much as the rest of a small call.
+#[derive(Default)]
+struct Figures(RwLock<HashMap<String, HashMap<&'static str, Arc<Calls>>>>);
+
+/// Calls of one route and method.
+struct Calls {
+    seconds: metrics::Histogram,
+    /// By the first digit of their status, from 1.
+    total: [metrics::Counter; 5],
+}
+
+impl Figures {
+    fn count(&self, method: &'static str, route: &str, status: StatusCode, took: Duration) {
+        let calls = self.of(method, route);
+        calls.seconds.record(took.as_secs_f64());
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5);
+        calls.total[class - 1].increment(1);
+    }
+
+    fn of(&self, method: &'static str, route: &str) -> Arc<Calls> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(calls) = known.get(route).and_then(|methods| methods.get(method)) {
+            return Arc::clone(calls);
+        }
+        drop(known);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let methods = known.entry(route.to_owned()).or_default();
+        Arc::clone(methods.entry(method).or_insert_with(|| Arc::new(Calls::of(method, route))))
+    }
+}
+
+impl Calls {
+    fn of(method: &'static str, route: &str) -> Self {
+        let total = |status| metrics::counter!("orderwire_http_requests_total", "method" => method, "route" => route.to_owned(), "status" => status);
+        Self {
+            seconds: metrics::histogram!("orderwire_http_request_seconds", "method" => method, "route" => route.to_owned()),
+            total: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(total),
+        }
     }
 }

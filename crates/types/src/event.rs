@@ -126,7 +126,15 @@ impl Event {
 
     /// The storage form.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("an event is serialisable: its maps have string keys")
+        let data = match &self.data {
+            Data::None => 0,
+            Data::Json(json) => json.get().len(),
+            Data::Base64(text) => text.len(),
+        };
+        // Few envelopes are longer, so that few grow while they are written.
+        let mut out = Vec::with_capacity(data + 768);
+        serde_json::to_writer(&mut out, self).expect("an event is serialisable: its maps have string keys");
+        out
     }
 
     /// Reads the storage form.

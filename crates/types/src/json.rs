@@ -51,20 +51,11 @@ impl fmt::Debug for RawJson {
 /// count, and an invalid document is refused by the parser afterwards.
 pub fn nests_at_most(bytes: &[u8], max: usize) -> bool {
     let mut depth = 0usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for &byte in bytes {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
         match byte {
-            b'"' => in_string = true,
+            b'"' => at = end_of_string(bytes, at),
             b'[' | b'{' => {
                 depth += 1;
                 if depth > max {
@@ -76,6 +67,21 @@ pub fn nests_at_most(bytes: &[u8], max: usize) -> bool {
         }
     }
     true
+}
+
+/// Behind the quotation mark that ends the string whose text begins at `from`; the end
+/// when none does.
+fn end_of_string(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if bytes[at] == b'"' {
+            return at + 1;
+        }
+        // Whatever is escaped ends nothing.
+        at += 2;
+    }
+    bytes.len()
 }
 
 #[cfg(test)]
@@ -94,6 +100,9 @@ mod tests {
     #[test]
     fn depth_is_counted_outside_strings_only() {
         assert!(nests_at_most(br#"{"a":"[[[[\"[[["}"#, 1));
+        assert!(!nests_at_most(br#"{"a":"\\","b":[[1]]}"#, 2), "the string ends behind an escaped backslash");
+        assert!(nests_at_most(br#"["[[["#, 1), "a string that never ends");
+        assert!(nests_at_most(b"[\"[[[\\", 1), "nor an escape");
         assert!(!nests_at_most(b"[[1]]", 1));
         assert!(nests_at_most(b"[[1],[2]]", 2));
         assert!(!nests_at_most("[".repeat(10_000).as_bytes(), 64));

@@ -8,7 +8,7 @@ use super::lane::{Lane, LaneState, segment};
 use super::nanos;
 use super::remembered::{Memory, Remembered};
 use super::told::Tasks;
-use super::writer::{Stop, Tx};
+use super::writer::{Stop, Tx, kept};
 
 /// What an event table row needs.
 pub(super) struct NewEvent<'a> {
@@ -101,25 +101,26 @@ impl Tx<'_> {
     /// written but found by its trace, for as long as its row tells them.
     pub(super) fn insert_event(&mut self, event: &NewEvent<'_>, refs: usize) -> rusqlite::Result<i64> {
         let position = self.state.position();
-        self.db
-            .prepare_cached(
+        let insert = kept(&mut self.kept.insert_event, || {
+            self.db.prepare_cached(
                 "INSERT INTO event (position, refs, event_id, trace, accepted_at, queued_at, client, type,
                     principal, tasks, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?
-            .execute(params![
-                position,
-                i64::try_from(refs).expect("few queues"),
-                event.event_id,
-                event.trace,
-                event.accepted_at,
-                self.now,
-                event.client,
-                event.event_type,
-                event.principal,
-                event.tasks.as_bytes(),
-                event.body,
-            ])?;
+            )
+        })?;
+        insert.execute(params![
+            position,
+            i64::try_from(refs).expect("few queues"),
+            event.event_id,
+            event.trace,
+            event.accepted_at,
+            self.now,
+            event.client,
+            event.event_type,
+            event.principal,
+            event.tasks.as_bytes(),
+            event.body,
+        ])?;
         if !event.tasks.is_empty() {
             self.list_step(position, event.trace)?;
         }
@@ -135,11 +136,12 @@ impl Tx<'_> {
         position: i64,
     ) -> rusqlite::Result<()> {
         let lane = self.lane_for(queue, client, key, position)?;
-        self.db
-            .prepare_cached(
+        let insert = kept(&mut self.kept.insert_delivery, || {
+            self.db.prepare_cached(
                 "INSERT INTO delivery (queue, segment, lane, position, attempt) VALUES (?1, ?2, ?3, ?4, 0)",
-            )?
-            .execute([queue, segment(position), lane, position])?;
+            )
+        })?;
+        insert.execute([queue, segment(position), lane, position])?;
         self.state.queue_mut(queue).waiting += 1;
         self.wake(queue);
         Ok(())

@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::state::damaged;
-use super::writer::Tx;
+use super::writer::{Tx, kept};
 use super::{timestamp, told};
 
 /// A part of the index holds this many rows of `step`.
@@ -62,12 +62,11 @@ impl Tx<'_> {
 
     /// Lists a number for a trace: that of steps, or the position of an event whose row
     /// tells them.
-    pub(super) fn list_step(&self, n: i64, trace: &[u8; 16]) -> rusqlite::Result<()> {
-        self.db.prepare_cached("INSERT INTO step_trace (part, trace, n) VALUES (?1, ?2, ?3)")?.execute([
-            n >> PART_BITS,
-            prefix(trace),
-            n,
-        ])?;
+    pub(super) fn list_step(&mut self, n: i64, trace: &[u8; 16]) -> rusqlite::Result<()> {
+        let list = kept(&mut self.kept.list_step, || {
+            self.db.prepare_cached("INSERT INTO step_trace (part, trace, n) VALUES (?1, ?2, ?3)")
+        })?;
+        list.execute([n >> PART_BITS, prefix(trace), n])?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use orderwire_queue::engine::{Committed, Op, Origin, Outcome};
 use orderwire_queue::{Error, ErrorKind};
 use orderwire_types::QueueName;
 use orderwire_types::queue::QueueDef;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use tokio::sync::oneshot;
 
 use super::state::State;
@@ -56,6 +56,27 @@ pub(super) struct Tx<'a> {
     /// How much became dead letters.
     pub(super) buried_bytes: i64,
     woken: BTreeSet<i64>,
+    pub(super) kept: Kept<'a>,
+}
+
+/// Statements that every event of a group needs: looking one up in the cache costs as
+/// much as running it.
+#[derive(Default)]
+pub(super) struct Kept<'a> {
+    pub(super) insert_event: Option<CachedStatement<'a>>,
+    pub(super) insert_delivery: Option<CachedStatement<'a>>,
+    pub(super) list_step: Option<CachedStatement<'a>>,
+}
+
+/// The kept statement, prepared where it is not there yet.
+pub(super) fn kept<'k, 'a>(
+    place: &'k mut Option<CachedStatement<'a>>,
+    prepare: impl FnOnce() -> rusqlite::Result<CachedStatement<'a>>,
+) -> rusqlite::Result<&'k mut CachedStatement<'a>> {
+    match place {
+        Some(statement) => Ok(statement),
+        None => Ok(place.insert(prepare()?)),
+    }
 }
 
 impl Tx<'_> {
@@ -208,13 +229,20 @@ impl Job {
                 state.declare(db, queues, *origin).map(Ok).or_else(refused).map(Answer::Declared)
             }
             Self::Commit { ops, now, .. } => {
-                let mut tx =
-                    Tx { db, state, time: *now, now: nanos(*now), buried_bytes: 0, woken: BTreeSet::new() };
+                let mut tx = Tx {
+                    db,
+                    state,
+                    time: *now,
+                    now: nanos(*now),
+                    buried_bytes: 0,
+                    woken: BTreeSet::new(),
+                    kept: Kept::default(),
+                };
                 let mut outcomes = Vec::with_capacity(ops.len());
                 for op in ops {
                     outcomes.push(tx.apply(op).map(Ok).or_else(refused)?);
                 }
-                let woken = std::mem::take(&mut tx.woken);
+                let Tx { state, woken, .. } = tx;
                 let ready = woken.iter().map(|id| state.queue(*id).name.clone()).collect();
                 Ok(Answer::Committed(Committed { outcomes, ready, next_expiry: None }))
             }
