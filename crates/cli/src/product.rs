@@ -218,12 +218,16 @@ mod tests {
                 "station": {"type": "string", "description": "Its name"},
                 "interval_ms": {"type": "integer", "default": 1000},
                 "how": {"enum": ["a", "b"], "default": "a"}}}),
-            openings: vec![ProductOpening { name: "site".into(), scheme: "http".into(), description: None }],
+            openings: vec![ProductOpening {
+                name: "site".into(),
+                scheme: "http".into(),
+                description: Some("The page.".into()),
+            }],
             on_failure: "rollback".into(),
         };
         let text = shown(&product);
         for row in [
-            "OPENING  SCHEME  DESCRIPTION\nsite     http    -",
+            "OPENING  SCHEME  DESCRIPTION\nsite     http    The page.\n",
             "station      string",
             "(required)  Its name",
             "1000",
