@@ -1,8 +1,8 @@
-//! Flags of `dataset`, `key` and `load`.
+//! Flags of `dataset` and `key`.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 
 /// `orderwire dataset …`.
 #[derive(Clone, Debug, Subcommand)]
@@ -95,53 +95,4 @@ pub enum Key {
         /// Its id.
         id: String,
     },
-}
-
-/// Flags of `load`.
-#[derive(Clone, Debug, Args)]
-pub struct Load {
-    /// What to do.
-    #[arg(value_enum)]
-    pub scenario: Scenario,
-    /// Connections at once.
-    #[arg(long, default_value_t = 64)]
-    pub connections: usize,
-    /// How long to measure, in seconds, after the warm-up.
-    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
-    pub duration: u64,
-    /// How long to warm up, in seconds.
-    #[arg(long, default_value_t = 2, value_name = "SECONDS")]
-    pub warm_up: u64,
-    /// Requests a second, kept whatever the server does (latency counts from
-    /// when a request was due); without it, every connection asks as fast as
-    /// it is answered.
-    #[arg(long, value_name = "N")]
-    pub rate: Option<f64>,
-    /// Bytes of an event's payload.
-    #[arg(long, default_value_t = 512)]
-    pub payload: usize,
-    /// Rows of a batch.
-    #[arg(long, default_value_t = 500)]
-    pub batch: usize,
-    /// Clients among which events are spread.
-    #[arg(long, default_value_t = 1)]
-    pub clients: usize,
-    /// The path that `read` reads.
-    #[arg(long, default_value = "/api/v1/measures/air")]
-    pub path: String,
-}
-
-/// What `load` does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Scenario {
-    /// Single events to a task queue of its own.
-    Event,
-    /// Single rows to a dataset of its own.
-    Row,
-    /// Batches of rows, as NDJSON.
-    Rows,
-    /// Lease and ack what `event` left.
-    Consume,
-    /// Read a path.
-    Read,
 }

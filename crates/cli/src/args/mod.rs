@@ -3,6 +3,7 @@
 
 mod data;
 mod events;
+mod load;
 mod module;
 mod orders;
 
@@ -11,8 +12,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use data::{Dataset, FileFormat, Key, Load, Scenario};
+pub use data::{Dataset, FileFormat, Key};
 pub use events::{Dead, DeadChoice, DeadSelect, Event, Queue};
+pub use load::{Arrivals, Load, Ramp, Scenario, Work};
 pub use module::{How, Module, Sensor, Web};
 pub use orders::{
     Apply, Configured, Named, Order, OrderFilter, Placement, Plan, Product, Release, ReleaseFilter, Remove,

@@ -1,78 +1,192 @@
 //! `orderwire load`: puts load on a server and measures it.
 //!
 //! Closed loop: every connection asks again as soon as it is answered. With
-//! `--rate` requests are due at fixed moments whatever the server does, and
+//! `--rate` requests are due at moments that do not depend on the server, and
 //! latency counts from when a request was due: a server that stalls cannot
-//! hide what it kept waiting (no coordinated omission).
+//! hide what it kept waiting (no coordinated omission). `--ramp` raises that
+//! rate until an objective breaks.
 //!
 //! One task and one keep-alive connection each, straight on hyper: the
 //! generator shares its machine with what it measures.
+//!
+//! `settings` are the checked flags, `scenario` what is asked, `drive` one run,
+//! `measured` its counts, `ramp` the search for the breaking point, `report` and
+//! `html` what comes out.
 
+mod draw;
 mod drive;
+mod html;
 mod http;
+mod machine;
+mod measured;
+mod pace;
+mod progress;
+mod ramp;
 mod report;
 mod scenario;
+mod settings;
+mod sizes;
 
-use crate::args::{Global, Load};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::args::{Global, Load, Scenario};
 use crate::error::{Error, ErrorKind};
 use crate::out::Out;
 use crate::server::{Server, address};
-
-/// Bounds of the flags: what is beyond measures the generator.
-const CONNECTIONS_MAX: usize = 10_000;
-const SECONDS_MAX: u64 = 86_400;
-const RATE_MAX: f64 = 1_000_000.0;
-const PAYLOAD_MAX: usize = 8 << 20;
-const BATCH_MAX: usize = 10_000;
-const CLIENTS_MAX: usize = 1_000_000;
+use crate::stop::Stop;
+use drive::Run;
+use machine::{Machine, Measurand};
+use measured::Measured;
+use progress::Progress;
+use ramp::{Climb, Course, Objective, Seen, climb};
+use report::{Report, Surroundings};
+use scenario::Plan;
+use settings::Settings;
 
 pub(crate) async fn run(args: &Load, global: &Global, out: Out) -> Result<(), Error> {
-    check(args)?;
-    let server = match Server::new(global) {
-        // A public view needs no key.
-        Err(error)
-            if error.kind() == ErrorKind::NotAllowed && args.scenario == crate::args::Scenario::Read =>
-        {
-            Server::with(address(&global.server)?, None, global.client.as_deref())?
-        }
-        server => server?,
+    let settings = Settings::new(args, global.client.as_deref())?;
+    let server = server(args, global)?;
+    if let Some(path) = &args.html {
+        // Before anything is measured, since it cannot be measured again.
+        std::fs::write(path, "").map_err(|error| cannot_write(path, &error))?;
+    }
+    let mut stop = Stop::listen()?;
+    let progress = Progress::new(report::unit(settings.scenario));
+    progress.now("preparing".to_owned());
+    let around = Surroundings {
+        begun_at: Timestamp::now(),
+        server: Measurand::of(&server).await?,
+        machine: Machine::here(),
     };
-    let scenario = scenario::Plan::prepare(args, &server, global.client.as_deref()).await?;
-    let measured = drive::drive(args, &server, scenario).await?;
-    let report = report::Report::new(args, &measured);
+    let plan = Arc::new(Plan::prepare(&settings, &server, global.client.as_deref()).await?);
+    let mut load = Running { settings: &settings, plan: &plan, stop: &mut stop, progress: &progress };
+    let measured = match &settings.ramp {
+        Some(course) => load.ramp(course).await.map(|climb| Outcome::Ramp(course.objective, climb)),
+        None => load.runs().await.map(Outcome::Runs),
+    };
+    // Whatever happened, what was made for it goes.
+    let finished = plan.finish().await;
+    progress.end();
+    let outcome = measured?;
+    let failure = outcome.failure();
+    let report = match outcome {
+        Outcome::Runs(runs) => Report::of_runs(&settings, &runs, around),
+        Outcome::Ramp(objective, climb) => Report::of_ramp(&settings, objective, climb, around),
+    };
     if out.json {
         out.json(&report)?;
     } else {
         out.bytes(report.table().as_bytes())?;
     }
-    if report.requests == 0 {
-        return Err(Error::failed(match measured.last_error {
-            Some(error) => format!("no request succeeded; the last failed so: {error}"),
-            None => "no request was made; is the queue empty, or the time too short?".to_owned(),
-        }));
+    if let Some(path) = &args.html {
+        std::fs::write(path, html::page(&report)).map_err(|error| cannot_write(path, &error))?;
     }
-    Ok(())
+    finished?;
+    failure.map_or(Ok(()), Err)
 }
 
-fn check(args: &Load) -> Result<(), Error> {
-    let bounded = |name: &str, number: usize, max: usize| {
-        if (1..=max).contains(&number) {
-            Ok(())
-        } else {
-            Err(Error::usage(format!("--{name} is from 1 to {max}")))
-        }
-    };
-    bounded("connections", args.connections, CONNECTIONS_MAX)?;
-    bounded("payload", args.payload, PAYLOAD_MAX)?;
-    bounded("batch", args.batch, BATCH_MAX)?;
-    bounded("clients", args.clients, CLIENTS_MAX)?;
-    if !(1..=SECONDS_MAX).contains(&args.duration) || args.warm_up > SECONDS_MAX {
-        return Err(Error::usage(format!("--duration and --warm-up end at {SECONDS_MAX} seconds")));
+fn cannot_write(path: &std::path::Path, error: &std::io::Error) -> Error {
+    Error::usage(format!("--html {}: cannot be written: {error}", path.display()))
+}
+
+/// The server, with a key unless none is wanted or, of a view, found.
+fn server(args: &Load, global: &Global) -> Result<Server, Error> {
+    let keyless = || Server::with(address(&global.server)?, None, global.client.as_deref());
+    if args.no_key {
+        return keyless();
     }
-    match args.rate {
-        Some(rate) if !(rate > 0.0 && rate <= RATE_MAX) => {
-            Err(Error::usage(format!("--rate is above 0 and at most {RATE_MAX} requests a second")))
+    let reads = matches!(args.scenario, Scenario::Read | Scenario::ReadCached | Scenario::ReadUncached);
+    match Server::new(global) {
+        Err(error) if error.kind() == ErrorKind::NotAllowed && reads && args.work.path.is_some() => keyless(),
+        server => server,
+    }
+}
+
+/// What is under way.
+struct Running<'a> {
+    settings: &'a Settings,
+    plan: &'a Arc<Plan>,
+    stop: &'a mut Stop,
+    progress: &'a Progress,
+}
+
+enum Outcome {
+    Runs(Vec<Measured>),
+    Ramp(Objective, Climb<Measured>),
+}
+
+impl Outcome {
+    /// What makes the figures worth nothing.
+    fn failure(&self) -> Option<Error> {
+        match self {
+            Self::Runs(runs) if runs.iter().all(|run| run.latencies.is_empty()) => {
+                Some(Error::failed(match runs.iter().find_map(|run| run.last_error.as_deref()) {
+                    Some(error) => format!("no request succeeded; the last failed so: {error}"),
+                    None => "no request was made; is the queue empty, or the time too short?".to_owned(),
+                }))
+            }
+            Self::Ramp(_, Climb { knee: None, broke: true, steps, .. }) => {
+                let why = steps.first().and_then(|step| step.broken.as_deref()).unwrap_or_default();
+                Some(Error::failed(format!(
+                    "no rate kept the objective: {why} at the first rate; begin lower with --from, or allow more"
+                )))
+            }
+            Self::Runs(_) | Self::Ramp(..) => None,
         }
-        _ => Ok(()),
+    }
+}
+
+impl Running<'_> {
+    async fn runs(&mut self) -> Result<Vec<Measured>, Error> {
+        let mut runs = Vec::new();
+        let settings = self.settings;
+        for number in 1..=settings.runs {
+            let what = if settings.runs == 1 {
+                settings::name_of(settings.scenario)
+            } else {
+                format!("run {number} of {}", settings.runs)
+            };
+            let number = u32::try_from(number).expect("there are few runs");
+            let pace = settings.rate.map(|rate| (rate, settings.arrivals));
+            let measured = self.measure(what, pace, settings.seed.wrapping_add(number)).await?;
+            let stopped = measured.stopped;
+            runs.push(measured);
+            if stopped {
+                break;
+            }
+        }
+        Ok(runs)
+    }
+
+    async fn ramp(&mut self, course: &Course) -> Result<Climb<Measured>, Error> {
+        let settings = self.settings;
+        climb(course, async |rate| {
+            let what = format!("{rate:.0} requests/s");
+            let measured = self.measure(what, Some((rate, settings.arrivals)), settings.seed).await?;
+            if measured.drained {
+                return Err(Error::failed(format!(
+                    "the queue was empty before a step at {rate:.0} requests/s had ended; raise --prefill"
+                )));
+            }
+            let broken = course.objective.broken_by(&measured);
+            Ok(Seen { stopped: measured.stopped, measured, broken })
+        })
+        .await
+    }
+
+    async fn measure(
+        &mut self,
+        what: String,
+        pace: Option<(f64, crate::args::Arrivals)>,
+        seed: u32,
+    ) -> Result<Measured, Error> {
+        self.progress.now(format!("{what}: preparing"));
+        self.plan.before_run().await?;
+        self.progress.now(what);
+        let Settings { connections, warm_up, duration, .. } = *self.settings;
+        let run = Run { connections, warm_up, duration, pace, seed };
+        drive::drive(self.plan, &run, self.stop, self.progress).await
     }
 }

@@ -215,29 +215,6 @@ async fn a_key_is_shown_once_and_revoked_for_good() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn load_measures_and_the_server_keeps_up() -> Result<()> {
-    let site = Site::start()?;
-    let short = ["--duration", "1", "--warm-up", "0", "--connections", "4"];
-    for (scenario, unit) in
-        [("event", "events"), ("row", "rows"), ("rows", "rows"), ("consume", "deliveries")]
-    {
-        let mut words = vec!["load", scenario];
-        words.extend(short);
-        let report = site.json(&words)?;
-        ensure!(report["requests"].as_u64() > Some(0) && report["unit"] == unit, "{report}");
-        ensure!(report["errors"].as_object().is_some_and(serde_json::Map::is_empty), "{report}");
-        let latency = &report["latency_ms"];
-        ensure!(latency["p50"].as_f64() <= latency["p99"].as_f64(), "{report}");
-    }
-    let paced = site.json(&["load", "event", "--duration", "2", "--warm-up", "0", "--rate", "50"])?;
-    let requests = paced["requests"].as_u64().context("requests")?;
-    ensure!((90..=100).contains(&requests), "{paced}");
-    fails(&site.run(&["load", "read", "--path", "/rest/nowhere", "--duration", "1"])?, 1, &["404"])?;
-    ensure!(site.server.stop()?.success());
-    Ok(())
-}
-
 #[test]
 fn what_needs_no_server_works_without_one() -> Result<()> {
     let folder = tempfile::tempdir()?;

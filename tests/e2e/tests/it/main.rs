@@ -8,6 +8,7 @@ mod fair;
 mod faults;
 mod kill;
 mod line;
+mod load;
 mod orders;
 mod orders_at_once;
 mod orders_cli;

@@ -1,0 +1,149 @@
+//! Lease and ack the events of the queue `load`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use hyper::Uri;
+use orderwire_api::wire::{NewQueue, QueueInfo};
+use serde::Deserialize;
+
+use super::publish::Publish;
+use super::{Done, Failure, JSON, NAME, Requests, Round, ask, path};
+use crate::error::{Error, ErrorKind};
+use crate::load::http::Connection;
+use crate::load::measured::Stages;
+use crate::load::settings::Settings;
+use crate::server::Server;
+
+const WAIT_MS: u64 = 1_000;
+const LEASE_MS: u64 = 30_000;
+/// How the queue is filled: so many events and bytes a request at most, over so
+/// many connections.
+const FILL_ENTRIES: usize = 500;
+const FILL_BYTES: usize = 4 << 20;
+const FILL_CONNECTIONS: usize = 8;
+
+/// Deliveries that are leased and acked.
+#[derive(Debug)]
+pub(super) struct Consume {
+    server: Server,
+    lease: Uri,
+    ack: Uri,
+    body: Bytes,
+    /// Deliveries that were leased so far, by anybody.
+    leased: AtomicU64,
+    publish: Publish,
+    fill_entries: u64,
+    prefill: u64,
+}
+
+#[derive(Deserialize)]
+struct Leased {
+    deliveries: Vec<Delivery>,
+}
+
+/// What is read of a delivery.
+#[derive(Deserialize)]
+struct Delivery {
+    delivery_id: String,
+}
+
+impl Consume {
+    pub(super) async fn new(settings: &Settings, server: &Server) -> Result<Self, Error> {
+        queue(server).await?;
+        let largest = settings.payload.bytes().max().expect("there is a size");
+        let entries = (FILL_BYTES / largest).clamp(1, FILL_ENTRIES);
+        Ok(Self {
+            server: server.clone(),
+            lease: path(server, &["v1", "queues", NAME, "lease"])?,
+            ack: path(server, &["v1", "queues", NAME, "ack"])?,
+            body: format!(r#"{{"max":{},"wait_ms":{WAIT_MS},"lease_ms":{LEASE_MS}}}"#, settings.batch).into(),
+            leased: AtomicU64::new(0),
+            publish: Publish::new(settings, server, Some(entries))?,
+            fill_entries: entries as u64,
+            prefill: settings.prefill,
+        })
+    }
+
+    /// Fills the queue up.
+    pub(super) async fn fill(&self, requests: &Requests, number: &AtomicU64) -> Result<(), Error> {
+        if self.prefill == 0 {
+            return Ok(());
+        }
+        let queue: QueueInfo = self.server.get(&["v1", "queues", NAME], &[]).await?;
+        let missing = self.prefill.saturating_sub(queue.ready).div_ceil(self.fill_entries);
+        let left = AtomicU64::new(missing);
+        let fill = || async {
+            let mut connection = Connection::new(requests.target.clone());
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+            {
+                let number = number.fetch_add(1, Ordering::Relaxed);
+                self.publish.round(requests, &mut connection, number).await?;
+            }
+            Ok::<_, Failure>(())
+        };
+        match try_join_all((0..FILL_CONNECTIONS).map(|_| fill())).await {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(failure.into_error("cannot fill the queue `load`")),
+        }
+    }
+
+    pub(super) async fn round(
+        &self,
+        requests: &Requests,
+        connection: &mut Connection,
+    ) -> Result<Round, Failure> {
+        let before = self.leased.load(Ordering::Relaxed);
+        let begun = Instant::now();
+        let lease = requests.post(self.lease.clone(), JSON, self.body.clone());
+        let answer = ask(connection, lease, true).await?;
+        let ids: Vec<String> = match serde_json::from_slice::<Leased>(&answer.body) {
+            Ok(leased) => leased.deliveries.into_iter().map(|delivery| delivery.delivery_id).collect(),
+            Err(error) => return Err(Failure::new("unreadable", format!("a lease cannot be read: {error}"))),
+        };
+        let count = ids.len() as u64;
+        if count == 0 {
+            // Others may hold every lane; when nobody got anything meanwhile, nothing is left.
+            let alone = self.leased.load(Ordering::Relaxed) == before;
+            return Ok(if alone { Round::Drained } else { Round::Idle });
+        }
+        self.leased.fetch_add(count, Ordering::Relaxed);
+        let leased = Instant::now();
+        let body = serde_json::json!({ "delivery_ids": ids }).to_string();
+        ask(connection, requests.post(self.ack.clone(), JSON, body.into()), false).await?;
+        let ended = Instant::now();
+        let mut stages = Stages::default();
+        stages.set(0, leased - begun);
+        stages.set(1, ended - leased);
+        Ok(Round::Done(Done { units: count, ended, stages }))
+    }
+}
+
+/// Makes the queue, unless it is there.
+pub(super) async fn queue(server: &Server) -> Result<(), Error> {
+    let new = NewQueue {
+        name: NAME.to_owned(),
+        kind: Some("task".to_owned()),
+        types: vec!["load.#".to_owned()],
+        key: None,
+        format: None,
+        attempts: None,
+    };
+    match server.post(&["v1", "queues"], &new).await {
+        Ok(_) => Ok(()),
+        // One of the configuration stays as it is.
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            let queue: QueueInfo = server.get(&["v1", "queues", NAME], &[]).await?;
+            if queue.kind == "task" {
+                return Ok(());
+            }
+            Err(error.saying(format!(
+                "the queue {NAME} of this server is a {}, none of load's; measure on a server that has none",
+                queue.kind
+            )))
+        }
+        Err(error) => Err(super::hint(error, "make the queue `load`")),
+    }
+}
