@@ -126,7 +126,7 @@ fn finish(
     };
     let lasted = until.saturating_duration_since(times.measure);
     measured.seconds = lasted.as_secs_f64().max(0.001);
-    measured.samples.cut(lasted);
+    measured.samples.end(lasted);
     if let Some(pacer) = pacer {
         measured.not_sent = pacer.not_taken(times.measure, early.unwrap_or(times.end));
         measured.late_max = pacer.late_max();

@@ -194,9 +194,11 @@ impl Samples {
         })
     }
 
-    /// Ends earlier than was planned.
-    pub(super) fn cut(&mut self, duration: Duration) {
+    /// Ends, maybe earlier than was planned: also seconds in which nothing ended
+    /// are samples.
+    pub(super) fn end(&mut self, duration: Duration) {
         self.duration = self.duration.min(duration);
+        self.of(self.duration.saturating_sub(Duration::from_nanos(1)));
     }
 }
 
@@ -227,6 +229,18 @@ mod tests {
         );
         // What ended after the end is in the figures all the same.
         assert_eq!((measured.latencies.len(), measured.units), (4, 8));
+    }
+
+    #[test]
+    fn seconds_without_an_answer_are_samples_and_an_early_end_has_none_behind_it() {
+        let mut measured = Measured::new(ms(10_000), &[]);
+        measured.samples.end(ms(3_500));
+        let seen: Vec<_> = measured.samples.iter().map(|(at, lasts, _)| (at, lasts)).collect();
+        let second = |number: u64| (ms(1_000 * number), ms(1_000));
+        assert_eq!(seen, [second(0), second(1), second(2), (ms(3_000), ms(500))]);
+        let mut measured = Measured::new(ms(2_000), &[]);
+        measured.samples.end(ms(2_700));
+        assert_eq!(measured.samples.iter().count(), 2);
     }
 
     #[test]

@@ -43,10 +43,21 @@ pub(super) fn page(report: &Report) -> String {
     }
     if let Some(detail) = &report.detail {
         out.push_str(&tiles(&detail.figures, report.unit));
-        section(&mut out, "Latency by percentile", &plots::percentiles(detail, since).svg());
-        out.push_str(&latencies(&detail.figures, since));
+        out.push_str(&format!(
+            "<p class=\"soft\">{} requests in {} s over {} connections, latency {since}</p>\n",
+            count(detail.figures.requests),
+            number(detail.figures.seconds),
+            count(report.connections as u64)
+        ));
+        let answered = detail.figures.requests > 0;
+        if answered {
+            section(&mut out, "Latency by percentile", &plots::percentiles(detail, since).svg());
+            out.push_str(&latencies(&detail.figures, since));
+        }
         section(&mut out, "Throughput over time", &plots::throughput(report, detail).svg());
-        section(&mut out, "Latency over time", &plots::latency(detail, since).svg());
+        if answered {
+            section(&mut out, "Latency over time", &plots::latency(detail, since).svg());
+        }
         section(&mut out, "Errors", &errors(&detail.figures));
     }
     if let Some(spread) = &report.spread {
@@ -110,7 +121,7 @@ fn tiles(figures: &Figures, unit: &str) -> String {
         (number(p99), "ms p99".to_owned()),
         (number(p999), "ms p99.9".to_owned()),
         (number(max), "ms max".to_owned()),
-        (count(figures.errors.values().sum()), format!("errors of {} requests", count(figures.requests))),
+        (count(figures.errors.values().sum()), "errors".to_owned()),
     ];
     let tile = |(value, name): &(String, String)| {
         format!("<li><b>{value}</b><span class=\"soft\">{}</span></li>", Escaped(name))

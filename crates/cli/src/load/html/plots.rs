@@ -19,14 +19,14 @@ pub(super) fn percentiles(detail: &Detail, since: &str) -> Chart {
         [("p99", 100.0, detail.figures.latency_ms.p99), ("p99.9", 1_000.0, detail.figures.latency_ms.p999)]
     {
         if requests >= one_of {
-            rules.push(Rule::Up(one_of, format!("{name} {} ms", number(ms))));
+            rules.push(Rule::UpFromFoot(one_of, format!("{name} {} ms", number(ms))));
         }
     }
     Chart {
         title: "Latency by percentile",
         x: Axis::nines(requests, "percentile"),
         y: Axis::log(points.iter().map(|point| point.ms), format!("latency {since}, ms")),
-        curves: vec![Curve { name: None, colour: 1, points: points.iter().map(place).collect() }],
+        curves: vec![Curve { name: None, class: "c1", points: points.iter().map(place).collect() }],
         rules,
         marks: Vec::new(),
     }
@@ -35,45 +35,35 @@ pub(super) fn percentiles(detail: &Detail, since: &str) -> Chart {
 /// Units a second, second by second.
 pub(super) fn throughput(report: &Report, detail: &Detail) -> Chart {
     let time = Time::of(&detail.samples);
-    let unit = report.unit;
-    let curve = |name: &str, colour, of: fn(&Sample) -> f64| Curve {
-        name: Some(name.to_owned()),
-        colour,
-        points: time.points(&detail.samples, of),
-    };
-    let mut curves = vec![curve(&format!("{unit}/s"), 1, |sample| sample.units_per_second)];
-    // Where a request carries several.
-    if detail.samples.iter().any(|sample| sample.units_per_second > sample.requests_per_second * 1.5) {
-        curves.push(curve("requests/s", 2, |sample| sample.requests_per_second));
+    let mut curves = vec![time.curve(&format!("{}/s", report.unit), "c1", |sample| sample.units_per_second)];
+    let several = |sample: &Sample| sample.units_per_second > sample.requests_per_second * 1.5;
+    let several = detail.samples.iter().any(several);
+    if several {
+        curves.push(time.curve("requests/s", "c2", |sample| sample.requests_per_second));
     }
     if detail.samples.iter().any(|sample| sample.errors > 0) {
-        curves.push(curve("errors", 4, |sample| errors_per_second(sample)));
+        #[expect(clippy::cast_precision_loss, reason = "a place on an axis")]
+        curves.push(time.curve("errors/s", "c4", |sample| sample.errors as f64 / sample.seconds));
+    }
+    // Where a request is a unit.
+    if let (Some(rate), false) = (report.rate, several) {
+        let points = vec![(0.0, rate), (time.end, rate)];
+        curves.push(Curve { name: Some("due".to_owned()), class: "rule", points });
     }
     let values = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
     let y = Axis::from_zero(values, "each second");
     Chart { title: "Throughput over time", x: time.axis(), y, curves, rules: time.rules(), marks: Vec::new() }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a place on an axis")]
-fn errors_per_second(sample: &Sample) -> f64 {
-    sample.errors as f64
-}
-
 /// Median, p99 and slowest, second by second.
 pub(super) fn latency(detail: &Detail, since: &str) -> Chart {
-    let samples = &detail.samples;
-    let time = Time::of(samples);
-    let curve = |name: &str, colour, of: fn(&Sample) -> f64| Curve {
-        name: Some(name.to_owned()),
-        colour,
-        points: time.points(samples, of),
-    };
+    let time = Time::of(&detail.samples);
     let curves = vec![
-        curve("p50", 1, |sample| sample.p50_ms),
-        curve("p99", 2, |sample| sample.p99_ms),
-        curve("max", 3, |sample| sample.max_ms),
+        time.curve("p50", "c1", |sample| sample.p50_ms),
+        time.curve("p99", "c2", |sample| sample.p99_ms),
+        time.curve("max", "c3", |sample| sample.max_ms),
     ];
-    let values = samples.iter().flat_map(|sample| [sample.p50_ms, sample.max_ms]);
+    let values = detail.samples.iter().flat_map(|sample| [sample.p50_ms, sample.max_ms]);
     let y = Axis::log(values, format!("latency {since}, ms"));
     Chart { title: "Latency over time", x: time.axis(), y, curves, rules: time.rules(), marks: Vec::new() }
 }
@@ -102,51 +92,52 @@ pub(super) fn ramp(ramp: &Ramp) -> Chart {
     let points = best.iter().map(|step| (step.rate, step.figures.latency_ms.p99)).collect();
     let mut rules = vec![Rule::Across(ramp.p99_ms, format!("objective {} ms", number(ramp.p99_ms)))];
     rules.extend(ramp.knee.map(|knee| Rule::Up(knee, format!("knee {} requests/s", number(knee)))));
-    Chart { title: "p99 by rate", x, y, curves: vec![Curve { name: None, colour: 1, points }], rules, marks }
+    Chart {
+        title: "p99 by rate",
+        x,
+        y,
+        curves: vec![Curve { name: None, class: "c1", points }],
+        rules,
+        marks,
+    }
 }
 
 /// Runs one after the other.
-struct Time {
-    /// When each begins.
+struct Time<'a> {
+    samples: &'a [Sample],
+    /// When each run begins.
     begins: Vec<f64>,
     end: f64,
-    /// How long a sample lasts.
-    every: f64,
 }
 
-impl Time {
-    fn of(samples: &[Sample]) -> Self {
-        let every = match samples {
-            [first, second, ..] if second.run == first.run => second.at - first.at,
-            _ => 1.0,
-        };
+impl<'a> Time<'a> {
+    fn of(samples: &'a [Sample]) -> Self {
         let (mut begins, mut end) = (Vec::new(), 0.0);
         for sample in samples {
             if sample.run > begins.len() {
                 begins.push(end);
             }
-            end = begins[begins.len() - 1] + sample.at + every;
+            end = begins[begins.len() - 1] + sample.at + sample.seconds;
         }
-        Self { begins, end, every }
+        Self { samples, begins, end }
     }
 
     fn axis(&self) -> Axis {
         Axis::up_to(self.end.max(1.0), "seconds")
     }
 
-    /// In the middle of each sample; nothing where there was no request.
-    fn points(&self, samples: &[Sample], of: fn(&Sample) -> f64) -> Vec<(f64, f64)> {
+    /// Each value in the middle of its sample, interrupted between runs.
+    fn curve(&self, name: &str, class: &'static str, of: fn(&Sample) -> f64) -> Curve {
         let mut points = Vec::new();
-        let mut run = 0;
-        for sample in samples {
+        let mut run = 1;
+        for sample in self.samples {
             if sample.run != run {
-                // Interrupts the line.
                 points.push((0.0, f64::NAN));
                 run = sample.run;
             }
-            points.push((self.begins[run - 1] + sample.at + self.every / 2.0, of(sample)));
+            points.push((self.begins[run - 1] + sample.at + sample.seconds / 2.0, of(sample)));
         }
-        points
+        Curve { name: Some(name.to_owned()), class, points }
     }
 
     fn rules(&self) -> Vec<Rule> {

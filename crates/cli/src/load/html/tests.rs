@@ -75,7 +75,7 @@ fn runs_with_failures_are_shown_and_nothing_becomes_markup() {
         "lease",
         "deliveries/s",
         "7 requests were due and not sent",
-        "errors of 4,000 requests",
+        "4,000 requests in 6 s",
         "42",
     ] {
         assert!(text.contains(wanted), "{wanted:?} is missing: {text}");
@@ -126,5 +126,6 @@ fn a_ramp_without_a_knee_and_a_run_without_an_answer_are_shown() {
     assert!(text.contains("No rate kept"), "{text}");
     assert_eq!(page.matches("<svg").count(), 1);
     let (page, _) = shown(&Report::of_runs(&settings, &[empty()], around()));
+    assert_eq!(page.matches("<svg").count(), 1, "nothing has a latency");
     assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
 }

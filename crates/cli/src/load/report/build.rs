@@ -157,6 +157,7 @@ impl Detail {
                 Sample {
                     run,
                     at: at.as_secs_f64(),
+                    seconds: lasts.as_secs_f64(),
                     requests_per_second: per_second(sample.latencies.len(), lasts.as_secs_f64()),
                     units_per_second: per_second(sample.units, lasts.as_secs_f64()),
                     errors: sample.errors,

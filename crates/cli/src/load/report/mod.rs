@@ -105,8 +105,9 @@ pub(super) struct Percentile {
 pub(super) struct Sample {
     /// Of which run, from 1.
     pub(super) run: usize,
-    /// When it began, in seconds.
+    /// When it began, and how long it lasted, in seconds.
     pub(super) at: f64,
+    pub(super) seconds: f64,
     pub(super) requests_per_second: f64,
     pub(super) units_per_second: f64,
     pub(super) errors: u64,
