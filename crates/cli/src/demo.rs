@@ -242,7 +242,7 @@ fn farewell(url: &str, data: &Path) -> String {
          -H 'Content-Type: application/json' {url}/v1/events/my.producer.event.greeting.published\n   \
          {program} --server {url} --data {folder} release list\n   \
          {program} --server {url} --data {folder} order create web --client {CUSTOMER} --set title=Hello --wait\n   \
-         {program} --server {url} --data {folder} load event --duration 5\n\
+         {program} --server {url} --data {folder} load single --duration 5\n\
          Ctrl-C ends."
     )
 }

@@ -7,10 +7,9 @@ use clap::{Args, ValueEnum};
 /// Flags of `load`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Latency counts from the moment a request was due (with --rate or --ramp), else from the moment it was
-sent. Ctrl-C ends a run early and reports what was measured. `--ramp` ends with 1 when no rate kept the
-objective; without it, 1 means that no request succeeded. What the figures mean, and how to plan a
-machine with them: docs/load.md.
+Latency counts from the moment a request was due (with --rate or --ramp), else from the moment it was sent. \
+Ctrl-C ends a run early and reports what was measured. Exit code 1 means that no request succeeded, or that \
+no rate of a ramp kept the objective. What the figures mean, and how to plan a machine with them: docs/load.md.
 
 Examples:
   orderwire load single
@@ -20,7 +19,7 @@ Examples:
   orderwire load rows --connections 8 --runs 5
   orderwire load consume --prefill 200000 --batch 100 --keys 1000
   orderwire load read --path /api/v1/measures/air --no-key
-  orderwire load read-uncached --path '/rest/air?no2=gt.-{n}&limit=100'
+  orderwire load read-uncached --path '/rest/air?no2=gt.-{i}&limit=100'
   orderwire load order --connections 4 --duration 30")]
 pub struct Load {
     /// What to do, over and over.
@@ -51,8 +50,8 @@ pub struct Load {
     /// Also write the report as one HTML file with plots.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Send no key, as callers of a public view.
-    #[arg(long, conflicts_with = "key")]
+    /// Send no key, as callers of a public view, even if there is one.
+    #[arg(long)]
     pub no_key: bool,
     /// What each request is about.
     #[command(flatten)]
@@ -92,7 +91,7 @@ pub struct Work {
     /// there [default: 100000].
     #[arg(long, value_name = "N")]
     pub prefill: Option<u64>,
-    /// The path that is read. In that of `read-uncached`, {n} is another number
+    /// The path that is read. In that of `read-uncached`, {i} is another number
     /// each time [default: one of a dataset of its own; of `read` none].
     #[arg(long)]
     pub path: Option<String>,

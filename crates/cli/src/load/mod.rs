@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::args::{Global, Load, Scenario};
+use crate::args::{Arrivals, Global, Load, Scenario};
 use crate::error::{Error, ErrorKind};
 use crate::out::Out;
 use crate::server::{Server, address};
@@ -49,10 +49,10 @@ pub(crate) async fn run(args: &Load, global: &Global, out: Out) -> Result<(), Er
     let settings = Settings::new(args, global.client.as_deref())?;
     let server = server(args, global)?;
     if let Some(path) = &args.html {
-        // Before anything is measured, since it cannot be measured again.
-        std::fs::write(path, "").map_err(|error| cannot_write(path, &error))?;
+        // Before anything is measured, since it would have to be measured again.
+        let opened = std::fs::File::options().append(true).create(true).open(path);
+        opened.map_err(|error| cannot_write(path, &error))?;
     }
-    let mut stop = Stop::listen()?;
     let progress = Progress::new(report::unit(settings.scenario));
     progress.now("preparing".to_owned());
     let around = Surroundings {
@@ -61,19 +61,23 @@ pub(crate) async fn run(args: &Load, global: &Global, out: Out) -> Result<(), Er
         machine: Machine::here(),
     };
     let plan = Arc::new(Plan::prepare(&settings, &server, global.client.as_deref()).await?);
+    let mut stop = Stop::listen()?;
     let mut load = Running { settings: &settings, plan: &plan, stop: &mut stop, progress: &progress };
     let measured = match &settings.ramp {
-        Some(course) => load.ramp(course).await.map(|climb| Outcome::Ramp(course.objective, climb)),
-        None => load.runs().await.map(Outcome::Runs),
+        Some(course) => Box::pin(load.ramp(course)).await,
+        None => load.runs().await,
     };
     // Whatever happened, what was made for it goes.
-    let finished = plan.finish().await;
+    let finished = tokio::select! {
+        finished = plan.finish() => finished,
+        () = stop.next() => Err(Error::failed("stopped before the releases that are left were removed")),
+    };
     progress.end();
     let outcome = measured?;
     let failure = outcome.failure();
     let report = match outcome {
         Outcome::Runs(runs) => Report::of_runs(&settings, &runs, around),
-        Outcome::Ramp(objective, climb) => Report::of_ramp(&settings, objective, climb, around),
+        Outcome::Ramp { objective, climb, .. } => Report::of_ramp(&settings, objective, &climb, around),
     };
     if out.json {
         out.json(&report)?;
@@ -114,7 +118,12 @@ struct Running<'a> {
 
 enum Outcome {
     Runs(Vec<Measured>),
-    Ramp(Objective, Climb<Measured>),
+    Ramp {
+        objective: Objective,
+        climb: Climb<Measured>,
+        /// The rate at which there was nothing left to consume.
+        drained_at: Option<f64>,
+    },
 }
 
 impl Outcome {
@@ -122,29 +131,34 @@ impl Outcome {
     fn failure(&self) -> Option<Error> {
         match self {
             Self::Runs(runs) if runs.iter().all(|run| run.latencies.is_empty()) => {
+                let stopped = runs.iter().any(|run| run.stopped);
                 Some(Error::failed(match runs.iter().find_map(|run| run.last_error.as_deref()) {
                     Some(error) => format!("no request succeeded; the last failed so: {error}"),
-                    None => "no request was made; is the queue empty, or the time too short?".to_owned(),
+                    None if stopped => "stopped before a request succeeded".to_owned(),
+                    None => "no request succeeded; is the queue empty, or the time too short?".to_owned(),
                 }))
             }
-            Self::Ramp(_, Climb { knee: None, broke: true, steps, .. }) => {
+            Self::Ramp { drained_at: Some(rate), .. } => Some(Error::failed(format!(
+                "the queue was empty before a step at {rate:.0} requests/s had ended; raise --prefill"
+            ))),
+            Self::Ramp { climb: Climb { knee: None, broke: true, steps, .. }, .. } => {
                 let why = steps.first().and_then(|step| step.broken.as_deref()).unwrap_or_default();
                 Some(Error::failed(format!(
                     "no rate kept the objective: {why} at the first rate; begin lower with --from, or allow more"
                 )))
             }
-            Self::Runs(_) | Self::Ramp(..) => None,
+            Self::Runs(_) | Self::Ramp { .. } => None,
         }
     }
 }
 
 impl Running<'_> {
-    async fn runs(&mut self) -> Result<Vec<Measured>, Error> {
-        let mut runs = Vec::new();
+    async fn runs(&mut self) -> Result<Outcome, Error> {
+        let mut runs: Vec<Measured> = Vec::new();
         let settings = self.settings;
         for number in 1..=settings.runs {
             let what = if settings.runs == 1 {
-                settings::name_of(settings.scenario)
+                settings::name_of(&settings.scenario)
             } else {
                 format!("run {number} of {}", settings.runs)
             };
@@ -152,40 +166,48 @@ impl Running<'_> {
             let pace = settings.rate.map(|rate| (rate, settings.arrivals));
             let measured = self.measure(what, pace, settings.seed.wrapping_add(number)).await?;
             let stopped = measured.stopped;
-            runs.push(measured);
+            // One that was stopped before it began says nothing beside others.
+            if runs.is_empty() || !measured.latencies.is_empty() {
+                runs.push(measured);
+            }
             if stopped {
                 break;
             }
         }
-        Ok(runs)
+        Ok(Outcome::Runs(runs))
     }
 
-    async fn ramp(&mut self, course: &Course) -> Result<Climb<Measured>, Error> {
+    async fn ramp(&mut self, course: &Course) -> Result<Outcome, Error> {
         let settings = self.settings;
-        climb(course, async |rate| {
+        let mut drained_at = None;
+        let climb = climb(course, async |rate| {
             let what = format!("{rate:.0} requests/s");
             let measured = self.measure(what, Some((rate, settings.arrivals)), settings.seed).await?;
-            if measured.drained {
-                return Err(Error::failed(format!(
-                    "the queue was empty before a step at {rate:.0} requests/s had ended; raise --prefill"
-                )));
-            }
+            // A step that had nothing to do for a while says nothing, nor would the next.
+            drained_at = measured.drained.then_some(rate);
             let broken = course.objective.broken_by(&measured);
-            Ok(Seen { stopped: measured.stopped, measured, broken })
+            Ok(Seen { stopped: measured.stopped || measured.drained, measured, broken })
         })
-        .await
+        .await?;
+        Ok(Outcome::Ramp { objective: course.objective, climb, drained_at })
     }
 
     async fn measure(
         &mut self,
         what: String,
-        pace: Option<(f64, crate::args::Arrivals)>,
+        pace: Option<(f64, Arrivals)>,
         seed: u32,
     ) -> Result<Measured, Error> {
         self.progress.now(format!("{what}: preparing"));
-        self.plan.before_run().await?;
-        self.progress.now(what);
         let Settings { connections, warm_up, duration, .. } = *self.settings;
+        tokio::select! {
+            ready = self.plan.before_run() => ready?,
+            () = self.stop.next() => {
+                let nothing = Measured::new(duration, self.plan.stages());
+                return Ok(Measured { stopped: true, ..nothing });
+            }
+        }
+        self.progress.now(what);
         let run = Run { connections, warm_up, duration, pace, seed };
         drive::drive(self.plan, &run, self.stop, self.progress).await
     }

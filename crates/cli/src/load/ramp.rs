@@ -194,9 +194,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_knee_is_the_highest_rate_that_held() {
-        let climb = climbed(&course(Growth::Factor(2.0), 3), 460.0, &[]).await;
-        assert_eq!(rates(&climb), [100.0, 200.0, 400.0, 800.0, 800.0, 600.0, 600.0, 500.0, 500.0, 450.0]);
-        assert_eq!((knee(&climb), climb.broke), (Some(450.0), true));
+        let climb = climbed(&course(Growth::Factor(2.0), 3), 560.0, &[]).await;
+        assert_eq!(rates(&climb), [100.0, 200.0, 400.0, 800.0, 800.0, 600.0, 600.0, 500.0, 550.0]);
+        assert_eq!((knee(&climb), climb.broke), (Some(550.0), true));
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ const SKEW_MAX: f64 = 10.0;
 const REFINE_MAX: u32 = 20;
 
 /// Stands in a path for another number each time.
-pub(super) const NUMBER: &str = "{n}";
+pub(super) const NUMBER: &str = "{i}";
 
 /// What is measured, and how.
 #[derive(Clone, Debug)]
@@ -148,9 +148,9 @@ impl Settings {
         add("connections", self.connections.to_string());
         match (self.rate, &self.ramp) {
             (Some(rate), _) => {
-                add("loop", format!("open, {rate} requests/s, {} arrivals", name_of(self.arrivals)))
+                add("loop", format!("open, {rate} requests/s, {} arrivals", name_of(&self.arrivals)));
             }
-            (None, Some(_)) => add("loop", format!("open, ramp, {} arrivals", name_of(self.arrivals))),
+            (None, Some(_)) => add("loop", format!("open, ramp, {} arrivals", name_of(&self.arrivals))),
             (None, None) => add("loop", "closed".to_owned()),
         }
         add("duration", format!("{} s", self.duration.as_secs_f64()));
@@ -180,7 +180,7 @@ impl Settings {
 }
 
 /// A word as it is written on the command line.
-pub(super) fn name_of<T: clap::ValueEnum>(value: T) -> String {
+pub(super) fn name_of<T: clap::ValueEnum>(value: &T) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
@@ -212,9 +212,8 @@ fn used(args: &Load) -> Result<(), Error> {
     ];
     let idle = given.iter().find(|(flag, given)| *given && !uses(args.scenario, flag));
     if let Some((flag, _)) = idle {
-        let (scenario, others) = (name_of(args.scenario), Scenario::value_variants());
-        let others: Vec<_> =
-            others.iter().filter(|other| uses(**other, flag)).map(|other| name_of(*other)).collect();
+        let (scenario, others) = (name_of(&args.scenario), Scenario::value_variants());
+        let others: Vec<_> = others.iter().filter(|other| uses(**other, flag)).map(name_of).collect();
         return Err(Error::usage(format!(
             "--{flag} says nothing to {scenario}, only to {}",
             others.join(", ")
@@ -355,13 +354,13 @@ mod tests {
             "read",
             "read --path x",
             "read --path http://x/y",
-            "read --path /x?n={n}",
+            "read --path /x?n={i}",
             "read-uncached --path /x",
         ] {
             assert!(refused(line).contains("--path"), "{line}");
         }
         for line in
-            ["read --path /x?a=b", "read-cached", "read-cached --path /x", "read-uncached --path /x?n={n}"]
+            ["read --path /x?a=b", "read-cached", "read-cached --path /x", "read-uncached --path /x?n={i}"]
         {
             settings(line).unwrap();
         }
@@ -374,7 +373,6 @@ mod tests {
             "single --ramp --runs 2",
             "single --ramp --factor 2 --step 5",
             "single --from 5",
-            "single --no-key --key x",
         ] {
             let words = ["orderwire", "load"].into_iter().chain(line.split_whitespace());
             assert!(Cli::try_parse_from(words).is_err(), "{line}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use jiff::Timestamp;
-use roxmltree::{Document, ParsingOptions};
+use roxmltree::{Document, Node, ParsingOptions};
 
 use super::page;
 use crate::args::{Cli, Command};
@@ -51,10 +51,9 @@ fn shown(report: &Report) -> (String, String) {
     let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
     let document =
         Document::parse_with_options(&page, options).unwrap_or_else(|error| panic!("{error}: {page}"));
-    let elements = document.descendants().filter(|node| node.is_element());
+    let elements = document.descendants().filter(Node::is_element);
     assert!(elements.into_iter().all(|node| node.tag_name().name() != "script"), "{page}");
-    let text: Vec<_> =
-        document.descendants().filter_map(|node| node.is_text().then(|| node.text())).flatten().collect();
+    let text: Vec<_> = document.descendants().filter(Node::is_text).filter_map(|node| node.text()).collect();
     let text = text.join("|");
     (page, text)
 }
@@ -106,7 +105,7 @@ fn a_ramp_has_its_knee_and_its_reasons() {
     let steps =
         vec![step(100.0, None), step(200.0, Some("noise")), step(200.0, None), step(400.0, Some(HOSTILE))];
     let climb = Climb { steps, knee: Some(2), broke: true, stopped: false };
-    let (page, text) = shown(&Report::of_ramp(&settings, objective, climb, around()));
+    let (page, text) = shown(&Report::of_ramp(&settings, objective, &climb, around()));
     for wanted in ["knee 200 requests/s", "objective 50 ms", "noise", "200 requests/s"] {
         assert!(text.contains(wanted), "{wanted:?} is missing: {text}");
     }
@@ -122,7 +121,7 @@ fn a_ramp_without_a_knee_and_a_run_without_an_answer_are_shown() {
     let steps =
         vec![Step { rate: 100.0, measured: empty(), broken: Some("no request succeeded".to_owned()) }];
     let climb = Climb { steps, knee: None, broke: true, stopped: false };
-    let (page, text) = shown(&Report::of_ramp(&settings, objective, climb, around()));
+    let (page, text) = shown(&Report::of_ramp(&settings, objective, &climb, around()));
     assert!(text.contains("No rate kept"), "{text}");
     assert_eq!(page.matches("<svg").count(), 1);
     let (page, _) = shown(&Report::of_runs(&settings, &[empty()], around()));

@@ -46,7 +46,7 @@ impl Report {
     pub(in crate::load) fn of_ramp(
         settings: &Settings,
         objective: Objective,
-        climb: Climb<Measured>,
+        climb: &Climb<Measured>,
         around: Surroundings,
     ) -> Self {
         let mut report = Self::empty(settings, around);
@@ -71,7 +71,7 @@ impl Report {
 
     fn empty(settings: &Settings, around: Surroundings) -> Self {
         Self {
-            scenario: name_of(settings.scenario),
+            scenario: name_of(&settings.scenario),
             connections: settings.connections,
             rate: None,
             unit: unit(settings.scenario),
@@ -106,7 +106,7 @@ fn millis(micros: u64) -> f64 {
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn per_second(count: u64, seconds: f64) -> f64 {
-    count as f64 / seconds
+    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }
 
 impl Figures {

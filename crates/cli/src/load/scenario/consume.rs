@@ -10,7 +10,7 @@ use orderwire_api::wire::{NewQueue, QueueInfo};
 use serde::Deserialize;
 
 use super::publish::Publish;
-use super::{Done, Failure, JSON, NAME, Requests, Round, ask, path};
+use super::{Done, Failure, JSON, NAME, Requests, Round, ask, foreign, hint, path};
 use crate::error::{Error, ErrorKind};
 use crate::load::http::Connection;
 use crate::load::measured::Stages;
@@ -121,7 +121,8 @@ impl Consume {
     }
 }
 
-/// Makes the queue, unless it is there.
+/// Makes the queue, unless it is there. One that somebody else made is left
+/// alone: its events are not ours to consume.
 pub(super) async fn queue(server: &Server) -> Result<(), Error> {
     let new = NewQueue {
         name: NAME.to_owned(),
@@ -131,19 +132,18 @@ pub(super) async fn queue(server: &Server) -> Result<(), Error> {
         format: None,
         attempts: None,
     };
-    match server.post(&["v1", "queues"], &new).await {
-        Ok(_) => Ok(()),
-        // One of the configuration stays as it is.
-        Err(error) if error.kind() == ErrorKind::Conflict => {
-            let queue: QueueInfo = server.get(&["v1", "queues", NAME], &[]).await?;
-            if queue.kind == "task" {
-                return Ok(());
-            }
-            Err(error.saying(format!(
-                "the queue {NAME} of this server is a {}, none of load's; measure on a server that has none",
-                queue.kind
-            )))
+    match server.get::<QueueInfo>(&["v1", "queues", NAME], &[]).await {
+        Ok(queue) if queue.kind == "task" && queue.types == new.types => return Ok(()),
+        Ok(queue) => {
+            return Err(foreign(
+                &format!("the queue {NAME}"),
+                &format!("a {} of {}", queue.kind, queue.types.join(", ")),
+            ));
         }
-        Err(error) => Err(super::hint(error, "make the queue `load`")),
+        // Who may make it need not be who may look at it.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotAllowed) => {}
+        Err(error) => return Err(error),
     }
+    let made = server.post(&["v1", "queues"], &new).await;
+    made.map(drop).map_err(|error| hint(error, "make the queue `load`"))
 }

@@ -46,7 +46,7 @@ pub(super) struct Plan {
 enum Job {
     Publish(publish::Publish),
     Rows(rows::Rows),
-    Consume(consume::Consume),
+    Consume(Box<consume::Consume>),
     Read(read::Read),
     Order(order::Orders),
 }
@@ -123,7 +123,7 @@ impl Plan {
                 let count = if settings.scenario == Scenario::Row { 1 } else { settings.batch };
                 Job::Rows(rows::Rows::new(settings, server, count)?)
             }
-            Scenario::Consume => Job::Consume(consume::Consume::new(settings, server).await?),
+            Scenario::Consume => Job::Consume(Box::new(consume::Consume::new(settings, server).await?)),
             Scenario::Read | Scenario::ReadCached | Scenario::ReadUncached => {
                 Job::Read(read::Read::new(settings, server).await?)
             }
@@ -266,6 +266,13 @@ fn success(sent: Result<Answer, String>, uri: &Uri) -> Result<Answer, Failure> {
     })
 }
 
+/// What has our name and is somebody else's.
+fn foreign(what: &str, found: &str) -> Error {
+    let message =
+        format!("{what} of this server is {found}, none of load's; measure on a server that has none");
+    Error::new(ErrorKind::Conflict, message)
+}
+
 /// Of a key that may load and not prepare, says what is missing.
 fn hint(error: Error, what: &str) -> Error {
     if error.kind() != ErrorKind::NotAllowed {
@@ -305,7 +312,10 @@ mod tests {
 
     /// The client that each of so many requests named.
     async fn named(line: &str) -> Vec<Option<String>> {
-        let server = serve(|_| answer(202, JSON, "{}")).await;
+        // There is no queue yet.
+        let server =
+            serve(|request| answer(if request.method() == Method::GET { 404 } else { 202 }, JSON, "{}"))
+                .await;
         let plan = plan(line, &server.url).await;
         for _ in 0..3 {
             plan.round(&mut plan.connect()).await.unwrap();
@@ -326,7 +336,11 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_is_counted_by_its_status_and_a_broken_connection_by_a_word() {
         let server = serve(|request| {
-            let status = if request.uri().path().starts_with("/v1/events") { 503 } else { 200 };
+            let status = match request.uri().path() {
+                path if path.starts_with("/v1/events") => 503,
+                _ if request.method() == Method::GET => 404,
+                _ => 201,
+            };
             answer(status, JSON, r#"{"detail":"busy"}"#)
         });
         let server = server.await;

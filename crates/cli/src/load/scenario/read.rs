@@ -16,7 +16,7 @@ use crate::server::Server;
 /// What is read without `--path`: rows of the dataset of `row` and `rows`. The
 /// condition always holds, so that each question costs the same.
 const CACHED: &str = "/rest/load?limit=100";
-const UNCACHED: &str = "/rest/load?limit=100&number=gt.-{n}";
+const UNCACHED: &str = "/rest/load?limit=100&number=gt.-{i}";
 const ROWS: usize = 100;
 /// How long rows may take to be seen, and how often it is looked.
 const VISIBLE_MAX: Duration = Duration::from_secs(30);
@@ -163,7 +163,7 @@ mod tests {
     async fn an_answer_from_the_wrong_place_is_an_error() {
         const HIT: &str = "orderwire; hit";
         const MISS: &str = "orderwire; fwd=miss";
-        let uncached = said("read-uncached --path /x?n={n}", &[MISS, HIT]).await;
+        let uncached = said("read-uncached --path /x?n={i}", &[MISS, HIT]).await;
         assert!(matches!(&uncached[..], [Ok(_), Err(failure)] if failure.error == "cached"), "{uncached:?}");
         // The first two are those that put it into the cache.
         let cached = said("read-cached --path /x", &[MISS, HIT, HIT, MISS]).await;
@@ -177,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn every_question_is_another_one() {
         let server = serve(|_| answer(200, "application/json", "[]")).await;
-        let plan = plan("read-uncached --path /x?n={n}&m={n}", &server.url).await;
+        let plan = plan("read-uncached --path /x?n={i}&m={i}", &server.url).await;
         for _ in 0..3 {
             plan.round(&mut plan.connect()).await.unwrap();
         }

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use hyper::{Method, Uri};
-use serde_json::value::RawValue;
+use orderwire_api::wire::DatasetInfo;
+use orderwire_types::dataset::DatasetDef;
 
-use super::{Done, Failure, JSON, NAME, NDJSON, Requests, Round, ask, path};
+use super::{Done, Failure, JSON, NAME, NDJSON, Requests, Round, ask, foreign, hint, path};
 use crate::error::{Error, ErrorKind};
 use crate::load::draw::Draw;
 use crate::load::http::Connection;
@@ -49,20 +50,19 @@ impl Rows {
     }
 }
 
-/// Makes the dataset, unless it is there.
+/// Makes the dataset, unless it is there. One that somebody else made is left alone.
 pub(super) async fn dataset(server: &Server) -> Result<(), Error> {
-    let def: Box<RawValue> = serde_json::from_str(DATASET).expect("the definition is JSON");
-    let made = server.text(server.request(Method::PUT, &["v1", "datasets", NAME], &[]).json(&def)).await;
-    match made {
-        Ok(_) => Ok(()),
-        Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Invalid) => {
-            let message = format!(
-                "the dataset {NAME} of this server is none of load's ({error}); measure on a server that has none"
-            );
-            Err(error.saying(message))
-        }
-        Err(error) => Err(super::hint(error, "make the dataset `load`")),
+    let def: DatasetDef = serde_json::from_str(DATASET).expect("the definition is sound");
+    let path = ["v1", "datasets", NAME];
+    match server.get::<DatasetInfo>(&path, &[]).await {
+        Ok(there) if there.def.fields == def.fields && there.def.key == def.key => return Ok(()),
+        Ok(_) => return Err(foreign(&format!("the dataset {NAME}"), "of other columns")),
+        // Who may make it need not be who may look at it.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotAllowed) => {}
+        Err(error) => return Err(error),
     }
+    let made = server.text(server.request(Method::PUT, &path, &[]).json(&def)).await;
+    made.map(drop).map_err(|error| hint(error, "make the dataset `load`"))
 }
 
 /// So many rows, one a line.
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn rows_fit_their_dataset() {
-        use orderwire_types::{Limits, dataset::DatasetDef, row::Reader};
+        use orderwire_types::{Limits, row::Reader};
         let def: DatasetDef = serde_json::from_str(DATASET).unwrap();
         assert_eq!(def.faults(), []);
         let reader = Reader::new(&def, &Limits::default());
