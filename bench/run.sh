@@ -114,7 +114,7 @@ CONF
         kill -0 "$SERVER" || { cat "$WORK/nginx.log" >&2; exit 1; }
         sleep 0.1
     done
-    "$BIN" --server "http://127.0.0.1:$port" --key none --output json load read --path /air.json \
+    "$BIN" --server "http://127.0.0.1:$port" --output json load read --path /air.json --no-key \
         --connections 64 --duration "$SECONDS_EACH" >"$WORK/figures"
     stop
     printf '{"row":"view","figures":%s}\n' "$(cat "$WORK/figures")" | tee -a "$OUT/peer.ndjson"
@@ -124,7 +124,7 @@ run=0
 while [ "$run" -lt "$RUNS" ]; do
     run=$((run + 1))
     echo "run $run of $RUNS" >&2
-    ours event event --connections 64 --payload 512
+    ours event single --connections 64 --payload 512
     peer event 64
     ours rows rows --connections 8 --batch 500
     peer rows 512
