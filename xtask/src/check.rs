@@ -1,10 +1,10 @@
-//! `cargo xtask check`: everything that a change must pass, cheapest first, the
-//! tests last, so that a log ends with the test runner's own summary.
+//! `cargo xtask check`: everything that a change must pass, cheapest first; at the end
+//! the counts, which are a build of their own.
 
 use anyhow::Result;
 
 use crate::shell::{self, Stages, cargo};
-use crate::{test, tidy};
+use crate::{counts, test, tidy};
 
 pub(crate) fn run() -> Result<()> {
     let mut stages = Stages::default();
@@ -23,5 +23,6 @@ fn every_stage(stages: &mut Stages) -> Result<()> {
         shell::run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     })?;
     stages.stage("doc tests", || shell::run(&mut cargo(["test", "--workspace", "--doc"])))?;
-    stages.stage("tests", || test::run(&[]))
+    stages.stage("tests", || test::run(&[]))?;
+    stages.stage("counts", counts::check)
 }

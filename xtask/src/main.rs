@@ -1,5 +1,5 @@
-//! What the project runs on itself: `cargo xtask check`, `test`, `tidy` and
-//! `generate`.
+//! What the project runs on itself: `cargo xtask check`, `test`, `tidy`, `counts`
+//! and `generate`.
 //!
 //! `check` is exactly what continuous integration runs, so that nobody has to
 //! guess. This crate owns no state and knows the product only from outside,
@@ -7,6 +7,7 @@
 
 mod air_quality;
 mod check;
+mod counts;
 mod generate;
 mod needs;
 mod shell;
@@ -18,11 +19,12 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  check             everything that CI runs: fmt, tidy, clippy, docs, doc tests, tests
+  check             everything that CI runs: fmt, tidy, clippy, docs, doc tests, tests, counts
   test [-- ARGS]    build the binary and run the tests; ARGS go to the test runner,
                     for example: cargo xtask test -- -p orderwire-types
   tidy              the rules that no compiler checks: direction of dependencies, file
                     length, generated files, banned constructs, links
+  counts [--update] the instructions of hot paths against bench/counts.json, or recorded there
   generate          write every generated file anew
 ";
 
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         ("check", []) => check::run(),
         ("test", rest) => test::run(rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest)),
         ("tidy", []) => tidy::run(),
+        ("counts", []) => counts::run(false),
+        ("counts", [update]) if update == "--update" => counts::run(true),
         ("generate", []) => generate::run(),
         ("help" | "--help" | "-h", _) => {
             print!("{USAGE}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::shell;
+use crate::{counts, shell};
 
 /// The real servers that suites know, with their usual port on loopback.
 const SERVERS: [(&str, u16); 6] = [
@@ -27,6 +27,11 @@ const REQUIRED: &[Requirement] = &[
     Requirement {
         name: "strace",
         suite: "the system-call trace: a data sync before each acknowledgement",
+        wanted_here: cfg!(target_os = "linux"),
+    },
+    Requirement {
+        name: "valgrind",
+        suite: "the instruction counts: hot paths under callgrind",
         wanted_here: cfg!(target_os = "linux"),
     },
     Requirement {
@@ -86,6 +91,8 @@ fn look() -> Vec<Finding> {
     // Being installed is not enough: containers often forbid tracing.
     let traces = shell::succeeds(Command::new("strace").args(["-f", "-e", "trace=fsync", "true"]));
     findings.push(Finding { name: "strace", place: "able to trace a child".to_owned(), found: traces });
+    let counts = counts::works();
+    findings.push(Finding { name: "valgrind", place: "able to run callgrind".to_owned(), found: counts });
     findings.push(Finding { name: "mount", place: "able to mount a tmpfs".to_owned(), found: mounts() });
     findings
 }

@@ -48,6 +48,29 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("read the output of {shown}"))
 }
 
+/// Builds the program of a package, named as the package, and returns where it is.
+pub(crate) fn build(package: &str, args: &[&str]) -> Result<PathBuf> {
+    let mut command = cargo(["build", "--package", package, "--bin", package]);
+    command.args(args);
+    eprintln!("$ {}", show(&command));
+    let messages = output(command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()))?;
+    executable(&messages, package).with_context(|| format!("find the {package} that cargo built"))
+}
+
+/// The path of the executable among cargo's messages, one JSON object a line.
+fn executable(messages: &str, name: &str) -> Result<PathBuf> {
+    for line in messages.lines() {
+        let message: serde_json::Value = serde_json::from_str(line).context("read cargo's message")?;
+        if message["reason"] == "compiler-artifact"
+            && message["target"]["name"] == name
+            && let Some(path) = message["executable"].as_str()
+        {
+            return Ok(path.into());
+        }
+    }
+    bail!("cargo named no executable called {name}")
+}
+
 /// Whether a command runs and succeeds, silently.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command
@@ -90,4 +113,22 @@ fn show(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_is_read_from_cargos_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"orderwire_types"},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"orderwire"},"executable":"/t/debug/orderwire"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(executable(messages, "orderwire").unwrap(), PathBuf::from("/t/debug/orderwire"));
+        assert!(executable(messages, "orderwire-counts").is_err());
+    }
 }

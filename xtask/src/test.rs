@@ -1,10 +1,9 @@
 //! `cargo xtask test`: says what the machine has, builds the binary that the
 //! end-to-end tests drive, and runs the tests.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use crate::needs;
 use crate::shell::{self, cargo};
@@ -19,7 +18,9 @@ pub(crate) fn run(extra: &[String]) -> Result<()> {
     let selected = selected(extra);
     let mut command = runner(extra, selected.is_empty());
     if selected.is_empty() || selected.iter().any(|name| DRIVE_THE_BINARY.contains(&name.as_str())) {
-        command.env("ORDERWIRE_BIN", build_binary()?);
+        // By itself, with the features that users get: built together with the tests
+        // it would carry what their dependencies switch on.
+        command.env("ORDERWIRE_BIN", shell::build("orderwire", &[])?);
     }
     shell::run(&mut command)
 }
@@ -41,36 +42,6 @@ fn runner(extra: &[String], whole: bool) -> Command {
     }
     command.args(extra);
     command
-}
-
-/// Builds the binary by itself, with the features that users get: built
-/// together with the tests it would carry what their dependencies switch on.
-fn build_binary() -> Result<PathBuf> {
-    let mut command = cargo([
-        "build",
-        "--package",
-        "orderwire",
-        "--bin",
-        "orderwire",
-        "--message-format=json-render-diagnostics",
-    ]);
-    eprintln!("$ cargo build --package orderwire --bin orderwire");
-    let messages = shell::output(command.stdin(Stdio::null()))?;
-    executable(&messages).context("find the binary that cargo built")
-}
-
-/// The path of the executable among cargo's messages, one JSON object a line.
-fn executable(messages: &str) -> Result<PathBuf> {
-    for line in messages.lines() {
-        let message: serde_json::Value = serde_json::from_str(line).context("read cargo's message")?;
-        if message["reason"] == "compiler-artifact"
-            && message["target"]["name"] == "orderwire"
-            && let Some(path) = message["executable"].as_str()
-        {
-            return Ok(path.into());
-        }
-    }
-    bail!("cargo named no executable called orderwire")
 }
 
 /// The packages that the caller chose; none means all.
@@ -105,18 +76,5 @@ mod tests {
     #[test]
     fn what_follows_two_dashes_is_the_tests_own() {
         assert!(selected(&words("kill -- -p not-a-package")).is_empty());
-    }
-
-    #[test]
-    fn the_executable_is_read_from_cargos_messages() {
-        let messages = concat!(
-            r#"{"reason":"compiler-artifact","target":{"name":"orderwire_types"},"executable":null}"#,
-            "\n",
-            r#"{"reason":"compiler-artifact","target":{"name":"orderwire"},"executable":"/t/debug/orderwire"}"#,
-            "\n",
-            r#"{"reason":"build-finished","success":true}"#,
-        );
-        assert_eq!(executable(messages).unwrap(), PathBuf::from("/t/debug/orderwire"));
-        assert!(executable(r#"{"reason":"build-finished","success":true}"#).is_err());
     }
 }
