@@ -11,7 +11,7 @@ use super::http::Connection;
 use super::measured::{Measured, Success};
 use super::pace::{Pacer, Schedule};
 use super::progress::Progress;
-use super::scenario::{Plan, Round};
+use super::scenario::{Failure, Plan, Round};
 use crate::args::Arrivals;
 use crate::error::Error;
 use crate::stop::Stop;
@@ -174,7 +174,9 @@ impl Worker {
             let round = self.plan.round(&mut self.connection).await;
             let counts = begun >= measure;
             let failure = match round {
-                Ok(Round::Idle) => continue,
+                Ok(Round::Idle) if self.pacer.is_none() => continue,
+                // It was due and did nothing.
+                Ok(Round::Idle) => Failure::new("idle", "others held all that there was to do"),
                 Ok(Round::Drained) => {
                     lock(&self.measured).drained = true;
                     return Ended::Drained;

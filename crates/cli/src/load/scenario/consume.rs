@@ -90,6 +90,12 @@ impl Consume {
         }
     }
 
+    /// What a lease of nothing means, before which so many deliveries were leased.
+    fn nothing(&self, before: u64) -> Round {
+        // Others may hold every lane; when nobody got anything meanwhile, nothing is left.
+        if self.leased.load(Ordering::Relaxed) == before { Round::Drained } else { Round::Idle }
+    }
+
     pub(super) async fn round(
         &self,
         requests: &Requests,
@@ -105,9 +111,7 @@ impl Consume {
         };
         let count = ids.len() as u64;
         if count == 0 {
-            // Others may hold every lane; when nobody got anything meanwhile, nothing is left.
-            let alone = self.leased.load(Ordering::Relaxed) == before;
-            return Ok(if alone { Round::Drained } else { Round::Idle });
+            return Ok(self.nothing(before));
         }
         self.leased.fetch_add(count, Ordering::Relaxed);
         let leased = Instant::now();
@@ -146,4 +150,53 @@ pub(super) async fn queue(server: &Server) -> Result<(), Error> {
     }
     let made = server.post(&["v1", "queues"], &new).await;
     made.map(drop).map_err(|error| hint(error, "make the queue `load`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Method;
+
+    use super::*;
+    use crate::load::scenario::tests::plan;
+    use crate::load::scenario::{Job, Plan};
+    use crate::testing::{answer, serve};
+
+    /// A queue that hands out two deliveries, then none.
+    async fn drained() -> (Plan, Vec<Round>, Vec<String>) {
+        let mut leases = 0;
+        let server = serve(move |request| match request.uri().path() {
+            "/v1/queues/load/lease" => {
+                leases += 1;
+                let two = r#"{"deliveries":[{"delivery_id":"a","event":{}},{"delivery_id":"b"}]}"#;
+                answer(200, JSON, if leases == 1 { two } else { r#"{"deliveries":[]}"# })
+            }
+            _ if request.method() == Method::GET => answer(404, JSON, "{}"),
+            _ => answer(200, JSON, "{}"),
+        });
+        let server = server.await;
+        let plan = plan("consume --prefill 0 --batch 7", &server.url).await;
+        plan.before_run().await.unwrap();
+        let mut rounds = Vec::new();
+        for _ in 0..2 {
+            rounds.push(plan.round(&mut plan.connect()).await.unwrap());
+        }
+        let bodies = server.requests().into_iter().map(|seen| String::from_utf8(seen.body.to_vec()).unwrap());
+        (plan, rounds, bodies.collect())
+    }
+
+    #[tokio::test]
+    async fn what_was_leased_is_acked_until_nothing_is_left() {
+        let (_, rounds, bodies) = drained().await;
+        assert!(matches!(&rounds[..], [Round::Done(Done { units: 2, .. }), Round::Drained]), "{rounds:?}");
+        assert!(bodies.contains(&r#"{"delivery_ids":["a","b"]}"#.to_owned()), "{bodies:?}");
+        assert!(bodies.iter().any(|body| body.starts_with(r#"{"max":7,"#)), "{bodies:?}");
+    }
+
+    #[tokio::test]
+    async fn while_others_get_something_an_empty_lease_is_not_the_end() {
+        let (plan, _, _) = drained().await;
+        let Job::Consume(job) = &plan.job else { panic!("it consumes") };
+        assert!(matches!(job.nothing(2), Round::Drained));
+        assert!(matches!(job.nothing(1), Round::Idle));
+    }
 }

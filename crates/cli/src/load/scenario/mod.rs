@@ -86,7 +86,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    fn new(error: &'static str, reason: impl Into<String>) -> Self {
+    pub(super) fn new(error: &'static str, reason: impl Into<String>) -> Self {
         Self { error: error.into(), reason: reason.into() }
     }
 
