@@ -8,7 +8,7 @@ use orderwire_queue::model::TraceView;
 use orderwire_types::EventId;
 use orderwire_types::scope::Clients;
 use orderwire_types::step::Step;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::state::damaged;
@@ -128,20 +128,16 @@ fn see(view: &mut TraceView, clients: &Clients, client: &str) -> rusqlite::Resul
 }
 
 fn stored(db: &Connection, trace: Uuid, clients: &Clients, view: &mut TraceView) -> rusqlite::Result<()> {
-    let bounds: (Option<i64>, Option<i64>) = db.query_row(
-        "SELECT min(first), max(last) FROM (
-            SELECT (SELECT min(n) FROM step) AS first, (SELECT max(n) FROM step) AS last
-            UNION ALL SELECT (SELECT min(position) FROM event), (SELECT max(position) FROM event))",
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    let (Some(first), Some(last)) = bounds else { return Ok(()) };
     let prefix = prefix(trace.as_bytes());
     let mut find = db.prepare_cached(
         "SELECT t.n, s.client, s.steps FROM step_trace t CROSS JOIN step s ON s.n = t.n
          WHERE t.part = ?1 AND t.trace = ?2 AND s.trace = ?3",
     )?;
-    for part in first >> PART_BITS..=last >> PART_BITS {
+    // An event that nobody takes keeps its part, not those between it and the newest.
+    let mut next = db.prepare_cached("SELECT part FROM step_trace WHERE part > ?1 ORDER BY part LIMIT 1")?;
+    let mut after = i64::MIN;
+    while let Some(part) = next.query_row([after], |row| row.get(0)).optional()? {
+        after = part;
         let mut found = told::appended(db, part, prefix, trace)?;
         let mut rows = find.query(params![part, prefix, trace.as_bytes()])?;
         while let Some(row) = rows.next()? {

@@ -1,5 +1,6 @@
 //! Many orders at the same moment, and several for the same release.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -17,6 +18,24 @@ const TIME_MAX: Duration = Duration::from_secs(180);
 
 /// The most memory that the server may have taken meanwhile, in KiB.
 const MEMORY_MAX_KIB: u64 = 256 << 10;
+
+/// A product that never gets ready, and whose patience is longer than everything else.
+const STUCK: &str = "product: stuck\nversion: '1'\ndescription: It never gets ready.\ntargets: [process]\n\
+    kinds: [Process]\nhealth: {patience: 30m}\n";
+const STUCK_TEMPLATE: &str = "apiVersion: orderwire.dev/v1\nkind: Process\nmetadata: {name: module}\nspec:\n  \
+    command: [orderwire, module, broken, --how, never-ready]\n  ready: {output: '\"msg\":\"ready\"'}\n";
+
+/// A server that also has the product `stuck`.
+fn started(folder: &Path, data: &Path) -> Result<Server> {
+    let product = folder.join("products/stuck");
+    std::fs::create_dir_all(product.join("templates"))?;
+    std::fs::write(product.join("product.yaml"), STUCK)?;
+    std::fs::write(product.join("templates/module.yaml"), STUCK_TEMPLATE)?;
+    let config = folder.join("orderwire.yaml");
+    std::fs::write(&config, format!("products: {{folders: [{}]}}\n", folder.join("products").display()))?;
+    let flags = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
+    Server::start(data, &Start { flags, ..Start::default() })
+}
 
 /// Posts orders at the same moment; where each is told.
 async fn posted(server: &Server, orders: &[Value]) -> Result<Vec<String>> {
@@ -45,8 +64,8 @@ fn memory_peak_kib(server: &Server) -> Result<u64> {
 async fn orders_that_come_at_once_all_get_ready_while_one_never_does() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
-    let server = Server::start(&data, &Start::default())?;
-    let stuck = json!({"client": "busy", "product": "broken", "parameters": {"how": "never-ready"}});
+    let server = started(folder.path(), &data)?;
+    let stuck = json!({"client": "busy", "product": "stuck"});
     let stuck = posted(&server, &[stuck]).await?.remove(0);
     let orders: Vec<Value> = (0..ORDERS)
         .map(|n| {
@@ -68,8 +87,12 @@ async fn orders_that_come_at_once_all_get_ready_while_one_never_does() -> Result
     for release in &releases {
         ensure!(processes::running(release, "web")?.len() == 1, "{release}");
     }
+    let waits = server.get(&stuck).await?;
+    ensure!(waits["state"] == "waiting", "it did not wait beside all of them: {waits}");
+    let (status, cancelled) = server.post(&format!("{stuck}/cancel"), &json!({})).await?;
+    ensure!(status == 202 || status == 200, "{status}: {cancelled}");
     let stuck = server.until(&stuck, is_final).await?;
-    ensure!(stuck["state"] == "rolled_back", "{stuck}");
+    ensure!(stuck["state"] == "cancelled", "{stuck}");
     // A drain ends all of them.
     ensure!(server.stop()?.success());
     ensure!(processes::of_data(&data)?.is_empty());

@@ -1,7 +1,6 @@
 //! One release through its whole life: ordered, running, updated, brought back, saved from
 //! updates that fail, and removed without a rest.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -132,11 +131,11 @@ async fn runs(server: &Server, data: &Path) -> Result<String> {
             trace["state"] == "done" && steps(trace).contains(&("recorder", "recorded"))
         })
         .await?;
-    let steps = steps(&trace);
-    for step in ["accepted", "planned", "prepared", "applied", "ready"] {
-        ensure!(steps.contains(&("provisioner", step)), "{step} is missing: {trace}");
-    }
-    ensure!(steps.contains(&("gateway", "accepted")), "{trace}");
+    let whole = ["accepted", "planned", "prepared", "applied", "ready"];
+    let told: Vec<&str> =
+        steps(&trace).into_iter().filter(|(role, _)| *role == "provisioner").map(|(_, step)| step).collect();
+    ensure!(told == whole, "each once, in order: {trace}");
+    ensure!(steps(&trace).contains(&("gateway", "accepted")), "{trace}");
 
     ensure!(!no_file_of(data, &release)?, "its folder is not named after it");
 
@@ -162,7 +161,7 @@ async fn runs(server: &Server, data: &Path) -> Result<String> {
 }
 
 /// The role and name of each step.
-fn steps(trace: &Value) -> BTreeSet<(&str, &str)> {
+fn steps(trace: &Value) -> Vec<(&str, &str)> {
     let steps = trace["steps"].as_array().into_iter().flatten();
     steps.filter_map(|step| Some((step["role"].as_str()?, step["step"].as_str()?))).collect()
 }

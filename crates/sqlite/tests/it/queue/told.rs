@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use orderwire_queue::engine::{Append, Engine, LaneKey, Op, Settle, Sweep};
 use orderwire_queue::model::Settlement;
+use orderwire_sqlite::{Options, SqliteQueue};
 use orderwire_types::scope::Clients;
 use uuid::Uuid;
 
@@ -97,6 +98,35 @@ async fn an_ack_sees_what_was_appended_before_it_in_the_same_commit() {
     assert_eq!(numbers(&bench.claim("t1", 9, at(3), 10).await), [2]);
 }
 
+/// With a look at every number between them this would never end.
+#[tokio::test]
+async fn an_event_that_nobody_takes_makes_no_trace_slow() {
+    let bench = Bench::new().await;
+    bench.append(vec![entry(1, "a", &[("t1", key("k"))])], at(0)).await;
+    let Bench { queue, dir, root } = bench;
+    drop(queue);
+    let far = Options { position_min: 1 << 60, ..Options::for_testing() };
+    let bench = Bench { queue: SqliteQueue::open(&dir, &far).unwrap(), dir, root };
+    bench.append(vec![entry(2, "a", &[("t1", key("k"))])], at(1)).await;
+    for n in [1, 2] {
+        assert_eq!(steps(&bench, n).await, ["accepted ok -", "queued ok t1"], "event {n}");
+    }
+    assert_eq!(steps(&bench, 3).await, Vec::<String>::new());
+}
+
+/// A first attempt that is also the last: its steps, then the dead letter's.
+#[tokio::test]
+async fn an_event_that_dies_at_once_tells_all_of_it() {
+    let bench = Bench::new().await;
+    bench.append(vec![entry(1, "a", &[("t1", key("k")), ("s1", LaneKey::Stream)])], at(0)).await;
+    let held = bench.claim("t1", 1, at(1), 10).await;
+    let fail = Settlement::Fail { cause: "bad".to_owned() };
+    bench.settle("t1", held[0].id, fail, at(2)).await.unwrap();
+    let told = steps(&bench, 1).await;
+    let of_task: Vec<&String> = told.iter().filter(|step| !step.ends_with("s1")).collect();
+    assert_eq!(of_task, ["accepted ok -", "queued ok t1", "attempt failed t1", "dead-lettered failed t1"]);
+}
+
 /// A file of the first version, with two events that wait: the steps of their
 /// appends are rows.
 #[tokio::test]
@@ -109,8 +139,7 @@ async fn a_file_of_the_first_version_is_read_on() {
     drop(queue);
     to_the_first_version(&file);
 
-    let queue = orderwire_sqlite::SqliteQueue::open(&dir, &orderwire_sqlite::Options::for_testing()).unwrap();
-    let bench = Bench { queue, dir, root };
+    let bench = Bench { queue: SqliteQueue::open(&dir, &Options::for_testing()).unwrap(), dir, root };
     assert_eq!(steps(&bench, 1).await, ["accepted ok -", "queued ok t1"]);
     let held = bench.claim("t1", 1, at(1), 10).await;
     assert_eq!(numbers(&held), [1]);
