@@ -259,9 +259,10 @@ class Soak:
         accepted["end"] = dict(accepted["now"])
         queue = json.loads(running.call("GET", "/v1/queues/load"))
         acked = sum(one["parts"].get("consumer", {"units": 0})["units"] for one in self.measured["slices"])
-        failed = sum(one["parts"]["events"]["failed"] for one in self.measured["slices"])
+        failed = lambda part: sum(one["parts"].get(part, {"failed": 0})["failed"] for one in self.measured["slices"])
         self.measured["totals"] = {
-            "accepted": accepted["end"]["events"], "without_success": failed, "acked": acked + drained,
+            "accepted": accepted["end"]["events"], "without_success": failed("events"),
+            "acked": acked + drained, "acks_without_success": failed("consumer"),
             "waiting": queue["ready"] + queue["in_flight"] + queue["delayed"], "dead": queue["dead"],
         }
         self.measured["events"].append({"at": round(time.monotonic() - self.begun, 2), "what": "end", "stopped": self.server.terminate()})
@@ -295,8 +296,8 @@ def tell(about, soak):
 
 def counted(totals, ledger):
     return (
-        f"\nof load: {totals['accepted']:,} events were accepted ({totals['without_success']:,} more were refused or got no answer), "
-        f"{totals['acked']:,} acked, {totals['waiting']:,} wait, {totals['dead']:,} are dead"
+        f"\nload: {totals['accepted']:,} events were accepted ({totals['without_success']:,} more were refused or got no answer), "
+        f"{totals['acked']:,} acked ({totals['acks_without_success']:,} leases and acks of up to {soak_mix.LEASED} were refused or got no answer), {totals['waiting']:,} wait, {totals['dead']:,} are dead"
         f"\nledger: {ledger['events_accepted']:,} events and {ledger['rows_accepted']:,} rows were accepted, "
         f"{ledger['events_lost']:,} and {ledger['rows_lost']:,} are lost, {ledger['events_repeated']:,} events came again, "
         f"{ledger['rows_doubled']:,} rows are there twice; "

@@ -96,7 +96,7 @@ class Restartable:
             database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
             try:
                 # Of an index the table that it belongs to.
-                sql = "SELECT s.tbl_name, sum(d.pgsize) FROM dbstat d JOIN sqlite_schema s USING (name) WHERE d.aggregate GROUP BY 1"
+                sql = "SELECT s.tbl_name, sum(d.pgsize) FROM dbstat d JOIN sqlite_schema s USING (name) WHERE d.aggregate = TRUE GROUP BY 1"
                 tables = dict(database.execute(sql))
                 free = database.execute("PRAGMA freelist_count").fetchone()[0]
                 page = database.execute("PRAGMA page_size").fetchone()[0]
