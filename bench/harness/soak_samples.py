@@ -17,6 +17,9 @@ def take(server, begun, slice_number):
     try:
         status = (proc / "status").read_text(encoding="ascii")
         found = {key: int(re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE).group(1)) for key, name in STATUS.items()}
+        # What follows the name, which may hold blanks: the 14th and 15th field.
+        ticks = (proc / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
+        found["cpu_seconds"] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
         found["descriptors"] = len(os.listdir(proc / "fd"))
         found["waiting"] = soak_mix.waiting(server)
         found["recording"] = soak_mix.waiting(server, "data")

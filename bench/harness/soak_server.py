@@ -30,6 +30,7 @@ views:
 VIEW = "/api/v1/soak"
 
 FILES = ("queue.db", "store.db")
+ROWS_FILE = "store.db"
 # Tables of what is kept for longer than the run on purpose, with their indexes: steps
 # of traces, ids that are remembered, and the rows by which this checks that none is lost.
 HISTORY = {
@@ -89,7 +90,7 @@ class Restartable:
         self.server.stop()
 
     def content(self):
-        """Of each file its bytes by table, after a stop: `{file: {"bytes", "history", "tables", "free"}}`."""
+        """Of each file its bytes by table, after a stop: `{file: {"bytes", "history", "free", "tables", "rows"}}`."""
         found = {}
         for name in FILES:
             file = self.folder / "data" / name
@@ -99,9 +100,12 @@ class Restartable:
                 sql = "SELECT s.tbl_name, sum(d.pgsize) FROM dbstat d JOIN sqlite_schema s USING (name) WHERE d.aggregate = TRUE GROUP BY 1"
                 tables = dict(database.execute(sql))
                 free = database.execute("PRAGMA freelist_count").fetchone()[0]
+                rows = None
+                if name == ROWS_FILE:
+                    rows = database.execute("SELECT count(*) FROM data_load").fetchone()[0]
                 page = database.execute("PRAGMA page_size").fetchone()[0]
             finally:
                 database.close()
             history = sum(size for table, size in tables.items() if table in HISTORY[name])
-            found[name] = {"bytes": file.stat().st_size, "history": history, "free": free * page, "tables": tables}
+            found[name] = {"bytes": file.stat().st_size, "history": history, "free": free * page, "tables": tables, "rows": rows}
         return found
