@@ -116,7 +116,7 @@ def explained():
         f"                         and the rows of {soak_flat.SWEPT_LATE_SECONDS} s: a start sweeps a minute later",
         "  that, for each request 10 % more",
         "  latency                25 % more, or what the slices of the second quarter differ by (upper quartile",
-        "                         and 1.5 times the distance of the quartiles), whichever is more",
+        "                         and 1.5 times the distance of the quartiles), whichever is more; never twice as much",
         "  errors                 0.1 % failed and 1 % not sent, beside the third quarter with its restarts",
         f"  without acceptance     {soak_flat.OUTAGE_SECONDS} s at a restart",
         "  lost, recorded twice   none",
