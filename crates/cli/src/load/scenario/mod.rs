@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 
@@ -205,20 +204,20 @@ impl Requests {
         })
     }
 
-    fn get(&self, uri: Uri) -> Request<Full<Bytes>> {
+    fn get(&self, uri: Uri) -> Request<Bytes> {
         let mut request = self.request(Method::GET, uri, Bytes::new());
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(JSON));
         request
     }
 
-    fn post(&self, uri: Uri, content_type: &'static str, body: Bytes) -> Request<Full<Bytes>> {
+    fn post(&self, uri: Uri, content_type: &'static str, body: Bytes) -> Request<Bytes> {
         let mut request = self.request(Method::POST, uri, body);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         request
     }
 
-    fn request(&self, method: Method, uri: Uri, body: Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body));
+    fn request(&self, method: Method, uri: Uri, body: Bytes) -> Request<Bytes> {
+        let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
@@ -233,7 +232,7 @@ impl Requests {
     }
 
     /// Says whose the request is.
-    fn name_client(&self, request: &mut Request<Full<Bytes>>, client: usize) {
+    fn name_client(&self, request: &mut Request<Bytes>, client: usize) {
         if let Some(name) = self.clients.get(client) {
             request.headers_mut().insert(CLIENT, name.clone());
         }
@@ -243,11 +242,7 @@ impl Requests {
 const CLIENT: HeaderName = HeaderName::from_static(orderwire_api::auth::CLIENT_HEADER);
 
 /// Sends a request and wants success.
-async fn ask(
-    connection: &mut Connection,
-    request: Request<Full<Bytes>>,
-    keep: bool,
-) -> Result<Answer, Failure> {
+async fn ask(connection: &mut Connection, request: Request<Bytes>, keep: bool) -> Result<Answer, Failure> {
     let uri = request.uri().clone();
     let sent = connection.send(request, keep, REQUEST_MAX).await;
     success(sent, &uri)
