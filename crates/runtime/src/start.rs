@@ -321,10 +321,7 @@ async fn sweep(
     const EVERY: Duration = Duration::from_secs(60);
     const PIECE: usize = 1_000;
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            () = stop.cancelled() => return,
-        }
+        // At once after a start: a server that is restarted often sweeps, too.
         loop {
             let now = clock.now();
             match store.sweep(now, now - traces_for, PIECE).await {
@@ -335,6 +332,10 @@ async fn sweep(
                     break;
                 }
             }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return,
         }
     }
 }

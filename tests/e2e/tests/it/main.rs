@@ -16,4 +16,5 @@ mod orders_killed;
 mod orders_story;
 mod readme;
 mod replaced;
+mod retention;
 mod sync;
