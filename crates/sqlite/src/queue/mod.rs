@@ -18,7 +18,9 @@ mod append;
 mod claim;
 mod dead;
 mod ends;
+mod filter;
 mod lane;
+mod late;
 mod letters;
 mod peek;
 #[cfg(test)]
@@ -65,6 +67,7 @@ static SCHEMA: Schema = Schema {
     migrations: &[
         include_str!("../../migrations/queue/0001_queue.sql"),
         include_str!("../../migrations/queue/0002_told.sql"),
+        include_str!("../../migrations/queue/0003_late.sql"),
     ],
 };
 

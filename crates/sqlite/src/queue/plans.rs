@@ -23,10 +23,12 @@ const SOURCES: [&str; 15] = [
 ];
 
 /// What is looked through, or sorted, on purpose.
-const MEANT: [(&str, &str); 7] = [
+const MEANT: [(&str, &str); 9] = [
     ("UPDATE meta", "of one row"),
     ("FROM queue", "queues are few"),
     ("FROM remembered_part", "parts are few"),
+    ("FROM fresh_id ORDER BY n LIMIT", "the oldest ids, in order of the list"),
+    ("FROM fresh_trace WHERE trace", "few are on their way"),
     ("FROM step ORDER BY n LIMIT", "the oldest steps, in order of the table"),
     ("FROM dead WHERE died_at < ?1", "the oldest letters, by an index"),
     ("FROM lane WHERE state <> 0", "timers, by an index"),

@@ -2,22 +2,55 @@
 //!
 //! They are random, and random inserts into one large tree are what slows a
 //! durable queue down. So they are kept in parts: inserts go to the newest, a
-//! look-up probes all that are left, the oldest is dropped.
+//! look-up probes all that are left, the oldest is dropped. And they go there
+//! [`Late`], so that neighbours are inserted together. A [`Filter`] saves most of
+//! the probes.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::writer::Tx;
+use super::filter::Filter;
+use super::late::Late;
+use super::state::State;
+use super::writer::{Tx, kept};
 
 /// A part is closed when it holds this many ids,
 const PART_COUNT: i64 = 1 << 20;
 /// or when it is as old as this, in nanoseconds: four hours.
 const PART_AGE: i64 = 4 * 3_600 * 1_000_000_000;
 
+/// So many ids stay on their way to the newest part.
+const FRESH: usize = 1 << 14;
+
 /// What is remembered. The same id may be of both kinds.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Memory {
     Event,
     Request,
+}
+
+/// An id as it is sorted: its kind first.
+type Key = (i64, [u8; 16]);
+
+/// Ids on their way to the newest part.
+pub(super) type Ids = Late<Key, Fresh>;
+
+/// What is kept of such an id.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    at: i64,
+    fingerprint: Option<[u8; 16]>,
+}
+
+/// The ids that were on their way at the last commit.
+pub(super) fn load_fresh(db: &Connection) -> rusqlite::Result<Ids> {
+    let mut ids = Late::new(FRESH);
+    let mut list = db.prepare("SELECT n, kind, id, at, fingerprint FROM fresh_id ORDER BY n")?;
+    let mut rows = list.query([])?;
+    while let Some(row) = rows.next()? {
+        let fresh = Fresh { at: row.get(3)?, fingerprint: row.get(4)? };
+        ids.add(row.get(0)?, (row.get(1)?, row.get(2)?), fresh);
+    }
+    Ok(ids)
 }
 
 /// A part of the memory.
@@ -28,6 +61,9 @@ pub(super) struct Part {
     latest: i64,
     count: i64,
     pub(super) changed: bool,
+    /// Of what it holds. One that was open at a start has none: what it held then
+    /// would have to be read.
+    filter: Option<Filter>,
 }
 
 /// What is known of a remembered id.
@@ -38,7 +74,7 @@ pub(super) struct Remembered {
 
 impl Part {
     pub(super) fn load_all(db: &Connection) -> rusqlite::Result<Vec<Self>> {
-        db.prepare("SELECT part, opened, latest, count FROM remembered_part ORDER BY part")?
+        db.prepare("SELECT part, opened, latest, count, bits FROM remembered_part LEFT JOIN remembered_filter USING (part) ORDER BY part")?
             .query_map([], |row| {
                 Ok(Self {
                     id: row.get(0)?,
@@ -46,6 +82,7 @@ impl Part {
                     latest: row.get(2)?,
                     count: row.get(3)?,
                     changed: false,
+                    filter: row.get::<_, Option<Vec<u8>>>(4)?.and_then(Filter::from_bytes),
                 })
             })?
             .collect()
@@ -61,15 +98,32 @@ impl Part {
         ])?;
         Ok(())
     }
+
+    /// Stores the filter of a part that takes no more.
+    fn close(&self, db: &Connection) -> rusqlite::Result<()> {
+        let Some(filter) = &self.filter else { return Ok(()) };
+        db.prepare_cached("INSERT OR REPLACE INTO remembered_filter VALUES (?1, ?2)")?
+            .execute(params![self.id, filter.as_bytes()])?;
+        Ok(())
+    }
+
+    fn may_hold(&self, id: &[u8; 16]) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.may_hold(id))
+    }
 }
 
 impl Tx<'_> {
     /// What is remembered of an id.
     pub(super) fn recall(&self, kind: Memory, id: &[u8; 16]) -> rusqlite::Result<Option<Remembered>> {
+        if let Some(fresh) = self.state.fresh_ids.get(&(kind as i64, *id))
+            && fresh.at >= self.state.forgotten_before
+        {
+            return Ok(Some(Remembered { fingerprint: fresh.fingerprint }));
+        }
         let mut probe = self.db.prepare_cached(
             "SELECT at, fingerprint FROM remembered WHERE part = ?1 AND kind = ?2 AND id = ?3",
         )?;
-        for part in self.state.parts.iter().rev() {
+        for part in self.state.parts.iter().rev().filter(|part| part.may_hold(id)) {
             let found = probe
                 .query_row(params![part.id, kind as i64, id], |row| {
                     Ok((row.get::<_, i64>(0)?, row.get::<_, Option<[u8; 16]>>(1)?))
@@ -91,21 +145,14 @@ impl Tx<'_> {
         id: &[u8; 16],
         fingerprint: Option<&[u8; 16]>,
     ) -> rusqlite::Result<()> {
-        let now = self.now;
-        let parts = &mut self.state.parts;
-        let open = parts.last().is_some_and(|part| part.count < PART_COUNT && now - part.opened < PART_AGE);
-        if !open {
-            let id = parts.last().map_or(1, |part| part.id + 1);
-            parts.push(Part { id, opened: now, latest: now, count: 0, changed: true });
-        }
-        let part = parts.last_mut().expect("one was pushed");
-        part.changed = true;
-        part.count += 1;
-        part.latest = part.latest.max(now);
-        // A row of the same id may be left that counts as forgotten.
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO remembered (part, kind, id, at, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![part.id, kind as i64, id, now, fingerprint])?;
+        let (n, at, kind) = (self.state.fresh_ids.next(), self.now, kind as i64);
+        let list = kept(&mut self.kept.list_id, || {
+            self.db.prepare_cached(
+                "INSERT INTO fresh_id (n, kind, id, at, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )
+        })?;
+        list.execute(params![n, kind, id, at, fingerprint])?;
+        self.state.fresh_ids.add(n, (kind, *id), Fresh { at, fingerprint: fingerprint.copied() });
         Ok(())
     }
 
@@ -113,7 +160,7 @@ impl Tx<'_> {
     pub(super) fn forget(&mut self, before: i64, limit: usize) -> rusqlite::Result<usize> {
         let db = self.db;
         self.state.forgotten_before = self.state.forgotten_before.max(before);
-        let mut dropped = 0;
+        let mut dropped = self.forget_fresh(before, limit)?;
         while dropped < limit {
             let Some(oldest) = self.state.parts.first().filter(|part| part.latest < before) else { break };
             let room = i64::try_from(limit - dropped).unwrap_or(i64::MAX);
@@ -126,9 +173,74 @@ impl Tx<'_> {
             dropped += gone;
             if gone < usize::try_from(room).unwrap_or(usize::MAX) {
                 db.prepare_cached("DELETE FROM remembered_part WHERE part = ?1")?.execute([oldest.id])?;
+                db.prepare_cached("DELETE FROM remembered_filter WHERE part = ?1")?.execute([oldest.id])?;
                 self.state.parts.remove(0);
             }
         }
         Ok(dropped)
     }
+
+    /// The same of ids that are still on their way: the list is in order of time.
+    fn forget_fresh(&mut self, before: i64, limit: usize) -> rusqlite::Result<usize> {
+        let mut oldest =
+            self.db.prepare_cached("SELECT n, kind, id, at FROM fresh_id ORDER BY n LIMIT ?1")?;
+        let mut rows = oldest.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
+        let (mut dropped, mut until) = (0, None);
+        while let Some(row) = rows.next()? {
+            let (n, kind, id, at): (i64, i64, [u8; 16], i64) =
+                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            if at >= before {
+                break;
+            }
+            // One that was taken is counted where it is now.
+            dropped += usize::from(self.state.fresh_ids.remove(n, &(kind, id)));
+            until = Some(n + 1);
+        }
+        if let Some(until) = until {
+            self.db.prepare_cached("DELETE FROM fresh_id WHERE n < ?1")?.execute([until])?;
+            self.state.fresh_ids.dropped(until);
+        }
+        Ok(dropped)
+    }
+}
+
+impl State {
+    /// Brings ids that are due to the newest part.
+    pub(super) fn write_ids(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        let Some(due) = self.fresh_ids.due() else { return Ok(()) };
+        // A row of the same id may be left that counts as forgotten.
+        let mut insert = db.prepare_cached(
+            "INSERT OR REPLACE INTO remembered (part, kind, id, at, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        for ((kind, id), fresh) in due.entries {
+            if fresh.at < self.forgotten_before {
+                continue;
+            }
+            let part = newest(db, &mut self.parts, fresh.at)?;
+            part.changed = true;
+            part.count += 1;
+            part.latest = part.latest.max(fresh.at);
+            if let Some(filter) = &mut part.filter {
+                filter.add(&id);
+            }
+            insert.execute(params![part.id, kind, id, fresh.at, fresh.fingerprint])?;
+        }
+        db.prepare_cached("DELETE FROM fresh_id WHERE n >= ?1 AND n < ?2")?
+            .execute([due.listed.start, due.listed.end])?;
+        Ok(())
+    }
+}
+
+/// The part that takes ids now.
+fn newest<'p>(db: &Connection, parts: &'p mut Vec<Part>, now: i64) -> rusqlite::Result<&'p mut Part> {
+    let open = parts.last().is_some_and(|part| part.count < PART_COUNT && now - part.opened < PART_AGE);
+    if !open {
+        if let Some(full) = parts.last() {
+            full.close(db)?;
+        }
+        let id = parts.last().map_or(1, |part| part.id + 1);
+        let filter = Some(Filter::new());
+        parts.push(Part { id, opened: now, latest: now, count: 0, changed: true, filter });
+    }
+    Ok(parts.last_mut().expect("one was pushed"))
 }

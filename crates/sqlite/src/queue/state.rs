@@ -12,8 +12,8 @@ use rusqlite::{Connection, params};
 
 use super::ends::Ends;
 use super::lane::Lane;
-use super::remembered::Part;
-use super::steps;
+use super::remembered::{self, Ids, Part};
+use super::steps::{self, Traces};
 use super::writer::Stop;
 
 /// Positions are reserved in blocks of this size.
@@ -32,6 +32,10 @@ pub(super) struct State {
     /// Remembered ids from before are treated as forgotten, whether or not
     /// their rows are gone.
     pub(super) forgotten_before: i64,
+    /// On their way to the newest part.
+    pub(super) fresh_ids: Ids,
+    /// On their way to the index of steps.
+    pub(super) fresh_traces: Traces,
     /// What the open transaction's last appends did to lanes.
     pub(super) ends: Ends,
 }
@@ -98,6 +102,8 @@ impl State {
             reserved_changed: false,
             parts: Part::load_all(db)?,
             forgotten_before: i64::MIN,
+            fresh_ids: remembered::load_fresh(db)?,
+            fresh_traces: steps::load_fresh(db)?,
             ends: Ends::default(),
         })
     }
@@ -204,6 +210,8 @@ impl State {
     /// Writes what the transaction changed.
     pub(super) fn flush(&mut self, db: &Connection) -> rusqlite::Result<()> {
         self.ends.write(db)?;
+        self.write_ids(db)?;
+        self.write_traces(db)?;
         let mut removed = Vec::new();
         for queue in self.queues.values_mut().filter(|queue| queue.changed) {
             queue.changed = false;

@@ -11,12 +11,46 @@ use orderwire_types::step::Step;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::state::damaged;
+use super::late::Late;
+use super::state::{State, damaged};
 use super::writer::{Tx, kept};
 use super::{timestamp, told};
 
 /// A part of the index holds this many rows of `step`.
 const PART_BITS: u32 = 17;
+
+/// So many rows of the index stay on their way to it.
+const FRESH: usize = 1 << 12;
+
+/// Rows of `step_trace` on their way there: part, trace and number.
+pub(super) type Traces = Late<(i64, i64, i64), ()>;
+
+/// Those that were on their way at the last commit.
+pub(super) fn load_fresh(db: &Connection) -> rusqlite::Result<Traces> {
+    let mut traces = Late::new(FRESH);
+    let mut list = db.prepare("SELECT n, trace FROM fresh_trace ORDER BY n")?;
+    let mut rows = list.query([])?;
+    while let Some(row) = rows.next()? {
+        let n: i64 = row.get(0)?;
+        traces.add(n, (n >> PART_BITS, row.get(1)?, n), ());
+    }
+    Ok(traces)
+}
+
+impl State {
+    /// Brings rows that are due to the index.
+    pub(super) fn write_traces(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        let Some(due) = self.fresh_traces.due() else { return Ok(()) };
+        let mut insert =
+            db.prepare_cached("INSERT OR IGNORE INTO step_trace (part, trace, n) VALUES (?1, ?2, ?3)")?;
+        for ((part, trace, n), ()) in due.entries {
+            insert.execute([part, trace, n])?;
+        }
+        db.prepare_cached("DELETE FROM fresh_trace WHERE n >= ?1 AND n < ?2")?
+            .execute([due.listed.start, due.listed.end])?;
+        Ok(())
+    }
+}
 
 /// The number of the last row.
 pub(super) fn last(db: &Connection) -> rusqlite::Result<i64> {
@@ -64,9 +98,11 @@ impl Tx<'_> {
     /// tells them.
     pub(super) fn list_step(&mut self, n: i64, trace: &[u8; 16]) -> rusqlite::Result<()> {
         let list = kept(&mut self.kept.list_step, || {
-            self.db.prepare_cached("INSERT INTO step_trace (part, trace, n) VALUES (?1, ?2, ?3)")
+            self.db.prepare_cached("INSERT INTO fresh_trace (n, trace) VALUES (?1, ?2)")
         })?;
-        list.execute([n >> PART_BITS, prefix(trace), n])?;
+        let trace = prefix(trace);
+        list.execute([n, trace])?;
+        self.state.fresh_traces.add(n, (n >> PART_BITS, trace, n), ());
         Ok(())
     }
 
@@ -88,9 +124,13 @@ impl Tx<'_> {
         };
         let mut unlist =
             self.db.prepare_cached("DELETE FROM step_trace WHERE part = ?1 AND trace = ?2 AND n = ?3")?;
+        let mut forget = self.db.prepare_cached("DELETE FROM fresh_trace WHERE n = ?1")?;
         let mut drop = self.db.prepare_cached("DELETE FROM step WHERE n = ?1")?;
         for (n, _, trace) in &old {
-            unlist.execute([*n >> PART_BITS, prefix(trace), *n])?;
+            let row = (*n >> PART_BITS, prefix(trace), *n);
+            unlist.execute(row)?;
+            forget.execute([*n])?;
+            self.state.fresh_traces.remove(*n, &row);
             drop.execute([*n])?;
         }
         Ok(old.len())
@@ -128,30 +168,38 @@ fn see(view: &mut TraceView, clients: &Clients, client: &str) -> rusqlite::Resul
 }
 
 fn stored(db: &Connection, trace: Uuid, clients: &Clients, view: &mut TraceView) -> rusqlite::Result<()> {
-    let prefix = prefix(trace.as_bytes());
-    let mut find = db.prepare_cached(
-        "SELECT t.n, s.client, s.steps FROM step_trace t CROSS JOIN step s ON s.n = t.n
-         WHERE t.part = ?1 AND t.trace = ?2 AND s.trace = ?3",
-    )?;
-    // An event that nobody takes keeps its part, not those between it and the newest.
-    let mut next = db.prepare_cached("SELECT part FROM step_trace WHERE part > ?1 ORDER BY part LIMIT 1")?;
-    let mut after = i64::MIN;
-    while let Some(part) = next.query_row([after], |row| row.get(0)).optional()? {
-        after = part;
-        let mut found = told::appended(db, part, prefix, trace)?;
-        let mut rows = find.query(params![part, prefix, trace.as_bytes()])?;
+    let mut find = db.prepare_cached("SELECT client, steps FROM step WHERE n = ?1 AND trace = ?2")?;
+    for n in listed(db, prefix(trace.as_bytes()))? {
+        let mut found = Vec::from_iter(told::appended(db, n, trace)?);
+        let mut rows = find.query(params![n, trace.as_bytes()])?;
         while let Some(row) = rows.next()? {
-            let steps = damaged(serde_json::from_str(&row.get::<_, String>(2)?))?;
-            found.push((row.get(0)?, row.get(1)?, steps));
+            found.push((row.get(0)?, damaged(serde_json::from_str(&row.get::<_, String>(1)?))?));
         }
-        found.sort_by_key(|(n, ..)| *n);
-        for (_, client, steps) in found {
+        for (client, steps) in found {
             if see(view, clients, &client)? {
                 view.steps.extend(steps);
             }
         }
     }
     Ok(())
+}
+
+/// The numbers that traces of this beginning are listed under, in order.
+fn listed(db: &Connection, prefix: i64) -> rusqlite::Result<BTreeSet<i64>> {
+    // What is on its way to the index: few rows.
+    let mut fresh = db.prepare_cached("SELECT n FROM fresh_trace WHERE trace = ?1")?;
+    let mut listed: BTreeSet<i64> = fresh.query_map([prefix], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut find = db.prepare_cached("SELECT n FROM step_trace WHERE part = ?1 AND trace = ?2")?;
+    // An event that nobody takes keeps its part, not those between it and the newest.
+    let mut next = db.prepare_cached("SELECT part FROM step_trace WHERE part > ?1 ORDER BY part LIMIT 1")?;
+    let mut after = i64::MIN;
+    while let Some(part) = next.query_row([after], |row| row.get(0)).optional()? {
+        after = part;
+        for n in find.query_map([part, prefix], |row| row.get(0))? {
+            listed.insert(n?);
+        }
+    }
+    Ok(listed)
 }
 
 /// Deliveries to task queues that were queued and did not end. `steps` in the

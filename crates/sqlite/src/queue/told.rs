@@ -7,7 +7,7 @@
 use orderwire_queue::engine::Appended;
 use orderwire_types::QueueName;
 use orderwire_types::step::Step;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
 use super::state::damaged;
@@ -138,34 +138,25 @@ impl Tx<'_> {
     }
 }
 
-/// The steps of appends that rows of events with this trace still tell, in one part
-/// of the index: position, client and steps.
+/// The steps of its append that the row of an event with this trace still tells: its
+/// client and the steps.
 pub(super) fn appended(
     db: &Connection,
-    part: i64,
-    prefix: i64,
+    position: i64,
     trace: Uuid,
-) -> rusqlite::Result<Vec<(i64, String, Vec<Step>)>> {
-    let mut find = db.prepare_cached(
-        "SELECT e.event_id, e.trace, e.client, e.refs, e.accepted_at, e.queued_at, e.type, e.principal, e.tasks,
-            e.position
-         FROM step_trace t CROSS JOIN event e ON e.position = t.n
-         WHERE t.part = ?1 AND t.trace = ?2 AND e.trace = ?3 AND e.tasks <> x''",
-    )?;
-    let mut name = db.prepare_cached("SELECT name FROM queue WHERE id = ?1")?;
-    let mut rows = find.query(params![part, prefix, trace.as_bytes()])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let ended = Ended::from_row(row)?;
-        let names = ended
-            .tasks
-            .ids()
-            .map(|id| damaged(name.query_row([id], |row| row.get::<_, String>(0))?.parse()))
-            .collect::<rusqlite::Result<Vec<QueueName>>>()?;
-        let steps = ended.appended_steps(&names);
-        found.push((row.get(9)?, ended.client, steps));
+) -> rusqlite::Result<Option<(String, Vec<Step>)>> {
+    let Some(ended) = Ended::load(db, position)? else { return Ok(None) };
+    if ended.trace != trace || ended.tasks.is_empty() {
+        return Ok(None);
     }
-    Ok(found)
+    let mut name = db.prepare_cached("SELECT name FROM queue WHERE id = ?1")?;
+    let names = ended
+        .tasks
+        .ids()
+        .map(|id| damaged(name.query_row([id], |row| row.get::<_, String>(0))?.parse()))
+        .collect::<rusqlite::Result<Vec<QueueName>>>()?;
+    let steps = ended.appended_steps(&names);
+    Ok(Some((ended.client, steps)))
 }
 
 pub(super) fn missing(position: i64) -> Stop {

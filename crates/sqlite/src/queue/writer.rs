@@ -66,6 +66,7 @@ pub(super) struct Kept<'a> {
     pub(super) insert_event: Option<CachedStatement<'a>>,
     pub(super) insert_delivery: Option<CachedStatement<'a>>,
     pub(super) list_step: Option<CachedStatement<'a>>,
+    pub(super) list_id: Option<CachedStatement<'a>>,
 }
 
 /// The kept statement, prepared where it is not there yet.

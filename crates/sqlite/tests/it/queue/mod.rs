@@ -5,6 +5,7 @@ mod support;
 mod apart;
 mod conformance;
 mod faults;
+mod late;
 mod model;
 mod promises;
 mod told;

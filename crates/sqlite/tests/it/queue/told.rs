@@ -159,7 +159,8 @@ fn to_the_first_version(file: &Path) {
     db.execute_batch(&format!(
         "ALTER TABLE event RENAME TO later; {table};
          INSERT INTO event SELECT position, refs, event_id, trace, accepted_at, client, type, body FROM later;
-         DROP TABLE later; DELETE FROM step_trace; PRAGMA user_version = 1;"
+         DROP TABLE later; DELETE FROM step_trace;
+         DROP TABLE fresh_id; DROP TABLE fresh_trace; DROP TABLE remembered_filter; PRAGMA user_version = 1;"
     ))
     .unwrap();
     // The first version numbered steps from 1.

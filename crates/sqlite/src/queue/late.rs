@@ -1,0 +1,196 @@
+//! Entries on their way to a large index.
+//!
+//! Ids and traces are random. Each by itself would change another page of its index,
+//! and a page is four kibibytes that are logged, synchronised and copied. So an entry
+//! is first added to the end of a list, which is stored, and its order is kept in
+//! memory. Once there are many, those that are neighbours in the index are written
+//! together: a hand goes round through their order and takes, with each commit, as
+//! many as came in.
+//!
+//! What was taken before the last round began is behind the hand, so the list up to
+//! there is dropped, as slowly. After a start some of the list may be in the index
+//! already; writing it again changes nothing.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, Range};
+
+/// Per entry that is taken, so many numbers of the list may be dropped.
+const DROP: i64 = 4;
+
+/// The entries of one index that are on their way.
+#[derive(Debug)]
+pub(super) struct Late<K, V> {
+    entries: BTreeMap<K, (i64, V)>,
+    /// So many stay.
+    stay: usize,
+    /// The last that was taken in this round.
+    hand: Option<K>,
+    /// Numbers of the list from here on came after the round began.
+    round: i64,
+    /// The list holds nothing before this number,
+    first: i64,
+    /// and what is before this one is in the index.
+    done: i64,
+    /// The next number of the list.
+    next: i64,
+}
+
+/// What a commit has to write.
+#[derive(Debug)]
+pub(super) struct Due<K, V> {
+    /// For the index, in its order but for one turn to its beginning.
+    pub(super) entries: Vec<(K, V)>,
+    /// Numbers that the list can do without.
+    pub(super) listed: Range<i64>,
+}
+
+impl<K: Ord + Copy, V> Late<K, V> {
+    pub(super) fn new(stay: usize) -> Self {
+        Self { entries: BTreeMap::new(), stay, hand: None, round: 0, first: 0, done: 0, next: 0 }
+    }
+
+    /// The next number, for lists that have no other.
+    pub(super) fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// Adds what the list holds under a number, which is above all before.
+    pub(super) fn add(&mut self, n: i64, key: K, value: V) {
+        if self.next == 0 {
+            (self.first, self.done, self.round) = (n, n, n);
+        }
+        self.next = n + 1;
+        self.entries.insert(key, (n, value));
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.entries.get(key).map(|(_, value)| value)
+    }
+
+    /// Removes an entry, if the list holds it under this number.
+    pub(super) fn remove(&mut self, n: i64, key: &K) -> bool {
+        let there = self.entries.get(key).is_some_and(|(listed, _)| *listed == n);
+        if there {
+            self.entries.remove(key);
+        }
+        there
+    }
+
+    /// The list holds nothing before this number any more.
+    pub(super) fn dropped(&mut self, before: i64) {
+        self.first = self.first.max(before);
+    }
+
+    /// What is to be written now, if anything. It counts as written.
+    pub(super) fn due(&mut self) -> Option<Due<K, V>> {
+        let count = self.entries.len().saturating_sub(self.stay);
+        if count == 0 {
+            return None;
+        }
+        let entries: Vec<_> = (0..count).map_while(|_| self.take()).collect();
+        let most = i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(DROP);
+        let until = self.done.min(self.first.saturating_add(most));
+        let listed = self.first..until.max(self.first);
+        self.first = listed.end;
+        Some(Due { entries, listed })
+    }
+
+    fn take(&mut self) -> Option<(K, V)> {
+        let behind = match self.hand {
+            Some(key) => Bound::Excluded(key),
+            None => {
+                self.round = self.next;
+                Bound::Unbounded
+            }
+        };
+        let next = self.entries.range((behind, Bound::Unbounded)).next().map(|(key, _)| *key);
+        let key = match next {
+            Some(key) => key,
+            None => {
+                // A round ends and the next begins.
+                (self.done, self.round) = (self.round, self.next);
+                *self.entries.first_key_value()?.0
+            }
+        };
+        self.hand = Some(key);
+        self.entries.remove(&key).map(|(_, value)| (key, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers from 0 on, scattered over all keys.
+    fn scattered(n: i64) -> u64 {
+        (n.unsigned_abs() + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[test]
+    fn nothing_is_due_until_there_are_many() {
+        let mut late = Late::new(3);
+        for n in 0..3 {
+            late.add(n, scattered(n), n);
+            assert!(late.due().is_none());
+        }
+        late.add(3, scattered(3), 3);
+        assert_eq!(late.due().unwrap().entries.len(), 1);
+        assert!(late.due().is_none());
+    }
+
+    /// The list without what is dropped, and the index, hold everything at any moment,
+    /// and neither the list nor the memory grows.
+    #[test]
+    fn what_the_list_drops_is_in_the_index() {
+        const STAY: usize = 100;
+        let mut late = Late::new(STAY);
+        let (mut listed, mut index) = (BTreeMap::new(), BTreeMap::new());
+        for n in 0..5_000 {
+            late.add(n, scattered(n), n);
+            listed.insert(n, scattered(n));
+            if n % 7 != 0 {
+                continue;
+            }
+            if let Some(due) = late.due() {
+                index.extend(due.entries);
+                listed.retain(|n, _| !due.listed.contains(n));
+            }
+            assert!(late.entries.len() <= STAY && listed.len() < 5 * STAY, "{}", listed.len());
+        }
+        assert!(index.len() > 4_800);
+        for n in 0..5_000 {
+            let key = scattered(n);
+            assert!(index.contains_key(&key) || late.get(&key).is_some(), "{n}");
+            assert!(index.contains_key(&key) || listed.contains_key(&n), "{n}");
+        }
+    }
+
+    /// Which is what it is for.
+    #[test]
+    fn neighbours_are_taken_together() {
+        let mut late = Late::new(1_000);
+        let mut pages = 0;
+        for n in 0..20_000 {
+            late.add(n, scattered(n), ());
+            if n % 50 == 49
+                && let Some(due) = late.due()
+            {
+                // As if the index had 256 pages.
+                let mut touched: Vec<_> = due.entries.iter().map(|(key, ())| key >> 56).collect();
+                touched.dedup();
+                pages += touched.len();
+            }
+        }
+        assert!(pages < 20_000 / 5, "{pages}");
+    }
+
+    #[test]
+    fn an_entry_is_removed_under_the_number_it_has_now() {
+        let mut late = Late::new(10);
+        late.add(1, 7, "old");
+        late.add(2, 7, "new");
+        assert!(!late.remove(1, &7));
+        assert_eq!(late.get(&7), Some(&"new"));
+        assert!(late.remove(2, &7) && late.get(&7).is_none());
+    }
+}
