@@ -1,1 +1,1 @@
-"""What `bench/run.py` is made of: ours, the peers, the rows, the report."""
+"""What `bench/run.py` and `bench/sizes.py` are made of: ours, the peers, the rows, the sizes, the reports."""

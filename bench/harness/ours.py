@@ -85,10 +85,11 @@ class Running:
     def connect(self):
         return http.client.HTTPConnection(self.listen, timeout=60)
 
-    def call(self, method, path, body=None, content_type="application/json", connection=None):
+    def call(self, method, path, body=None, content_type="application/json", connection=None, client=None):
         """The body of an answer that must be a success."""
         connection = connection or self.connect()
-        connection.request(method, path, body, {"X-API-Key": self.key, "Content-Type": content_type})
+        headers = {"X-API-Key": self.key, "Content-Type": content_type}
+        connection.request(method, path, body, {**headers, **({"Orderwire-Client": client} if client else {})})
         response = connection.getresponse()
         text = response.read()
         if not 200 <= response.status < 300:

@@ -101,9 +101,14 @@ def table(results):
 
 def write(about, results):
     """The file of this run: everything that belongs to its figures."""
+    return write_json({**about, "rows": [result.to_json() for result in results]})
+
+
+def write_json(content, end=""):
+    """A file of its own in the folder of results, named by the moment."""
     RESULTS.mkdir(exist_ok=True)
     now = datetime.datetime.now(datetime.timezone.utc)
-    path = RESULTS / f"{now:%Y-%m-%dT%H%M%SZ}.json"
-    content = {"at": now.isoformat(timespec="seconds"), **about, "rows": [result.to_json() for result in results]}
+    path = RESULTS / f"{now:%Y-%m-%dT%H%M%SZ}{end}.json"
+    content = {"at": now.isoformat(timespec="seconds"), **content}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
