@@ -15,17 +15,15 @@ Needs Python 3.9 and nothing beside its standard library.
 
 import argparse
 import os
-import pathlib
-import signal
 import sys
 
 from harness import machine, ours, peers, process, report, rows
+from harness.command import end_in_order, executable, say
 
 
 def main():
     args = arguments()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupted)
+    end_in_order()
     orderwire = ours.Orderwire(args.binary or "orderwire", args.seconds)
     client = peers.Client(args.seconds)
     chosen = rows.rows(orderwire, client)
@@ -67,7 +65,7 @@ def arguments():
     parser.add_argument("--list", action="store_true", help="print the rows and end")
     parser.add_argument("--runs", type=positive, default=3, metavar="N", help="how often each is measured (3)")
     parser.add_argument("--seconds", type=positive, default=10, metavar="N", help="how long each time (10)")
-    parser.add_argument("--binary", type=pathlib.Path, metavar="FILE", help="an orderwire that is built already")
+    parser.add_argument("--binary", type=executable, metavar="FILE", help="an orderwire that is built already")
     parser.add_argument("--install", action="store_true", help="install the peers that are missing")
     return parser.parse_args()
 
@@ -122,18 +120,6 @@ def install():
         say(f"installing {', '.join(missing)}")
         process.run(["apt-get", "update", "-qq"], env=environment)
         process.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], env=environment)
-
-
-def interrupted(*_):
-    # What is running is ended in order; a second Ctrl-C must not cut that short.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def say(text, code=None):
-    print(text, file=sys.stderr, flush=True)
-    return code
 
 
 if __name__ == "__main__":

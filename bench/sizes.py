@@ -18,18 +18,17 @@ to 15 GiB. Needs Python 3.9 and nothing beside its standard library.
 import argparse
 import contextlib
 import pathlib
-import signal
 import sys
 import time
 
 from harness import costs, machine, ours, place, process, report, sizes
+from harness.command import end_in_order, executable, say
 from harness.figure import Figure
 
 
 def main():
     args = arguments()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupted)
+    end_in_order()
     chosen = [size.scaled(args.scale) for size in sizes.sizes()]
     if args.list:
         for size in chosen:
@@ -71,7 +70,7 @@ def arguments():
     parser.add_argument("--scale", type=share, default=1.0, metavar="X", help="so much of each size (1)")
     parser.add_argument("--runs", type=count, default=5, metavar="N", help="how often each figure is measured (5)")
     parser.add_argument("--seconds", type=count, default=4, metavar="N", help="how long each rate is measured (4)")
-    parser.add_argument("--binary", type=pathlib.Path, metavar="FILE", help="an orderwire that is built already")
+    parser.add_argument("--binary", type=executable, metavar="FILE", help="an orderwire that is built already")
     parser.add_argument("--folder", type=pathlib.Path, metavar="FOLDER", help="keep the filled folders there")
     parser.add_argument("--figures", nargs="+", metavar="NAME", help="only these of a size's figures")
     parser.add_argument("--fill", action="store_true", help="only fill; with --folder")
@@ -168,18 +167,6 @@ def describe(args, orderwire):
         return {"machine": machine.describe(args.folder), "versions": versions, "settings": settings}
     with process.folder() as folder:
         return {"machine": machine.describe(folder), "versions": versions, "settings": settings}
-
-
-def interrupted(*_):
-    # What is running is ended in order; a second Ctrl-C must not cut that short.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def say(text, code=None):
-    print(text, file=sys.stderr, flush=True)
-    return code
 
 
 if __name__ == "__main__":

@@ -18,12 +18,11 @@ what it has. Needs Python 3.9 and nothing beside its standard library.
 import argparse
 import datetime
 import json
-import pathlib
-import signal
 import sys
 import time
 
 from harness import machine, ours, process, report, soak_flat, soak_ledger, soak_mix, soak_plot, soak_samples, soak_server
+from harness.command import end_in_order, executable, say
 
 # Until the rows of the first minute were swept: they are kept a minute, and swept each minute.
 WARM_UP_SECONDS = 150
@@ -33,8 +32,7 @@ MINUTES_LEAST = 3
 
 def main():
     args = arguments()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupted)
+    end_in_order()
     if args.list:
         print(explained())
         return 0
@@ -62,7 +60,7 @@ def arguments():
     help = f"how long to load before it counts ({WARM_UP_SECONDS}); files are not in a steady state earlier"
     parser.add_argument("--warm-up", type=above_zero, default=WARM_UP_SECONDS, metavar="SECONDS", help=help)
     parser.add_argument("--no-consumer", action="store_true", help="leave the consumer out, to see the verdict fail")
-    parser.add_argument("--binary", type=pathlib.Path, metavar="FILE", help="an orderwire that is built already")
+    parser.add_argument("--binary", type=executable, metavar="FILE", help="an orderwire that is built already")
     parser.add_argument("--list", action="store_true", help="say what is done and judged, and end")
     return parser.parse_args()
 
@@ -316,18 +314,6 @@ def written(about, measured, figures, title, table):
     path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
     path.with_suffix(".html").write_text(soak_plot.page(title, table, measured), encoding="utf-8")
     return path
-
-
-def interrupted(*_):
-    # What is running is ended in order; a second Ctrl-C must not cut that short.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def say(text, code=None):
-    print(text, file=sys.stderr, flush=True)
-    return code
 
 
 if __name__ == "__main__":

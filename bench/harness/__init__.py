@@ -1,1 +1,1 @@
-"""What `bench/run.py` and `bench/sizes.py` are made of: ours, the peers, the rows, the sizes, the reports."""
+"""What the commands of `bench` are made of: ours, the peers, the rows, the sizes, the soak, the reports."""
