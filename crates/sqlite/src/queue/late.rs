@@ -12,9 +12,9 @@
 //! already; writing it again changes nothing.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, Range};
+use std::ops::Bound;
 
-/// Per entry that is taken, so many numbers of the list may be dropped.
+/// Per entry that is taken, so many rows of the list may be dropped.
 const DROP: i64 = 4;
 
 /// The entries of one index that are on their way.
@@ -27,9 +27,7 @@ pub(super) struct Late<K, V> {
     hand: Option<K>,
     /// Numbers of the list from here on came after the round began.
     round: i64,
-    /// The list holds nothing before this number,
-    first: i64,
-    /// and what is before this one is in the index.
+    /// What the list holds before this number is in the index.
     done: i64,
     /// The next number of the list.
     next: i64,
@@ -40,13 +38,15 @@ pub(super) struct Late<K, V> {
 pub(super) struct Due<K, V> {
     /// For the index, in its order but for one turn to its beginning.
     pub(super) entries: Vec<(K, V)>,
-    /// Numbers that the list can do without.
-    pub(super) listed: Range<i64>,
+    /// The list can do without what it holds before this number,
+    pub(super) done: i64,
+    /// of which so many rows, the first, are to be dropped.
+    pub(super) drop: i64,
 }
 
 impl<K: Ord + Copy, V> Late<K, V> {
     pub(super) fn new(stay: usize) -> Self {
-        Self { entries: BTreeMap::new(), stay, hand: None, round: 0, first: 0, done: 0, next: 0 }
+        Self { entries: BTreeMap::new(), stay, hand: None, round: 0, done: 0, next: 0 }
     }
 
     /// The next number, for lists that have no other.
@@ -57,7 +57,7 @@ impl<K: Ord + Copy, V> Late<K, V> {
     /// Adds what the list holds under a number, which is above all before.
     pub(super) fn add(&mut self, n: i64, key: K, value: V) {
         if self.next == 0 {
-            (self.first, self.done, self.round) = (n, n, n);
+            (self.done, self.round) = (n, n);
         }
         self.next = n + 1;
         self.entries.insert(key, (n, value));
@@ -76,11 +76,6 @@ impl<K: Ord + Copy, V> Late<K, V> {
         there
     }
 
-    /// The list holds nothing before this number any more.
-    pub(super) fn dropped(&mut self, before: i64) {
-        self.first = self.first.max(before);
-    }
-
     /// What is to be written now, if anything. It counts as written.
     pub(super) fn due(&mut self) -> Option<Due<K, V>> {
         let count = self.entries.len().saturating_sub(self.stay);
@@ -88,11 +83,8 @@ impl<K: Ord + Copy, V> Late<K, V> {
             return None;
         }
         let entries: Vec<_> = (0..count).map_while(|_| self.take()).collect();
-        let most = i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(DROP);
-        let until = self.done.min(self.first.saturating_add(most));
-        let listed = self.first..until.max(self.first);
-        self.first = listed.end;
-        Some(Due { entries, listed })
+        let drop = i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(DROP);
+        Some(Due { entries, done: self.done, drop })
     }
 
     fn take(&mut self) -> Option<(K, V)> {
@@ -145,24 +137,29 @@ mod tests {
         const STAY: usize = 100;
         let mut late = Late::new(STAY);
         let (mut listed, mut index) = (BTreeMap::new(), BTreeMap::new());
-        for n in 0..5_000 {
+        for i in 0..5_000 {
+            // Most numbers are not listed, as positions of events in streams are not.
+            let n = 50 * i;
             late.add(n, scattered(n), n);
             listed.insert(n, scattered(n));
-            if n % 7 != 0 {
+            if i % 7 != 0 {
                 continue;
             }
             if let Some(due) = late.due() {
                 index.extend(due.entries);
-                listed.retain(|n, _| !due.listed.contains(n));
+                for _ in 0..due.drop {
+                    match listed.first_entry() {
+                        Some(first) if *first.key() < due.done => drop(first.remove()),
+                        _ => break,
+                    }
+                }
             }
             assert!(late.entries.len() <= STAY && listed.len() < 5 * STAY, "{}", listed.len());
+            let kept = |key: &u64| index.contains_key(key) || late.get(key).is_some();
+            let stored = |n: &i64| listed.contains_key(n) || index.contains_key(&scattered(*n));
+            assert!((0..=i).map(|i| 50 * i).all(|n| kept(&scattered(n)) && stored(&n)), "after {n}");
         }
         assert!(index.len() > 4_800);
-        for n in 0..5_000 {
-            let key = scattered(n);
-            assert!(index.contains_key(&key) || late.get(&key).is_some(), "{n}");
-            assert!(index.contains_key(&key) || listed.contains_key(&n), "{n}");
-        }
     }
 
     /// Which is what it is for.

@@ -192,13 +192,12 @@ impl Tx<'_> {
             if at >= before {
                 break;
             }
-            // One that was taken is counted where it is now.
-            dropped += usize::from(self.state.fresh_ids.remove(n, &(kind, id)));
+            self.state.fresh_ids.remove(n, &(kind, id));
+            dropped += 1;
             until = Some(n + 1);
         }
         if let Some(until) = until {
             self.db.prepare_cached("DELETE FROM fresh_id WHERE n < ?1")?.execute([until])?;
-            self.state.fresh_ids.dropped(until);
         }
         Ok(dropped)
     }
@@ -225,8 +224,10 @@ impl State {
             }
             insert.execute(params![part.id, kind, id, fresh.at, fresh.fingerprint])?;
         }
-        db.prepare_cached("DELETE FROM fresh_id WHERE n >= ?1 AND n < ?2")?
-            .execute([due.listed.start, due.listed.end])?;
+        db.prepare_cached(
+            "DELETE FROM fresh_id WHERE n IN (SELECT n FROM fresh_id WHERE n < ?1 ORDER BY n LIMIT ?2)",
+        )?
+        .execute([due.done, due.drop])?;
         Ok(())
     }
 }

@@ -46,8 +46,10 @@ impl State {
         for ((part, trace, n), ()) in due.entries {
             insert.execute([part, trace, n])?;
         }
-        db.prepare_cached("DELETE FROM fresh_trace WHERE n >= ?1 AND n < ?2")?
-            .execute([due.listed.start, due.listed.end])?;
+        db.prepare_cached(
+            "DELETE FROM fresh_trace WHERE n IN (SELECT n FROM fresh_trace WHERE n < ?1 ORDER BY n LIMIT ?2)",
+        )?
+        .execute([due.done, due.drop])?;
         Ok(())
     }
 }
