@@ -25,6 +25,10 @@ use uuid::Uuid;
 pub use self::model::*;
 use crate::error::Error;
 
+/// One in so many releases that are claimed is one without an unfinished order, if
+/// such a one is due.
+pub const PATROL: u64 = 8;
+
 /// Orders, releases and revisions. For the provisioner's own use; what the outside
 /// reads takes a scope.
 ///
@@ -80,18 +84,22 @@ pub trait Orders: Send + Sync {
     /// state is `removing`, with a message that says so.
     async fn cancel(&self, scope: &Scope, order: EventId, at: Timestamp) -> Result<Order, Error>;
 
-    /// Takes one release that is due at `now` and that nobody holds, and whose
-    /// target is one of `targets`: of the client that was served longest ago, the
-    /// one that is due longest. Its lease ends at `until`. What is due must be found
-    /// by index: the cost may not grow with the number of releases. A lease that
-    /// ended without being handed back makes its release due. Of a long journal the
-    /// newest 1,000 entries are handed out.
+    /// Takes up to `max` releases of this target that are due at `now` and that
+    /// nobody holds. Somebody waits for a release with an unfinished order, so these
+    /// come first, whatever else is due; only every [`PATROL`]th release that is taken
+    /// is one of the others, if one is due, so that these come to their turn as well. Of
+    /// either kind: of the client that was served longest ago on this target, the one
+    /// that is due longest. Their leases end at `until`. What is due must be found by
+    /// index: the cost may not grow with the number of releases. A lease that ended
+    /// without being handed back makes its release due. Of a long journal the newest
+    /// 1,000 entries are handed out.
     async fn claim(
         &self,
-        targets: &[String],
+        target: &str,
+        max: usize,
         now: Timestamp,
         until: Timestamp,
-    ) -> Result<Option<Claimed>, Error>;
+    ) -> Result<Vec<Claimed>, Error>;
 
     /// Does one advance.
     ///
@@ -134,9 +142,9 @@ pub trait Orders: Send + Sync {
     /// by the only process that works on these targets. Returns how many.
     async fn touch_all(&self, targets: &[String], at: Timestamp) -> Result<u64, Error>;
 
-    /// When a release becomes due next, or a lease ends next, after `now`; a moment
-    /// that is not after it when there is something to claim right now.
-    async fn next_due(&self, targets: &[String], now: Timestamp) -> Result<Option<Timestamp>, Error>;
+    /// When a release of this target becomes due next, or a lease ends next, after
+    /// `now`; a moment that is not after it when there is something to claim right now.
+    async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, Error>;
 
     /// Changes whenever an order or release has changed on this node or may be due
     /// at another moment, after the commit; claiming alone and prolonging are no

@@ -173,13 +173,13 @@ async fn a_trace_is_open_until_its_orders_are_finished() {
     assert_eq!(server.get(&url).await.ok(200)["state"], "open");
     let now = server.time.now();
     let until = now + std::time::Duration::from_secs(60);
-    let claimed = server.store.claim(&["local".to_owned()], now, until).await.unwrap().unwrap();
+    let claimed = server.store.claim("local", 1, now, until).await.unwrap().remove(0);
     let end = |state| Advance { at: now, state: Some((state, None)), ..Advance::default() };
     server.store.advance(claimed.lease, accepted.id, end(OrderState::Failed)).await.unwrap();
     assert_eq!(server.get(&url).await.ok(200)["state"], "failed");
     server.store.hand_back(claimed.lease, None).await.unwrap();
     let second = accept(&server, order(&server, 2, "acme", "sensor")).await;
-    let claimed = server.store.claim(&["local".to_owned()], now, until).await.unwrap().unwrap();
+    let claimed = server.store.claim("local", 1, now, until).await.unwrap().remove(0);
     server.store.advance(claimed.lease, second.id, end(OrderState::Ready)).await.unwrap();
     assert_eq!(server.get(&format!("/v1/traces/{}", second.trace)).await.ok(200)["state"], "done");
 }

@@ -1,6 +1,6 @@
 //! Hears what happens on targets and makes the releases due.
 
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use orderwire_store::Error;
 use orderwire_store::orders::ReleaseFilter;
 use tokio::sync::broadcast::error::RecvError;
@@ -47,9 +47,8 @@ pub(super) async fn touch_each(shared: &Shared, target: &str) -> Result<(), Erro
     let mut after: Option<Uuid> = None;
     loop {
         let page = store.releases(&shared.scope, &filter, after, PAGE).await?;
-        for release in &page {
-            store.touch(release.id, shared.now()).await?;
-        }
+        // At once, so that they share commits.
+        try_join_all(page.iter().map(|release| store.touch(release.id, shared.now()))).await?;
         match page.last() {
             Some(last) if page.len() == PAGE => after = Some(last.id),
             _ => return Ok(()),

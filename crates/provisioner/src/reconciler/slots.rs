@@ -84,6 +84,13 @@ async fn touch_each(shared: &Shared, targets: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
+/// What came of a look at a target.
+enum Filled {
+    Claimed,
+    /// Nothing is to be claimed before this moment, or a change.
+    NothingUntil(Option<Timestamp>),
+}
+
 struct Slots<'a> {
     shared: &'a Arc<Shared>,
     running: JoinSet<()>,
@@ -98,39 +105,55 @@ struct Slots<'a> {
 impl Slots<'_> {
     /// Claims what is due until nothing is or no slot is free; when to look again.
     async fn fill(&mut self) -> Result<Option<Timestamp>, Error> {
-        let store = &self.shared.parts.store;
         loop {
             while let Some(ended) = self.running.try_join_next_with_id() {
                 self.free(ended);
             }
-            let free = self.with_free_slots();
-            if free.is_empty() || self.shared.stopping.is_cancelled() {
+            if self.shared.stopping.is_cancelled() {
                 return Ok(None);
             }
-            let now = self.shared.now();
-            match store.next_due(&free, now).await? {
-                Some(due) if due <= now => {}
-                due => return Ok(due),
-            }
-            let until = later(now, self.shared.options.lease);
-            match store.claim(&free, now, until).await? {
-                Some(claimed) => {
-                    self.end_former(claimed.release.id).await;
-                    self.spawn(claimed);
+            let mut next = None;
+            let mut claimed = false;
+            for (target, free) in self.free_slots() {
+                match self.fill_target(&target, free).await? {
+                    Filled::Claimed => claimed = true,
+                    Filled::NothingUntil(due) => next = next.into_iter().chain(due).min(),
                 }
-                None => return Ok(Some(later(now, RACE))),
+            }
+            if !claimed {
+                return Ok(next);
             }
         }
     }
 
-    fn with_free_slots(&self) -> Vec<String> {
+    async fn fill_target(&mut self, target: &str, free: usize) -> Result<Filled, Error> {
+        let store = &self.shared.parts.store;
+        let now = self.shared.now();
+        match store.next_due(target, now).await? {
+            Some(due) if due <= now => {}
+            due => return Ok(Filled::NothingUntil(due)),
+        }
+        let claimed = store.claim(target, free, now, later(now, self.shared.options.lease)).await?;
+        if claimed.is_empty() {
+            return Ok(Filled::NothingUntil(Some(later(now, RACE))));
+        }
+        for claimed in claimed {
+            self.end_former(claimed.release.id).await;
+            self.spawn(claimed);
+        }
+        Ok(Filled::Claimed)
+    }
+
+    /// The targets that have free slots, and how many.
+    fn free_slots(&self) -> Vec<(String, usize)> {
         let parts = &self.shared.parts;
-        let free = |name: &&String| {
-            let bound = parts.target_settings.get(*name).map_or(1, |own| own.concurrency);
-            self.used.get(*name).copied().unwrap_or_default() < bound
+        let free = |name: &String| {
+            let bound = parts.target_settings.get(name).map_or(1, |own| own.concurrency);
+            let free = bound.saturating_sub(self.used.get(name).copied().unwrap_or_default());
+            (free > 0).then(|| (name.clone(), free as usize))
         };
         let stranded = self.shared.stranded.get().into_iter().flatten();
-        parts.targets.keys().chain(stranded).filter(free).cloned().collect()
+        parts.targets.keys().chain(stranded).filter_map(free).collect()
     }
 
     /// A release that is claimed while it is worked on here: its former lease ran out

@@ -134,9 +134,8 @@ impl Server {
 
     /// Claims what is due.
     pub(crate) async fn claim(&self) -> Lease {
-        let targets = ["local".to_owned()];
         let until = start() + std::time::Duration::from_secs(3_600);
-        self.kit.store.claim(&targets, start(), until).await.unwrap().unwrap().lease
+        self.kit.store.claim("local", 1, start(), until).await.unwrap().remove(0).lease
     }
 
     pub(crate) async fn advance(&self, lease: Lease, order: &str, advance: Advance) {

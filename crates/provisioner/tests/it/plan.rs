@@ -121,7 +121,7 @@ async fn make_ready(kit: &Kit, plan: &OrderPlan) {
         plan.changes.iter().map(|change| (change.field[1..].to_owned(), change.new.clone().unwrap()));
     let content: Content = serde_json::from_value(members.collect()).unwrap();
     let until = start() + std::time::Duration::from_secs(60);
-    let claimed = kit.store.claim(&["local".to_owned()], start(), until).await.unwrap().unwrap();
+    let claimed = kit.store.claim("local", 1, start(), until).await.unwrap().remove(0);
     let order = claimed.order.unwrap();
     let revision = Revision {
         number: 1,

@@ -168,7 +168,7 @@ async fn a_frozen_release_is_left_alone_until_the_next_order_even_after_a_restar
 
 /// Whether nothing is due and no release is held.
 pub(crate) async fn idle(world: &World) -> Option<()> {
-    let due = world.store.next_due(&["local".to_owned()], world.clock.now()).await.unwrap();
+    let due = world.store.next_due("local", world.clock.now()).await.unwrap();
     due.is_none().then_some(())
 }
 

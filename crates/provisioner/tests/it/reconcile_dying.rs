@@ -106,11 +106,12 @@ impl ForwardDatasets for DyingStore {
 impl ForwardOrders for DyingStore {
     async fn claim(
         &self,
-        targets: &[String],
+        target: &str,
+        max: usize,
         now: Timestamp,
         until: Timestamp,
-    ) -> Result<Option<Claimed>, Error> {
-        self.write(self.inner.claim(targets, now, until)).await
+    ) -> Result<Vec<Claimed>, Error> {
+        self.write(self.inner.claim(target, max, now, until)).await
     }
 
     async fn advance(&self, lease: Lease, order: EventId, advance: Advance) -> Result<Order, Error> {
@@ -133,9 +134,9 @@ impl ForwardOrders for DyingStore {
         self.write(self.inner.touch_all(targets, at)).await
     }
 
-    async fn next_due(&self, targets: &[String], now: Timestamp) -> Result<Option<Timestamp>, Error> {
-        let targets = targets.to_vec();
-        self.read(|store| async move { store.next_due(&targets, now).await }).await
+    async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let target = target.to_owned();
+        self.read(|store| async move { store.next_due(&target, now).await }).await
     }
 
     async fn untold(&self, max: usize) -> Result<Vec<StateChange>, Error> {

@@ -151,7 +151,7 @@ async fn an_order_waits_for_a_target_that_is_away_and_needs_one_key() {
 /// Whether what is due next lies in the future, and nobody holds a lease.
 async fn rests(world: &World) -> Option<()> {
     let now = world.clock.now();
-    let due = world.store.next_due(&["local".to_owned()], now).await.unwrap()?;
+    let due = world.store.next_due("local", now).await.unwrap()?;
     let far = now.checked_add(Duration::from_secs(3600)).unwrap();
     (due > now && due < far).then_some(())
 }
@@ -255,13 +255,12 @@ async fn long_work_keeps_its_lease() {
     let running = world.start_with(world.dying(None), ReconcilerOptions { lease, ..World::options() });
     let order = world.accept(world.order("rollback", "ready")).await;
     world.until("it is looked at", async || (world.target.calls() == 2).then_some(())).await;
-    let local = ["local".to_owned()];
-    let mut end = world.store.next_due(&local, world.clock.now()).await.unwrap().unwrap();
+    let mut end = world.store.next_due("local", world.clock.now()).await.unwrap().unwrap();
     for _ in 0..6 {
         world.time.advance(Duration::from_secs(10));
         end = world
             .until("it is prolonged", async || {
-                world.store.next_due(&local, world.clock.now()).await.unwrap().filter(|next| *next > end)
+                world.store.next_due("local", world.clock.now()).await.unwrap().filter(|next| *next > end)
             })
             .await;
     }

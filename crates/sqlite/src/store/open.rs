@@ -59,10 +59,13 @@ const GROUP: usize = 256;
 /// The longest look-up.
 const LOOKUP: Duration = Duration::from_secs(10);
 
-const SCHEMA: Schema = Schema {
+pub(super) const SCHEMA: Schema = Schema {
     // "OWst"
     application_id: 0x4f57_7374,
-    migrations: &[include_str!("../../migrations/store/0001_store.sql")],
+    migrations: &[
+        include_str!("../../migrations/store/0001_store.sql"),
+        include_str!("../../migrations/store/0002_ordered.sql"),
+    ],
 };
 
 impl SqliteStore {

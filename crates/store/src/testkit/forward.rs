@@ -107,14 +107,14 @@ forwards! {
         async fn accept(&self, order: NewOrder) -> Result<Acceptance, Error>;
         async fn cancel(&self, scope: &Scope, order: EventId, at: Timestamp) -> Result<Order, Error>;
         async fn claim(
-            &self, targets: &[String], now: Timestamp, until: Timestamp
-        ) -> Result<Option<Claimed>, Error>;
+            &self, target: &str, max: usize, now: Timestamp, until: Timestamp
+        ) -> Result<Vec<Claimed>, Error>;
         async fn advance(&self, lease: Lease, order: EventId, advance: Advance) -> Result<Order, Error>;
         async fn extend(&self, lease: Lease, until: Timestamp) -> Result<(), Error>;
         async fn hand_back(&self, lease: Lease, due: Option<Timestamp>) -> Result<(), Error>;
         async fn touch(&self, release: Uuid, at: Timestamp) -> Result<(), Error>;
         async fn touch_all(&self, targets: &[String], at: Timestamp) -> Result<u64, Error>;
-        async fn next_due(&self, targets: &[String], now: Timestamp) -> Result<Option<Timestamp>, Error>;
+        async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, Error>;
         async fn untold(&self, max: usize) -> Result<Vec<StateChange>, Error>;
         async fn told(&self, seq: i64) -> Result<(), Error>;
         async fn order(&self, scope: &Scope, id: EventId) -> Result<Option<Order>, Error>;

@@ -79,14 +79,14 @@ pub(super) async fn refused(store: &Arc<dyn Store>, new: NewOrder) -> Outcome<Re
     }
 }
 
-/// The targets of a claim.
+/// Targets.
 pub(super) fn targets(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
 /// Claims a release of target `t`, for half a minute.
 pub(super) async fn claim(store: &Arc<dyn Store>, second: i64) -> Outcome<Option<Claimed>> {
-    Ok(store.claim(&targets(&["t"]), at(second), at(second + 30)).await?)
+    Ok(store.claim("t", 1, at(second), at(second + 30)).await?.pop())
 }
 
 /// Claims the release that must be due.

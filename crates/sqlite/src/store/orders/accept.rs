@@ -175,8 +175,7 @@ fn place(
         order.archtype,
         order.hardware,
     ])?;
-    due::wake(db, release.id, micros(at))?;
-    Ok(())
+    Ok(due::order_began(db, release.id, micros(at))?)
 }
 
 fn record(db: &Connection, order: &Order, newest: bool) -> rusqlite::Result<()> {

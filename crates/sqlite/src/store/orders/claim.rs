@@ -1,12 +1,12 @@
-//! Which release is worked on next: fair over clients.
+//! Which releases are worked on next: those that somebody waits for, fair over clients.
 
 use jiff::Timestamp;
-use orderwire_store::orders::{Claimed, Lease};
+use orderwire_store::orders::{Claimed, Lease, PATROL};
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::due::refresh;
-use super::rows::{bytes, entry, micros, number, stored_order, stored_release};
+use super::rows::{bytes, entry, integer, micros, number, stored_order, stored_release};
 use crate::store::error::{Failure, damaged_value};
 use crate::store::table::uuid;
 
@@ -15,20 +15,33 @@ const JOURNAL: i64 = 1_000;
 
 pub(super) fn claim(
     db: &Connection,
-    targets: &[String],
+    target: &str,
+    max: usize,
     now: Timestamp,
     until: Timestamp,
-) -> Result<Option<Claimed>, Failure> {
-    for target in targets {
-        db.prepare_cached("UPDATE release_turn SET ready = 1 WHERE target = ?1 AND ready = 0 AND at <= ?2")?
-            .execute(params![target, micros(now)])?;
+) -> Result<Vec<Claimed>, Failure> {
+    let mut claimed = Vec::new();
+    while claimed.len() < max
+        && let Some((client, release)) = next(db, target, now)?
+    {
+        claimed.push(hand_out(db, target, &client, release, until)?);
     }
-    while let Some(client) = next_client(db, targets)? {
-        if let Some((target, release)) = longest_due(db, targets, &client, now)? {
-            return Ok(Some(hand_out(db, &target, &client, release, until)?));
-        }
-        // An earlier claim looked at a clock that was ahead of this one.
-        for target in targets {
+    Ok(claimed)
+}
+
+/// The release that is to be claimed next, and its client.
+fn next(db: &Connection, target: &str, now: Timestamp) -> Result<Option<(String, Uuid)>, Failure> {
+    db.prepare_cached("UPDATE release_turn SET ready = 1 WHERE target = ?1 AND ready = 0 AND at <= ?2")?
+        .execute(params![target, micros(now)])?;
+    let claims: u64 =
+        db.prepare_cached("SELECT claims FROM provisioner")?.query_row([], |row| number(row, 0))?;
+    let others_first = (claims + 1).is_multiple_of(PATROL);
+    for ordered in [!others_first, others_first] {
+        while let Some(client) = next_client(db, target, ordered)? {
+            if let Some(release) = longest_due(db, target, ordered, &client, now)? {
+                return Ok(Some((client, release)));
+            }
+            // An earlier claim looked at a clock that was ahead of this one.
             refresh(db, target, &client)?;
         }
     }
@@ -36,40 +49,29 @@ pub(super) fn claim(
 }
 
 /// Of the clients of whom something is due, the one that was served longest ago.
-fn next_client(db: &Connection, targets: &[String]) -> rusqlite::Result<Option<String>> {
-    let mut next: Option<(i64, String)> = None;
-    for target in targets {
-        let first = db
-            .prepare_cached(
-                "SELECT turn, client FROM release_turn WHERE target = ?1 AND ready = 1 \
-                 ORDER BY turn, client LIMIT 1",
-            )?
-            .query_row([target], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        next = next.into_iter().chain(first).min();
-    }
-    Ok(next.map(|(_, client)| client))
+fn next_client(db: &Connection, target: &str, ordered: bool) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached(
+        "SELECT client FROM release_turn WHERE target = ?1 AND ordered = ?2 AND ready = 1 \
+         ORDER BY turn, client LIMIT 1",
+    )?
+    .query_row(params![target, ordered], |row| row.get(0))
+    .optional()
 }
 
-/// Of this client's releases, the one that is due longest, with its target.
+/// Of this client's releases, the one that is due longest.
 fn longest_due(
     db: &Connection,
-    targets: &[String],
+    target: &str,
+    ordered: bool,
     client: &str,
     now: Timestamp,
-) -> rusqlite::Result<Option<(String, Uuid)>> {
-    let mut longest: Option<(i64, Uuid, &String)> = None;
-    for target in targets {
-        let first = db
-            .prepare_cached(
-                "SELECT at, release FROM release_work WHERE target = ?1 AND client = ?2 AND at <= ?3 \
-                 ORDER BY at, release LIMIT 1",
-            )?
-            .query_row(params![target, client, micros(now)], |row| Ok((row.get(0)?, uuid(row, 1)?, target)))
-            .optional()?;
-        longest = longest.into_iter().chain(first).min();
-    }
-    Ok(longest.map(|(_, release, target)| (target.clone(), release)))
+) -> rusqlite::Result<Option<Uuid>> {
+    db.prepare_cached(
+        "SELECT release FROM release_work \
+         WHERE target = ?1 AND client = ?2 AND ordered = ?3 AND at <= ?4 ORDER BY at, release LIMIT 1",
+    )?
+    .query_row(params![target, client, ordered, micros(now)], |row| uuid(row, 0))
+    .optional()
 }
 
 fn hand_out(
@@ -79,11 +81,11 @@ fn hand_out(
     id: Uuid,
     until: Timestamp,
 ) -> Result<Claimed, Failure> {
-    let turn: i64 = db
+    let turn: u64 = db
         .prepare_cached("UPDATE provisioner SET claims = claims + 1 RETURNING claims")?
-        .query_row([], |row| row.get(0))?;
-    db.prepare_cached("UPDATE release_turn SET turn = ?2 WHERE client = ?1")?
-        .execute(params![client, turn])?;
+        .query_row([], |row| number(row, 0))?;
+    db.prepare_cached("UPDATE release_turn SET turn = ?3 WHERE target = ?1 AND client = ?2")?
+        .execute(params![target, client, integer(turn)])?;
     let number: u64 = db
         .prepare_cached(
             "UPDATE release_work SET lease = lease + 1, until = ?2, at = ?2, woken = NULL \

@@ -1,12 +1,14 @@
 //! When releases are to be worked on, and by whom.
 //!
-//! Whatever changes the moment at which a release may be claimed also writes
-//! the earliest such moment of its client ([`refresh`]); a claim then needs
-//! nothing but the turns.
+//! Whatever changes the moment at which a release may be claimed, or whether it
+//! has an unfinished order, also writes the earliest such moment of its client
+//! ([`refresh`]), apart for releases with an unfinished order and for the others;
+//! a claim then needs nothing but the turns.
 
 use jiff::Timestamp;
 use orderwire_store::Error;
 use orderwire_store::orders::{Lease, Order};
+use orderwire_types::EventId;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
@@ -17,14 +19,14 @@ use crate::store::error::{Failure, conflict};
 pub(super) fn begin(db: &Connection, release: Uuid, order: &Order) -> rusqlite::Result<()> {
     let client = order.client.as_str();
     db.prepare_cached(
-        "INSERT INTO release_work (release, target, client, at, lease, until, woken) \
-         VALUES (?1, ?2, ?3, ?4, 0, NULL, NULL)",
+        "INSERT INTO release_work (release, target, client, at, lease, until, woken, ordered) \
+         VALUES (?1, ?2, ?3, ?4, 0, NULL, NULL, 1)",
     )?
     .execute(params![bytes(&release), order.target, client, micros(order.created_at)])?;
     db.prepare_cached(
-        "INSERT INTO release_turn (target, client, turn, at, ready) VALUES (?1, ?2, \
-         coalesce((SELECT max(turn) FROM release_turn WHERE client = ?2), 0), NULL, 0) \
-         ON CONFLICT (target, client) DO NOTHING",
+        "INSERT INTO release_turn (target, client, ordered, turn, at, ready) \
+         VALUES (?1, ?2, 0, 0, NULL, 0), (?1, ?2, 1, 0, NULL, 0) \
+         ON CONFLICT (target, client, ordered) DO NOTHING",
     )?
     .execute(params![order.target, client])?;
     refresh(db, &order.target, client)
@@ -49,12 +51,35 @@ pub(super) fn wake(db: &Connection, release: Uuid, at: i64) -> rusqlite::Result<
     Ok(woken.is_some())
 }
 
-/// Writes the earliest moment at which one of a client's releases may be claimed.
+/// A release has an unfinished order, accepted at `at`: it is due at once.
+pub(super) fn order_began(db: &Connection, release: Uuid, at: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE release_work SET ordered = 1 WHERE release = ?1")?
+        .execute([bytes(&release)])?;
+    wake(db, release, at).map(drop)
+}
+
+/// An order ended: until another one comes, nobody waits for its release.
+pub(super) fn order_ended(db: &Connection, order: EventId) -> rusqlite::Result<()> {
+    let ended: Option<(String, String)> = db
+        .prepare_cached(
+            "UPDATE release_work SET ordered = 0 \
+             WHERE release = (SELECT o.release FROM release_order o WHERE o.id = ?1) \
+             RETURNING target, client",
+        )?
+        .query_row([bytes(&order.0)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match ended {
+        Some((target, client)) => refresh(db, &target, &client),
+        None => Ok(()),
+    }
+}
+
+/// Writes the earliest moments at which one of a client's releases may be claimed.
 pub(super) fn refresh(db: &Connection, target: &str, client: &str) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE release_turn SET ready = 0, at = (SELECT w.at FROM release_work w \
-         WHERE w.target = ?1 AND w.client = ?2 AND w.at IS NOT NULL ORDER BY w.at LIMIT 1) \
-         WHERE target = ?1 AND client = ?2",
+         WHERE w.target = ?1 AND w.client = ?2 AND w.ordered = release_turn.ordered \
+         AND w.at IS NOT NULL ORDER BY w.at LIMIT 1) WHERE target = ?1 AND client = ?2",
     )?
     .execute([target, client])?;
     Ok(())
@@ -132,8 +157,7 @@ pub(super) fn touch_all(db: &Connection, targets: &[String], at: Timestamp) -> r
                 "UPDATE release_work SET at = iif(until IS NULL, min(coalesce(at, ?2), ?2), ?2), \
                  until = NULL, woken = NULL WHERE target = ?1 AND EXISTS (SELECT 1 FROM release r \
                  WHERE r.id = release_work.release AND r.removed_at IS NULL AND (r.applied IS NOT NULL \
-                 OR release_work.until IS NOT NULL \
-                 OR EXISTS (SELECT 1 FROM release_order o WHERE o.release = r.id AND o.open = 1)))",
+                 OR release_work.until IS NOT NULL OR release_work.ordered = 1))",
             )?
             .execute(params![target, micros(at)])?;
         // Those of removed releases, which are not due for that.
@@ -141,7 +165,8 @@ pub(super) fn touch_all(db: &Connection, targets: &[String], at: Timestamp) -> r
             .execute([target])?;
         db.prepare_cached(
             "UPDATE release_turn SET ready = 0, at = (SELECT w.at FROM release_work w \
-             WHERE w.target = ?1 AND w.client = release_turn.client AND w.at IS NOT NULL \
+             WHERE w.target = ?1 AND w.client = release_turn.client \
+             AND w.ordered = release_turn.ordered AND w.at IS NOT NULL \
              ORDER BY w.at LIMIT 1) WHERE target = ?1",
         )?
         .execute([target])?;
@@ -149,16 +174,14 @@ pub(super) fn touch_all(db: &Connection, targets: &[String], at: Timestamp) -> r
     Ok(touched as u64)
 }
 
-pub(super) fn next_due(db: &Connection, targets: &[String]) -> rusqlite::Result<Option<Timestamp>> {
+pub(super) fn next_due(db: &Connection, target: &str) -> rusqlite::Result<Option<Timestamp>> {
     let mut next: Option<i64> = None;
-    for target in targets {
-        for sql in [
-            "SELECT at FROM release_turn WHERE target = ?1 AND ready = 1 ORDER BY turn, client LIMIT 1",
-            "SELECT at FROM release_turn WHERE target = ?1 AND ready = 0 AND at IS NOT NULL ORDER BY at LIMIT 1",
-        ] {
-            let at: Option<i64> = db.prepare_cached(sql)?.query_row([target], |row| row.get(0)).optional()?;
-            next = next.into_iter().chain(at).min();
-        }
+    for sql in [
+        "SELECT at FROM release_turn WHERE target = ?1 AND ready = 1 ORDER BY ordered, turn, client LIMIT 1",
+        "SELECT at FROM release_turn WHERE target = ?1 AND ready = 0 AND at IS NOT NULL ORDER BY at LIMIT 1",
+    ] {
+        let at: Option<i64> = db.prepare_cached(sql)?.query_row([target], |row| row.get(0)).optional()?;
+        next = next.into_iter().chain(at).min();
     }
     next.map(|at| {
         Timestamp::from_microsecond(at).map_err(|_| crate::store::error::damaged_value(0, "moment"))

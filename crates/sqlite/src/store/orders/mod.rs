@@ -52,13 +52,14 @@ impl Orders for SqliteStore {
 
     async fn claim(
         &self,
-        targets: &[String],
+        target: &str,
+        max: usize,
         now: Timestamp,
         until: Timestamp,
-    ) -> Result<Option<Claimed>, Error> {
-        let targets = targets.to_vec();
-        self.write("claiming a release", move |transaction| {
-            claim::claim(transaction.connection, &targets, now, until)
+    ) -> Result<Vec<Claimed>, Error> {
+        let target = target.to_owned();
+        self.write("claiming releases", move |transaction| {
+            claim::claim(transaction.connection, &target, max, now, until)
         })
         .await
     }
@@ -104,9 +105,9 @@ impl Orders for SqliteStore {
         .await
     }
 
-    async fn next_due(&self, targets: &[String], _: Timestamp) -> Result<Option<Timestamp>, Error> {
-        let targets = targets.to_vec();
-        self.look_up("reading what is due", move |db| due::next_due(db, &targets)).await
+    async fn next_due(&self, target: &str, _: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let target = target.to_owned();
+        self.look_up("reading what is due", move |db| due::next_due(db, &target)).await
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

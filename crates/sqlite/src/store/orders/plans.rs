@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::read::{orders_query, releases_query};
 use super::rows::{CHANGING, FIXED, RELEASE, REVISION};
+use crate::store::open::SCHEMA;
 
 /// Every module with statements of its own.
 const SOURCES: [&str; 8] = [
@@ -23,8 +24,10 @@ const SOURCES: [&str; 8] = [
 ];
 
 /// What is looked through on purpose.
-const MEANT: [(&str, &str); 5] = [
+const MEANT: [(&str, &str); 7] = [
     ("UPDATE provisioner", "of one row"),
+    ("SELECT claims FROM provisioner", "of one row"),
+    ("INSERT INTO release_turn", "of the two rows that are inserted"),
     ("OR release_work.until IS NOT NULL", "every release, once at start"),
     ("UPDATE release_work SET until = NULL WHERE target", "every release, once at start"),
     ("SELECT seq, at FROM order_change", "the oldest changes, in order of the table"),
@@ -53,7 +56,9 @@ fn statements() -> Vec<String> {
 
 fn schema() -> Connection {
     let db = Connection::open_in_memory().unwrap();
-    db.execute_batch(include_str!("../../../migrations/store/0001_store.sql")).unwrap();
+    for script in SCHEMA.migrations {
+        db.execute_batch(script).unwrap();
+    }
     db
 }
 
@@ -93,14 +98,18 @@ fn what_is_due_is_found_by_its_moment_and_turn() {
     let db = schema();
     let statements = statements();
     for (part, index) in [
-        ("SELECT turn, client FROM release_turn", "release_turn_ready (target=?)"),
+        ("SELECT client FROM release_turn", "release_turn_ready (target=? AND ordered=?)"),
+        ("SELECT at FROM release_turn WHERE target = ?1 AND ready = 1", "release_turn_ready (target=?)"),
         (
             "SELECT at FROM release_turn WHERE target = ?1 AND ready = 0",
             "release_turn_at (target=? AND at>?)",
         ),
         ("SET ready = 1", "release_turn_at (target=? AND at<?)"),
-        ("SELECT at, release FROM release_work", "release_work_at (target=? AND client=? AND at<?)"),
-        ("SET ready = 0, at = (SELECT", "release_work_at (target=? AND client=? AND at>?)"),
+        (
+            "SELECT release FROM release_work",
+            "release_work_at (target=? AND client=? AND ordered=? AND at<?)",
+        ),
+        ("SET ready = 0, at = (SELECT", "release_work_at (target=? AND client=? AND ordered=? AND at>?)"),
     ] {
         let sql = statements.iter().find(|sql| sql.contains(part)).unwrap();
         let plan = plan(&db, sql).join("\n");

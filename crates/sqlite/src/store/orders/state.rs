@@ -7,6 +7,7 @@ use orderwire_types::step::{Step, TraceRecord};
 use orderwire_types::{EventId, OrderState};
 use rusqlite::{Connection, params};
 
+use super::due;
 use super::rows::{bytes, micros};
 use crate::store::error::Failure;
 use crate::store::traces;
@@ -24,6 +25,9 @@ pub(super) fn change(
          changes = changes + 1 WHERE id = ?1",
     )?
     .execute(params![bytes(&order.0), state.as_str(), reason, !state.is_final(), micros(at)])?;
+    if state.is_final() {
+        due::order_ended(db, order)?;
+    }
     tell(db, order)
 }
 

@@ -6,4 +6,5 @@ mod twin;
 mod conformance;
 mod faults;
 mod log;
+mod migrated;
 mod twins;

@@ -90,6 +90,10 @@ orderwire_types::faults! {
     CancelsAnything => cancelling_depends_on_how_far_an_order_is,
     ClaimsUnfairly => clients_are_served_in_turn,
     ClaimsOnAnyTarget => what_is_due_longest_on_a_wanted_target_is_claimed,
+    ClaimsMore => a_claim_takes_no_more_than_asked_for_and_is_fair_within,
+    ClaimsOrdersLast => what_is_ordered_goes_before_what_is_looked_after
+        an_order_that_ended_lets_others_go_first,
+    ClaimsOrdersOnly => what_is_looked_after_comes_to_its_turn,
     StaleLeasesWrite => a_lease_that_is_over_changes_nothing,
     LosesTouches => no_wake_up_is_lost_while_a_release_is_held
         releases_of_a_target_are_due_when_its_work_begins,

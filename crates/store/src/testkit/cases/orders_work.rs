@@ -1,8 +1,10 @@
 //! Who works on which release, and when.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use orderwire_types::{Action, OrderState, ReleaseState};
+use uuid::Uuid;
 
 use super::super::Factory;
 use super::super::kit::{Failed, Outcome, all, at, holds, id, json, refused, same, step};
@@ -11,11 +13,16 @@ use super::super::orders::{
 };
 use super::case_list;
 use crate::error::ErrorKind;
-use crate::orders::{Advance, ReleaseStatus};
+use crate::orders::{Advance, Claimed, PATROL, ReleaseStatus};
+use crate::traits::Store;
 
 case_list![
     clients_are_served_in_turn,
     what_is_due_longest_on_a_wanted_target_is_claimed,
+    a_claim_takes_no_more_than_asked_for_and_is_fair_within,
+    what_is_ordered_goes_before_what_is_looked_after,
+    an_order_that_ended_lets_others_go_first,
+    what_is_looked_after_comes_to_its_turn,
     a_lease_that_is_over_changes_nothing,
     no_wake_up_is_lost_while_a_release_is_held,
     releases_of_a_target_are_due_when_its_work_begins,
@@ -73,12 +80,104 @@ async fn what_is_due_longest_on_a_wanted_target_is_claimed(factory: Arc<dyn Fact
         found.push(work.release.name);
     }
     same("on one target", found.join(" "), "three one".to_owned())?;
-    same("on none", store.claim(&[], at(9), at(39)).await?, None)?;
-    let both = store.claim(&targets(&["t", "u"]), at(9), at(39)).await?;
-    same("on both", both.map(|claimed| claimed.release.name), Some("two".to_owned()))?;
+    same("on none", store.claim("v", 9, at(9), at(39)).await?, Vec::new())?;
+    same("on the other", names(&store.claim("u", 9, at(9), at(39)).await?), "two".to_owned())?;
     // Leases end: what is due longest is then what ended first.
-    same("held", store.claim(&targets(&["t", "u"]), at(38), at(50)).await?, None)?;
+    same("held", claim(&store, 38).await?, None)?;
     holds("over", claim(&store, 39).await?.is_some())
+}
+
+/// The names of the releases that were claimed, in order.
+fn names(claimed: &[Claimed]) -> String {
+    claimed.iter().map(|claimed| claimed.release.name.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+async fn a_claim_takes_no_more_than_asked_for_and_is_fair_within(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    for (n, owner, name) in [(1, "a", "one"), (2, "a", "two"), (3, "a", "three"), (4, "b", "four")] {
+        accepted(&store, order(n, owner, name, Apply, n.into())).await?;
+    }
+    same("none", store.claim("t", 0, at(9), at(39)).await?, Vec::new())?;
+    let some = store.claim("t", 3, at(9), at(39)).await?;
+    same("some", names(&some), "one four two".to_owned())?;
+    for held in &some {
+        store.extend(held.lease, at(40)).await?;
+    }
+    same("the rest", names(&store.claim("t", 9, at(9), at(39)).await?), "three".to_owned())
+}
+
+/// Makes `count` releases of a client on which everything is done.
+async fn finished(store: &Arc<dyn Store>, owner: &str, count: u8) -> Outcome<Vec<Uuid>> {
+    let mut ids = Vec::new();
+    for n in 0..count {
+        accepted(store, order(100 + n, owner, &format!("done-{n}"), Apply, 1)).await?;
+        ids.push(finish(store, 1).await?.id);
+    }
+    Ok(ids)
+}
+
+async fn what_is_ordered_goes_before_what_is_looked_after(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    let mut done = finished(&store, "a", 20).await?;
+    store.touch_all(&targets(&["t"]), at(2)).await?;
+    accepted(&store, order(1, "a", "new", Apply, 8)).await?;
+    accepted(&store, order(2, "b", "other", Apply, 8)).await?;
+    // One that was there already, due for long.
+    accepted(&store, order(3, "a", "done-7", Apply, 8)).await?;
+    done.remove(7);
+    let mut first = store.claim("t", 4, at(9), at(39)).await?;
+    let ordered: Vec<_> = first.iter().filter(|claimed| claimed.order.is_some()).collect();
+    holds("they come first", ordered.len() == 3)?;
+    // One more at most, in between.
+    first.retain(|claimed| claimed.order.is_none());
+    let rest = store.claim("t", 99, at(9), at(39)).await?;
+    let looked: BTreeSet<_> = first.iter().chain(&rest).map(|claimed| claimed.release.id).collect();
+    same("then the others", looked, done.into_iter().collect())
+}
+
+async fn an_order_that_ended_lets_others_go_first(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    accepted(&store, order(1, "a", "ends", Apply, 1)).await?;
+    accepted(&store, order(2, "b", "cancelled", Apply, 1)).await?;
+    let mut held = store.claim("t", 2, at(1), at(31)).await?;
+    held.sort_by_key(|claimed| claimed.release.client.to_string());
+    store.cancel(&all(), order_id(2), at(2)).await?;
+    for (work, state) in held.iter().zip([OrderState::Failed, OrderState::Cancelled]) {
+        let order = work.order.as_ref().map(|order| order.id);
+        store.advance(work.lease, found(order)?, to(3, state)).await?;
+        store.hand_back(work.lease, Some(at(3))).await?;
+    }
+    drop(store);
+    let store = factory.open().await?;
+    for n in 3..7 {
+        accepted(&store, order(n, "c", &format!("new-{n}"), Apply, 9)).await?;
+    }
+    // Another order for it: somebody waits again.
+    accepted(&store, order(7, "b", "cancelled", Apply, 9)).await?;
+    // "ends" is due longest and its client was served longest ago.
+    let first = store.claim("t", 5, at(9), at(39)).await?;
+    same("first", first.iter().filter(|claimed| claimed.order.is_some()).count(), 5)?;
+    same("then", names(&store.claim("t", 9, at(9), at(39)).await?), "ends".to_owned())
+}
+
+async fn what_is_looked_after_comes_to_its_turn(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    finished(&store, "a", 2).await?;
+    store.touch_all(&targets(&["t"]), at(2)).await?;
+    let patrol = usize::try_from(PATROL).unwrap_or(usize::MAX);
+    for n in 0..2 * patrol {
+        let mut new = order(1, "a", &format!("web-{n}"), Apply, 1);
+        new.order.id = order_id(1_000 + n as u128);
+        accepted(&store, new).await?;
+    }
+    let round = store.claim("t", patrol, at(9), at(39)).await?;
+    let others = round.iter().filter(|claimed| claimed.order.is_none()).count();
+    same("of one round", (round.len(), others), (patrol, 1))?;
+    let mut others = 0;
+    for _ in 0..patrol {
+        others += usize::from(claimed(&store, 9).await?.order.is_none());
+    }
+    same("of claims one by one", others, 1)
 }
 
 async fn a_lease_that_is_over_changes_nothing(factory: Arc<dyn Factory>) -> Outcome {
@@ -174,11 +273,11 @@ async fn releases_of_a_target_are_due_when_its_work_begins(factory: Arc<dyn Fact
 
 async fn what_is_due_next_is_known(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
-    let next = async |second| store.next_due(&targets(&["t"]), at(second)).await;
+    let next = async |second| store.next_due("t", at(second)).await;
     same("nothing", next(1).await?, None)?;
     accepted(&store, order(1, "a", "web", Apply, 1)).await?;
     holds("now", next(2).await?.is_some_and(|due| due <= at(2)))?;
-    same("elsewhere", store.next_due(&targets(&["u"]), at(2)).await?, None)?;
+    same("elsewhere", store.next_due("u", at(2)).await?, None)?;
     let work = claimed(&store, 2).await?;
     same("the end of the lease", next(3).await?, Some(at(32)))?;
     store.extend(work.lease, at(40)).await?;

@@ -77,33 +77,39 @@ impl Orders for Twin {
 
     async fn claim(
         &self,
-        targets: &[String],
+        target: &str,
+        max: usize,
         now: Timestamp,
         until: Timestamp,
-    ) -> Result<Option<Claimed>, Error> {
+    ) -> Result<Vec<Claimed>, Error> {
+        let take = async |max| self.inner.claim(target, max, now, until).await;
+        let mut claimed = take(max + usize::from(self.fault == Fault::ClaimsMore)).await?;
         if self.fault == Fault::ClaimsOnAnyTarget {
-            let all = ["t".to_owned(), "u".to_owned()];
-            return self.inner.claim(&all, now, until).await;
-        }
-        let mut claimed = self.inner.claim(targets, now, until).await?;
-        for _ in 0..3 {
-            match &claimed {
-                Some(other)
-                    if self.fault == Fault::ClaimsUnfairly && other.release.client.as_str() != "a" =>
-                {
-                    self.inner.hand_back(other.lease, Some(now)).await?;
-                    claimed = self.inner.claim(targets, now, until).await?;
-                }
-                _ => break,
+            for other in ["t", "u"] {
+                claimed.extend(self.inner.claim(other, max - claimed.len(), now, until).await?);
             }
         }
-        if let Some(Claimed { order: Some(order), journal, .. }) = &mut claimed
-            && self.fault == Fault::HandsOutAll
-        {
-            *journal = self.inner.journal(&Scope::internal("twin"), order.id, 0, usize::MAX).await?;
+        // Those that it would rather not have make room for those that come after them.
+        let unwanted = |claimed: &Claimed| match self.fault {
+            Fault::ClaimsUnfairly => claimed.release.client.as_str() != "a",
+            Fault::ClaimsOrdersLast => claimed.order.is_some(),
+            Fault::ClaimsOrdersOnly => claimed.order.is_none(),
+            _ => false,
+        };
+        if claimed.iter().any(unwanted) {
+            claimed.extend(take(4).await?);
+            claimed.sort_by_key(unwanted);
+            for other in claimed.drain(max.min(claimed.len())..) {
+                self.inner.hand_back(other.lease, Some(now)).await?;
+            }
         }
-        if let Some(claimed) = &claimed {
-            self.held.lock().unwrap().insert(claimed.release.id);
+        for Claimed { lease, order, journal, .. } in &mut claimed {
+            if let Some(order) = order
+                && self.fault == Fault::HandsOutAll
+            {
+                *journal = self.inner.journal(&Scope::internal("twin"), order.id, 0, usize::MAX).await?;
+            }
+            self.held.lock().unwrap().insert(lease.release);
         }
         Ok(claimed)
     }
@@ -157,8 +163,8 @@ impl Orders for Twin {
         if self.fault == Fault::LosesTouches { Ok(0) } else { self.inner.touch_all(targets, at).await }
     }
 
-    async fn next_due(&self, targets: &[String], now: Timestamp) -> Result<Option<Timestamp>, Error> {
-        let next = self.inner.next_due(targets, now).await?;
+    async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let next = self.inner.next_due(target, now).await?;
         Ok(next.filter(|_| self.fault != Fault::ForgetsWhatIsDue))
     }
 

@@ -1,0 +1,69 @@
+//! Stores of earlier versions.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use orderwire_sqlite::store::SqliteStore;
+use orderwire_store::orders::{Acceptance, Advance, NewOrder, Order, Orders, ReleaseStatus};
+use orderwire_store::testkit::sample_order;
+use orderwire_types::{EventId, OrderState, ReleaseState};
+use uuid::Uuid;
+
+use super::support::Folder;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_760_000_000 + second).unwrap()
+}
+
+async fn accept(store: &SqliteStore, n: u128, name: &str) -> Order {
+    let order = Order { name: name.to_owned(), ..sample_order(EventId(Uuid::from_u128(n)), at(1)) };
+    let new = NewOrder { order, record_refused: false, steps: Vec::new() };
+    match store.accept(new).await.unwrap() {
+        Acceptance::New(order) => order,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Makes of a file what the first version would have written.
+fn to_the_first_version(file: &Path) {
+    let db = rusqlite::Connection::open(file).unwrap();
+    let first = include_str!("../../../migrations/store/0001_store.sql");
+    let begin = first.find("CREATE TABLE release_turn (").unwrap();
+    let end = first.find("-- One row.").unwrap();
+    db.execute_batch(&format!(
+        "ALTER TABLE release_turn RENAME TO later; DROP INDEX release_turn_at; DROP INDEX release_turn_ready;
+         {}
+         INSERT INTO release_turn SELECT target, client, max(turn), min(at), 0 FROM later GROUP BY target, client;
+         DROP TABLE later;
+         DROP INDEX release_work_at; ALTER TABLE release_work DROP COLUMN ordered;
+         CREATE INDEX release_work_at ON release_work (target, client, at) WHERE at IS NOT NULL;
+         PRAGMA user_version = 1;",
+        &first[begin..end]
+    ))
+    .unwrap();
+}
+
+#[tokio::test]
+async fn the_first_version_knows_which_releases_have_an_unfinished_order() {
+    let folder = Folder::new();
+    let store = folder.open().unwrap();
+    let done = accept(&store, 1, "done").await;
+    let work = store.claim("local", 1, at(1), at(31)).await.unwrap().remove(0);
+    let advance = Advance {
+        at: at(1),
+        state: Some((OrderState::Ready, None)),
+        status: Some(ReleaseStatus { state: ReleaseState::Ready, applied: Some(1), ..ReleaseStatus::new() }),
+        ..Advance::default()
+    };
+    store.advance(work.lease, done.id, advance).await.unwrap();
+    // Due before the other, which would be first if nobody waited for it.
+    store.hand_back(work.lease, Some(at(0))).await.unwrap();
+    let open = accept(&store, 2, "open").await;
+    drop(store);
+    to_the_first_version(&folder.file());
+    let store = folder.open().unwrap();
+    let claimed = store.claim("local", 9, at(2), at(32)).await.unwrap();
+    let found: Vec<_> = claimed.iter().map(|claimed| (claimed.release.id, claimed.order.is_some())).collect();
+    assert_eq!(found, [(open.release.unwrap(), true), (done.release.unwrap(), false)]);
+    assert_eq!(store.next_due("local", at(2)).await.unwrap(), Some(at(32)));
+}
