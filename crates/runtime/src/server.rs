@@ -58,8 +58,7 @@ pub(crate) async fn serve(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(options.head_time_out)
-        .max_buf_size(64 << 10)
-        .pipeline_flush(true);
+        .max_buf_size(64 << 10);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
     loop {
         let permit = tokio::select! {
