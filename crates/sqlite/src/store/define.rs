@@ -8,8 +8,9 @@ use rusqlite::params;
 
 use super::catalogue::Entry;
 use super::error::{Failure, conflict, invalid, not_found};
-use super::table;
+use super::indexes::Indexes;
 use super::writer::{Effect, Transaction};
+use super::{indexes, table};
 
 /// Refuses a definition with faults.
 pub(super) fn check(name: &DatasetName, def: &DatasetDef) -> Result<(), Error> {
@@ -48,9 +49,10 @@ pub(super) fn define(
     }
     evolves(name, &entry.dataset.def, def)?;
     let generation = memory.next_generation();
-    let indexed = table::indexed_time(transaction.connection, name)?;
-    let alter = table::alter(name, &entry.dataset.def, def, indexed.as_deref(), generation);
-    transaction.connection.execute_batch(&alter)?;
+    let connection = transaction.connection;
+    connection.execute_batch(&table::add_columns(name, &entry.dataset.def, def))?;
+    let present = Indexes::read(connection)?;
+    connection.execute_batch(&indexes::mend(name, def, present.of(name), generation))?;
     transaction.connection.execute(
         "UPDATE dataset SET def = ?2, changed_at = ?3, generation = ?4 WHERE name = ?1",
         params![name.as_str(), stored, at, generation.cast_signed()],

@@ -3,7 +3,8 @@
 //! [`SqliteStore`] is the async edge. Writes go to one writer thread, which
 //! puts those that wait into one transaction and answers after its commit;
 //! reads go to read-only connections and end when their time is up or their
-//! caller has gone. What a table holds is said in `migrations/store/`.
+//! caller has gone. What a table holds is said in `migrations/store/`,
+//! which indexes that of a dataset has in `indexes`.
 //!
 //! Invariants:
 //! - a write that is refused leaves nothing behind in the shared transaction
@@ -24,6 +25,7 @@ mod define;
 mod error;
 mod filter;
 mod imports;
+mod indexes;
 mod keys;
 mod open;
 mod orders;

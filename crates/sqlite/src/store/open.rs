@@ -1,6 +1,6 @@
 //! Opening the store, and the way in for writes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::catalogue::Catalogue;
 use super::error::{Failure, from_file};
+use super::indexes;
 use super::writer::{Core, Damage, Job, Memory, Transaction};
 use crate::db::{LOG_BYTES, Log, Readers, Setup, Writer, open_writer};
 use crate::lock::DataDir;
@@ -87,6 +88,7 @@ impl SqliteStore {
         let connection = open_writer(&setup)?;
         let (catalogue, last_generation) = Catalogue::load(&connection)
             .map_err(|error| crate::Error::sqlite(&file, "reading the datasets", &error))?;
+        mend_indexes(&connection, &catalogue, &file)?;
         let catalogue = Arc::new(catalogue);
         let lookups = Readers::open(&setup, 2, LOOKUP)?.short();
         let selects = Readers::open(&setup, options.selects.max(1), LOOKUP)?;
@@ -172,4 +174,16 @@ impl SqliteStore {
         self.damage.note(&error);
         error
     }
+}
+
+/// Makes the indexes that are missing. Where they cannot be made, as on a disk
+/// that is nearly full, some reads cost more, and nothing else is lost.
+fn mend_indexes(connection: &Connection, catalogue: &Catalogue, file: &Path) -> Result<(), crate::Error> {
+    let Err(error) = indexes::mend_all(connection, catalogue) else { return Ok(()) };
+    let error = crate::Error::sqlite(file, "making indexes", &error);
+    if error.kind() == crate::ErrorKind::Damaged {
+        return Err(error);
+    }
+    tracing::warn!(%error, "a dataset lacks indexes");
+    Ok(())
 }

@@ -1,8 +1,8 @@
 //! A read as statements, with the index that suits it.
 //!
-//! A table has `_seq` as its key and an index on the client, and on client and
-//! key or time where these are declared. SQLite keeps no statistics that would
-//! let it choose between them; [`Access`] does.
+//! A table has `_seq` as its key and the [indexes](super::indexes) of one client
+//! and of all clients. SQLite keeps no statistics that would let it choose
+//! between these three; [`Access`] does.
 
 use orderwire_store::{Compare, Count, Error, Filter, Nulls, Select};
 use orderwire_types::Scope;
@@ -11,6 +11,7 @@ use orderwire_types::scope::Clients;
 
 use super::error::invalid;
 use super::filter::{self, Binding, clients_clause};
+use super::indexes::ALL_CLIENTS;
 use super::table::{Kind, column, push, quoted, table_name};
 
 /// A read as statements.
@@ -46,7 +47,7 @@ impl Plan {
         let table = table_name(name);
         let mut from = format!("FROM {table} WHERE ");
         filter::write(def, &select.filter, &mut from, &mut bound)?;
-        access(def, scope, select).write(scope, &table, &mut from, &mut bound);
+        access(def, scope, select).write(scope, &mut from, &mut bound);
         let mut order = String::new();
         for by in &select.order {
             let known = known(&by.column)?;
@@ -76,20 +77,22 @@ enum Access {
     Client,
     /// So that no index on the client is used: rows are taken by `_seq`.
     Seq,
-    /// With a list of all clients that have rows, which lets an index that
-    /// begins with the client be used without naming one.
-    EachClient,
+    /// With the condition of the indexes of all clients, which lets these be
+    /// used; no row is left out.
+    All,
 }
 
 fn access(def: &DatasetDef, scope: &Scope, select: &Select) -> Access {
-    let by_seq = select.order.first().is_none_or(|by| by.column == "_seq");
+    let first = select.order.first().map(|by| by.column.as_str());
+    let by_seq = first.is_none_or(|column| column == "_seq");
+    let by_time = def.time.as_ref().is_some_and(|time| first == Some(time.as_str()));
     let narrow = narrowing(def, &select.filter);
     match &scope.clients {
         Clients::All if narrow.client => Access::Client,
+        Clients::All if narrow.exact || (narrow.from && narrow.until) || by_time => Access::All,
         // A range that is open at one side may be most rows: then it is only
         // better than all rows where these would be sorted as well.
-        Clients::All if narrow.exact || (narrow.from && narrow.until) => Access::EachClient,
-        Clients::All if (narrow.from || narrow.until) && !by_seq => Access::EachClient,
+        Clients::All if (narrow.from || narrow.until) && !by_seq => Access::All,
         Clients::All => Access::Client,
         // The rows of several clients would be gathered and sorted for every page.
         Clients::Only(only) if only.len() > 1 && by_seq && !narrow.client && !narrow.exact => Access::Seq,
@@ -98,19 +101,11 @@ fn access(def: &DatasetDef, scope: &Scope, select: &Select) -> Access {
 }
 
 impl Access {
-    fn write(self, scope: &Scope, table: &str, from: &mut String, bound: &mut Vec<Binding>) {
+    fn write(self, scope: &Scope, from: &mut String, bound: &mut Vec<Binding>) {
         match self {
             Self::Client => clients_clause(&scope.clients, "_client", from, bound),
             Self::Seq => clients_clause(&scope.clients, "+_client", from, bound),
-            // One step of an index for each client.
-            Self::EachClient => push(
-                from,
-                format_args!(
-                    " AND _client IN (WITH RECURSIVE own(name) AS (SELECT min(_client) FROM {table} UNION ALL \
-                     SELECT (SELECT min(_client) FROM {table} WHERE _client > own.name) FROM own \
-                     WHERE own.name IS NOT NULL) SELECT name FROM own WHERE name IS NOT NULL)"
-                ),
-            ),
+            Self::All => push(from, format_args!(" AND {ALL_CLIENTS}")),
         }
     }
 }

@@ -7,10 +7,11 @@ use orderwire_types::dataset::{DatasetDef, FieldType, OnConflict};
 use orderwire_types::row::{Reader, Value};
 use orderwire_types::{DatasetName, Limits};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql};
+use rusqlite::{Row, Statement, ToSql};
 use uuid::Uuid;
 
 use super::error::damaged_value;
+use super::indexes;
 
 /// The type of a column, hidden ones included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +87,7 @@ pub(super) fn gone_name(generation: u64) -> String {
     quoted(&format!("gone_{generation}"))
 }
 
-/// The statements that make the table of a new dataset. `generation` keeps its
-/// indexes apart from those of a dataset of that name that was removed.
+/// The statements that make the table of a new dataset with its indexes.
 ///
 /// Columns are not declared NOT NULL, because a definition may stop requiring
 /// one; the row reader checks that. Those of the key stay what they are.
@@ -109,26 +109,12 @@ pub(super) fn create(name: &DatasetName, def: &DatasetDef, generation: u64) -> S
         );
     }
     sql.push_str(") STRICT;\n");
-    // Holds `_seq` as well: the rows of one client in order of arrival.
-    let client = index_name("client", name, generation);
-    push(&mut sql, format_args!("CREATE INDEX {client} ON {table} (_client);\n"));
-    if !def.key.is_empty() {
-        let key = index_name("key", name, generation);
-        push(&mut sql, format_args!("CREATE UNIQUE INDEX {key} ON {table} ({});\n", key_columns(def)));
-    }
-    sql.push_str(&time_index(name, def, generation));
+    sql.push_str(&indexes::mend(name, def, &[], generation));
     sql
 }
 
-/// The statements that turn the table of `old` into that of `new`; `indexed`
-/// is the index by time that there is.
-pub(super) fn alter(
-    name: &DatasetName,
-    old: &DatasetDef,
-    new: &DatasetDef,
-    indexed: Option<&str>,
-    generation: u64,
-) -> String {
+/// The statements that add the columns of `new` to the table of `old`.
+pub(super) fn add_columns(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> String {
     let table = table_name(name);
     let mut sql = String::new();
     for field in new.fields.iter().filter(|field| old.field(field.name.as_str()).is_none()) {
@@ -138,33 +124,11 @@ pub(super) fn alter(
             format_args!("ALTER TABLE {table} ADD COLUMN {} {kind};\n", quoted(field.name.as_str())),
         );
     }
-    if old.time != new.time {
-        if let Some(indexed) = indexed {
-            push(&mut sql, format_args!("DROP INDEX {};\n", quoted(indexed)));
-        }
-        sql.push_str(&time_index(name, new, generation));
-    }
     sql
 }
 
-/// The index by time of this dataset.
-pub(super) fn indexed_time(connection: &Connection, name: &DatasetName) -> rusqlite::Result<Option<String>> {
-    let sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1 AND name GLOB 'time_*'";
-    connection.query_row(sql, [format!("data_{name}")], |row| row.get(0)).optional()
-}
-
-/// No dataset's name has a `#`.
-fn index_name(kind: &str, name: &DatasetName, generation: u64) -> String {
-    quoted(&format!("{kind}_{name}#{generation}"))
-}
-
-fn time_index(name: &DatasetName, def: &DatasetDef, generation: u64) -> String {
-    let Some(time) = &def.time else { return String::new() };
-    let index = index_name("time", name, generation);
-    format!("CREATE INDEX {index} ON {} (_client, {});\n", table_name(name), quoted(time.as_str()))
-}
-
-fn key_columns(def: &DatasetDef) -> String {
+/// The columns that name a row, the client among them.
+pub(super) fn key_columns(def: &DatasetDef) -> String {
     let mut columns = "_client".to_owned();
     for name in &def.key {
         push(&mut columns, format_args!(", {}", quoted(name.as_str())));

@@ -106,7 +106,7 @@ async fn the_rows_of_a_removed_dataset_go_a_piece_at_a_time() {
         let sql = "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'gone_*' OR name GLOB '*_d#*'";
         store.look_up("counting", |db| db.query_row(sql, [], |row| row.get::<_, i64>(0))).await.unwrap()
     };
-    assert_eq!(tables().await, 2 * 4 + 1, "tables and indexes of both, and an index of the third");
+    assert_eq!(tables().await, 2 * 6 + 1, "tables and indexes of both, and an index of the third");
     for swept in [20, 20, 10, 0] {
         assert_eq!(store.sweep(now, now, 20).await.unwrap(), swept);
     }

@@ -31,21 +31,33 @@ fn by(column: &str) -> Vec<OrderBy> {
     vec![OrderBy { column: column.to_owned(), descending: false, nulls: Nulls::Last }]
 }
 
+fn station(name: &str) -> Filter {
+    compare("station", Compare::Eq(Operand::Text(name.to_owned())))
+}
+
 /// How SQLite reads it.
 fn explained(scope: &Scope, filter: Filter, order: Vec<OrderBy>) -> String {
-    let def: DatasetDef = serde_json::from_str(DEF).unwrap();
+    explained_of(DEF, scope, filter, order)[0].clone()
+}
+
+/// How SQLite reads the rows, and how it counts them.
+fn explained_of(def: &str, scope: &Scope, filter: Filter, order: Vec<OrderBy>) -> [String; 2] {
+    let def: DatasetDef = serde_json::from_str(def).unwrap();
     let name = "d".parse().unwrap();
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(&table::create(&name, &def, 7)).unwrap();
     let column = Column { name: "v".to_owned(), alias: "v".to_owned() };
     let columns = vec![column];
-    let select = Select { dataset: name, columns, filter, order, limit: 100, offset: 0, count: Count::None };
+    let select = Select { dataset: name, columns, filter, order, limit: 100, offset: 0, count: Count::Exact };
     let plan = Plan::new(&def, scope, &select).unwrap();
+    let explain = |sql: &str, page: &[Binding]| {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let bound = params_from_iter(plan.bound.iter().chain(page));
+        let lines = statement.query_map(bound, |row| row.get::<_, String>("detail")).unwrap();
+        lines.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("\n")
+    };
     let page = [Binding::Integer(100), Binding::Integer(0)];
-    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", plan.rows)).unwrap();
-    let bound = params_from_iter(plan.bound.iter().chain(&page));
-    let lines = statement.query_map(bound, |row| row.get::<_, String>("detail")).unwrap();
-    lines.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("\n")
+    [explain(&plan.rows, &page), explain(plan.count.as_ref().unwrap(), &[])]
 }
 
 #[test]
@@ -66,14 +78,13 @@ fn pages_by_seq_need_no_sorting() {
     }
 }
 
+const OF_CLIENTS: [&[&str]; 2] = [&["a"], &["a", "b"]];
+
 #[test]
 fn keys_are_looked_up() {
-    let key = || {
-        let text = Operand::Text("x".to_owned());
-        Filter::And(vec![compare("station", Compare::Eq(text)), after(1)])
-    };
-    for scope in [Scope::internal("test"), only(&["a"]), only(&["a", "b"])] {
-        let plan = explained(&scope, key(), by("at"));
+    let key = || Filter::And(vec![station("x"), after(1)]);
+    for clients in OF_CLIENTS {
+        let plan = explained(&only(clients), key(), by("at"));
         assert!(plan.contains("INDEX key_d#7 (_client=? AND station=? AND at>?)"), "{plan}");
     }
 }
@@ -81,15 +92,86 @@ fn keys_are_looked_up() {
 #[test]
 fn ranges_of_time_are_looked_up() {
     let range = || Filter::And(vec![after(1), before(9)]);
-    for scope in [Scope::internal("test"), only(&["a"]), only(&["a", "b"])] {
-        let plan = explained(&scope, range(), by("at"));
+    for clients in OF_CLIENTS {
+        let plan = explained(&only(clients), range(), by("at"));
         assert!(plan.contains("INDEX time_d#7 (_client=? AND at>? AND at<?)"), "{plan}");
-        let plan = explained(&scope, after(1), by("at"));
+        let plan = explained(&only(clients), after(1), by("at"));
         assert!(plan.contains("INDEX time_d#7 (_client=? AND at>?)"), "{plan}");
     }
     // One client's rows in order of time need no sorting beyond ties.
     let plan = explained(&only(&["a"]), after(1), by("at"));
     assert!(!plan.contains("B-TREE"), "{plan}");
+}
+
+/// What is sorted is only rows of the same moment.
+const TIES: &str = "USE TEMP B-TREE FOR LAST TERM OF ORDER BY";
+
+fn newest() -> Vec<OrderBy> {
+    vec![OrderBy { descending: true, ..by("at").remove(0) }]
+}
+
+/// The same as of one client: not a step for each of them, and no sorting.
+#[test]
+fn all_clients_are_read_by_key_and_time_at_once() {
+    let all = Scope::internal("test");
+    let range = |filters: &[Filter]| Filter::And([filters, &[after(1), before(9)]].concat());
+    let index = "SEARCH data_d USING INDEX";
+    for (filter, used) in [
+        (station("x"), format!("{index} all_key_d#7 (station=?)")),
+        (range(&[station("x")]), format!("{index} all_key_d#7 (station=? AND at>? AND at<?)")),
+        (range(&[]), format!("{index} all_time_d#7 (at>? AND at<?)")),
+        (after(1), format!("{index} all_time_d#7 (at>?)")),
+        (Filter::And(Vec::new()), "SCAN data_d USING INDEX all_time_d#7".to_owned()),
+    ] {
+        assert_eq!(explained(&all, filter.clone(), by("at")), used, "oldest first: {filter:?}");
+        assert_eq!(explained(&all, filter.clone(), newest()), format!("{used}\n{TIES}"), "{filter:?}");
+        // The index says how many there are.
+        let [_, count] = explained_of(DEF, &all, filter, by("at"));
+        assert_eq!(count, used.replace("INDEX", "COVERING INDEX"));
+    }
+    let some = Compare::In(vec![Operand::Text("x".to_owned()), Operand::Text("y".to_owned())]);
+    let plan = explained(&all, compare("station", some), Vec::new());
+    assert!(plan.contains("INDEX all_key_d#7 (station=?)"), "{plan}");
+}
+
+/// The index by key does for both where it begins with the time.
+#[test]
+fn a_key_that_begins_with_the_time_is_looked_up_by_it() {
+    let def = DEF.replace(r#""key":["station","at"]"#, r#""key":["at","station"]"#);
+    let all = Scope::internal("test");
+    for (filter, used) in [
+        (Filter::And(vec![after(1), before(9)]), "SEARCH data_d USING INDEX all_key_d#7 (at>? AND at<?)"),
+        (Filter::And(Vec::new()), "SCAN data_d USING INDEX all_key_d#7"),
+    ] {
+        let [plan, _] = explained_of(&def, &all, filter, by("at"));
+        assert_eq!(plan, format!("{used}\n{TIES}"));
+    }
+}
+
+/// They would be gone through for the rows of a few.
+#[test]
+fn the_indexes_of_all_clients_are_not_taken_for_some() {
+    let named = |name: &str| compare("_client", Compare::Eq(Operand::Text(name.to_owned())));
+    for filter in [Filter::And(Vec::new()), station("x"), after(1), Filter::And(vec![after(1), before(9)])] {
+        for order in [Vec::new(), by("at"), newest(), by("station"), by("v")] {
+            for clients in OF_CLIENTS {
+                let plan = explained(&only(clients), filter.clone(), order.clone());
+                assert!(!plan.contains("INDEX all_"), "{clients:?} {filter:?} {order:?}: {plan}");
+            }
+            let filter = Filter::And(vec![named("a"), filter.clone()]);
+            let plan = explained(&Scope::internal("test"), filter, order);
+            assert!(plan.contains("(_client=?"), "{plan}");
+        }
+    }
+}
+
+/// What no index narrows is not read row by row in the order of one.
+#[test]
+fn all_rows_in_the_order_of_a_column_are_sorted() {
+    for column in ["station", "v"] {
+        let plan = explained(&Scope::internal("test"), Filter::And(Vec::new()), by(column));
+        assert_eq!(plan, "SCAN data_d\nUSE TEMP B-TREE FOR ORDER BY");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod twin;
 
 mod conformance;
 mod faults;
+mod indexes;
 mod log;
 mod migrated;
 mod twins;
