@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::catalogue::Entry;
 use super::error::Failure;
+use super::indexes::ALL_CLIENTS;
 use super::record::note_change;
 use super::table::{quoted, table_name};
 use super::traces::part;
@@ -54,35 +55,25 @@ fn rows(
         );
         return Ok(counted(connection.execute(&sql, params![before, limit])?));
     };
-    let time = quoted(time.as_str());
-    let next_client = format!("SELECT min(_client) FROM {table} WHERE _client > ?1");
-    let by_time = format!(
-        "DELETE FROM {table} WHERE _seq IN (SELECT _seq FROM {table} \
-         WHERE _client = ?1 AND {time} < ?2 ORDER BY {time} LIMIT ?3)"
-    );
-    // A row without a time is as old as its record.
-    let untimed = format!(
-        "DELETE FROM {table} WHERE _seq IN (SELECT _seq FROM (SELECT _seq, _recorded_at FROM {table} \
-         WHERE _client = ?1 AND {time} IS NULL ORDER BY _seq LIMIT ?3) WHERE _recorded_at < ?2)"
-    );
     let mut dropped = 0;
-    let mut client = String::new();
-    loop {
-        let next: Option<Option<String>> =
-            connection.prepare_cached(&next_client)?.query_row([&client], |row| row.get(0)).optional()?;
-        let Some(Some(next)) = next else { return Ok(dropped) };
-        client = next;
-        for sql in [&by_time, &untimed] {
-            if dropped < limit {
-                let gone =
-                    connection.prepare_cached(sql)?.execute(params![client, before, limit - dropped])?;
-                dropped += counted(gone);
-            }
-        }
-        if dropped >= limit {
-            return Ok(dropped);
+    for sql in past(&table, &quoted(time.as_str())) {
+        if dropped < limit {
+            dropped += counted(connection.prepare_cached(&sql)?.execute(params![before, limit - dropped])?);
         }
     }
+    Ok(dropped)
+}
+
+/// The statements that drop at most `?2` rows from before `?1`, oldest first.
+fn past(table: &str, time: &str) -> [String; 2] {
+    let from = format!("FROM {table} WHERE {ALL_CLIENTS}");
+    let by_time = format!("SELECT _seq {from} AND {time} < ?1 ORDER BY {time} LIMIT ?2");
+    // A row without a time is as old as its record, and records grow with `_seq`.
+    let untimed = format!(
+        "SELECT _seq FROM (SELECT _seq, _recorded_at {from} AND {time} IS NULL ORDER BY _seq LIMIT ?2) \
+         WHERE _recorded_at < ?1"
+    );
+    [by_time, untimed].map(|rows| format!("DELETE FROM {table} WHERE _seq IN ({rows})"))
 }
 
 /// Drops at most `limit` rows of datasets that were removed, and the tables
@@ -131,4 +122,32 @@ fn traces(connection: &Connection, before: Timestamp, limit: i64) -> Result<i64,
 
 fn counted(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table;
+    use super::*;
+
+    /// Not client by client: most have nothing to drop.
+    #[test]
+    fn rows_past_their_retention_are_found_by_the_time_of_all_clients() {
+        let field = r#"{"name":"at","type":"timestamp","required":true}"#;
+        for (key, index) in [("", "all_time_d#7"), (r#","key":["at"]"#, "all_key_d#7")] {
+            let def = serde_json::from_str(&format!(r#"{{"fields":[{field}],"time":"at"{key}}}"#)).unwrap();
+            let name = "d".parse().unwrap();
+            let connection = Connection::open_in_memory().unwrap();
+            connection.execute_batch(&table::create(&name, &def, 7)).unwrap();
+            let explained = |sql: &str| {
+                let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+                let lines = statement.query_map([0, 9], |row| row.get::<_, String>("detail")).unwrap();
+                lines.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("\n")
+            };
+            let [by_time, untimed] = past("data_d", "\"at\"").map(|sql| explained(&sql));
+            assert!(by_time.contains(&format!("INDEX {index} (at<?)")), "{by_time}");
+            assert!(!by_time.contains("B-TREE"), "{by_time}");
+            assert!(!key.is_empty() || untimed.contains(&format!("INDEX {index} (at=?)")), "{untimed}");
+            assert!(!untimed.contains("B-TREE"), "{untimed}");
+        }
+    }
 }
