@@ -59,10 +59,6 @@ impl Catalog {
         self.queues.get(name)
     }
 
-    pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
-        self.queues.values()
-    }
-
     /// The queues whose patterns take events of this type.
     pub(crate) fn route(&self, event_type: &EventType) -> Route {
         let known = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(event_type).cloned();

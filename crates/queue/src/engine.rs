@@ -354,6 +354,11 @@ pub trait Engine: Send + Sync + 'static {
     /// The state of one queue.
     async fn state(&self, queue: &QueueName) -> Result<QueueState, Error>;
 
+    /// The states of all queues in order of name, each as [`Self::state`] tells it
+    /// and all of one moment, in one pass: who wants them all asks once, however
+    /// many there are.
+    async fn states(&self) -> Result<Vec<QueueState>, Error>;
+
     /// The first unsettled deliveries of these clients in order of position,
     /// without a lease; the attempt is the number of those so far. The entry
     /// whose body reaches `max_bytes`, all bodies together, is the last one. Of a

@@ -17,19 +17,8 @@ impl Queues {
         if scope.clients != Clients::All {
             return Ok(Vec::new());
         }
-        let catalog = self.inner.catalog();
-        let mut names: Vec<_> = catalog.queues().map(|queue| &queue.name).collect();
-        names.retain(|name| touches(scope, name));
-        names.sort();
-        let mut states = Vec::with_capacity(names.len());
-        for name in names {
-            match self.inner.read("read a queue's state", self.inner.engine.state(name)).await {
-                Ok(state) => states.push(state),
-                // An unbound queue disappears when it is empty.
-                Err(err) if err.kind() == ErrorKind::NotFound => {}
-                Err(err) => return Err(err),
-            }
-        }
+        let mut states = self.inner.read("read the queues' states", self.inner.engine.states()).await?;
+        states.retain(|state| touches(scope, &state.name));
         Ok(states)
     }
 

@@ -147,13 +147,10 @@ impl Inner {
 
     /// Takes over what the engine counts, and shows it.
     pub(crate) async fn look_at_figures(&self) -> Result<(), Error> {
-        for queue in self.catalog().queues() {
-            let state = match self.read("read a queue's state", self.engine.state(&queue.name)).await {
-                Ok(state) => state,
-                // An unbound queue disappears when it is empty.
-                Err(err) if err.kind() == ErrorKind::NotFound => continue,
-                Err(err) => return Err(err),
-            };
+        let catalog = self.catalog();
+        for state in self.read("read the queues' states", self.engine.states()).await? {
+            // One that was declared this moment is in the next look.
+            let Some(queue) = catalog.get(&state.name) else { continue };
             queue.live.set_waiting(state.ready + state.in_flight + state.delayed);
             let figures = [
                 ("ready", state.ready),

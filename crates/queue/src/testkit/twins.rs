@@ -132,6 +132,10 @@ orderwire_types::faults! {
     ForgetsDefinitions => definitions_survive_reopening,
     /// A queue that is not configured any more goes on taking events.
     KeepsBindings => a_queue_without_configuration_empties_and_disappears,
+    /// Queues that hold nothing are missing where all are told of.
+    HidesEmptyQueues => the_states_of_all_queues_are_told_at_once,
+    /// Where all queues are told of, each has the figures of the next one.
+    ShiftsStates => the_states_of_all_queues_are_told_at_once,
     /// A queue that holds deliveries may be said to be of the other kind.
     TakesAnyKind => a_queue_with_deliveries_keeps_its_kind,
 }

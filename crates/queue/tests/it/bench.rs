@@ -1,6 +1,7 @@
 //! A scheduler over the reference engine, whose commits can be held up.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -156,6 +157,8 @@ pub(crate) struct Gated {
     /// How many operations each commit had, as far as commits began.
     begun: watch::Sender<Vec<usize>>,
     fault: Mutex<Option<Error>>,
+    /// How often the state of a queue, or of all, was asked for.
+    looks: AtomicUsize,
 }
 
 /// So many that the gate stands open.
@@ -168,6 +171,7 @@ impl Gated {
             gate: Semaphore::new(OPEN),
             begun: watch::Sender::default(),
             fault: Mutex::default(),
+            looks: AtomicUsize::default(),
         }
     }
 
@@ -189,6 +193,11 @@ impl Gated {
     /// How many operations each commit had so far.
     pub(crate) fn commits(&self) -> Vec<usize> {
         self.begun.borrow().clone()
+    }
+
+    /// How often the state of a queue, or of all, was asked for.
+    pub(crate) fn looks(&self) -> usize {
+        self.looks.load(Ordering::Relaxed)
     }
 
     /// Returns when so many commits have begun.
@@ -222,7 +231,13 @@ impl Engine for Gated {
     }
 
     async fn state(&self, queue: &QueueName) -> Result<QueueState, Error> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         self.inner.state(queue).await
+    }
+
+    async fn states(&self) -> Result<Vec<QueueState>, Error> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.inner.states().await
     }
 
     async fn peek(

@@ -31,6 +31,20 @@ async fn a_stopping_service_finishes_what_it_took_and_takes_nothing_new() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_queues_are_looked_at_at_once() {
+    let bench = Bench::with(Options { figures_every: 10 * SECOND, ..Options::for_testing() }).await;
+    assert_eq!(bench.engine.looks(), 1, "at the start, of three queues");
+    assert_eq!(bench.queues.states(&all()).await.unwrap().len(), 3);
+    assert_eq!(bench.engine.looks(), 2);
+    tokio::time::advance(10 * SECOND).await;
+    while bench.engine.looks() < 3 {
+        tokio::task::yield_now().await;
+    }
+    tokio::task::yield_now().await;
+    assert_eq!(bench.engine.looks(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_ends_when_the_storage_hangs() {
     let bench = Bench::with(Options { call_timeout: 5 * SECOND, ..Options::for_testing() }).await;
     bench.engine.hold();

@@ -202,6 +202,10 @@ impl Engine for SqliteQueue {
         state.ok_or_else(|| orderwire_queue::Error::no_queue(queue))
     }
 
+    async fn states(&self) -> Result<Vec<QueueState>, orderwire_queue::Error> {
+        Ok(self.prompt.read("reading the queues' states", read::states).await?)
+    }
+
     async fn peek(
         &self,
         queue: &QueueName,

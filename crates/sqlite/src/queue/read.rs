@@ -5,7 +5,7 @@ use orderwire_queue::Error;
 use orderwire_queue::model::{Entry, Position, QueueState};
 use orderwire_types::QueueName;
 use orderwire_types::queue::{Kind, QueueDef};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::lane::{segment, segment_after};
 use super::state::{damaged, definition};
@@ -19,27 +19,30 @@ pub(super) fn definitions(db: &Connection) -> rusqlite::Result<Vec<(QueueName, Q
 
 /// The state of a queue; `None` when there is none.
 pub(super) fn state(db: &Connection, name: &QueueName) -> rusqlite::Result<Option<QueueState>> {
-    let found = db
-        .prepare_cached("SELECT * FROM queue WHERE name = ?1")?
-        .query_row([name.as_str()], |row| {
-            let (name, def) = definition(row)?;
-            let count = |column| damaged(u64::try_from(row.get::<_, i64>(column)?));
-            let state = QueueState {
-                name,
-                def,
-                ready: count("waiting")?,
-                in_flight: count("in_flight")?,
-                delayed: count("delayed")?,
-                dead: count("dead")?,
-                oldest: None,
-                paused: row.get("paused")?,
-            };
-            Ok((row.get::<_, i64>("id")?, state))
-        })
-        .optional()?;
-    let Some((id, mut state)) = found else { return Ok(None) };
-    state.oldest = oldest(db, id)?;
-    Ok(Some(state))
+    db.prepare_cached("SELECT * FROM queue WHERE name = ?1")?
+        .query_row([name.as_str()], |row| state_of(db, row))
+        .optional()
+}
+
+/// The states of all queues, by name.
+pub(super) fn states(db: &Connection) -> rusqlite::Result<Vec<QueueState>> {
+    db.prepare_cached("SELECT * FROM queue ORDER BY name")?.query_map([], |row| state_of(db, row))?.collect()
+}
+
+/// The state of a queue from its row.
+fn state_of(db: &Connection, row: &Row<'_>) -> rusqlite::Result<QueueState> {
+    let (name, def) = definition(row)?;
+    let count = |column| damaged(u64::try_from(row.get::<_, i64>(column)?));
+    Ok(QueueState {
+        name,
+        def,
+        ready: count("waiting")?,
+        in_flight: count("in_flight")?,
+        delayed: count("delayed")?,
+        dead: count("dead")?,
+        oldest: oldest(db, row.get("id")?)?,
+        paused: row.get("paused")?,
+    })
 }
 
 fn oldest(db: &Connection, queue: i64) -> rusqlite::Result<Option<jiff::Timestamp>> {

@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use orderwire_types::QueueName;
 use orderwire_types::queue::{Kind, QueueDef};
 
-use crate::engine::{LaneKey, Origin};
+use crate::engine::{LaneKey, Op, Origin};
 use crate::error::ErrorKind;
 use crate::testkit::bench::{Bench, Checked, configured, def, ensure_eq, labels, refused, say, tasks};
 
@@ -38,6 +40,35 @@ pub(super) async fn a_queue_without_configuration_empties_and_disappears(b: &mut
     b.engine().declare(&rest, Origin::Configuration).await.map_err(say)?;
     ensure_eq!(definition(b, &tasks()).await?, None, "the empty queue");
     refused(b.engine().state(&tasks()).await, ErrorKind::NotFound, "the state of a queue that is gone")
+}
+
+pub(super) async fn the_states_of_all_queues_are_told_at_once(b: &mut Bench) -> Checked {
+    b.engine().declare(&[(called(), def(Kind::Task, "own.#"))], Origin::Call).await.map_err(say)?;
+    b.put(&[("a1", "acme", "k"), ("b1", "bolt", "k"), ("c1", "cord", "k"), ("d1", "door", "k")]).await?;
+    let got = b.claim(3).await?;
+    b.fail(&got[0], "bad").await?;
+    b.nack(&got[1], Duration::from_secs(9)).await?;
+    let entries = vec![b.stream_entry("e1", "acme"), b.stream_entry("e2", "acme")];
+    b.append(entries).await?;
+    b.op(Op::Pause { queue: called(), paused: true }).await?;
+    let mut each = Vec::new();
+    for (name, _) in b.engine().definitions().await.map_err(say)? {
+        each.push(b.engine().state(&name).await.map_err(say)?);
+    }
+    let states = b.engine().states().await.map_err(say)?;
+    let figures = states.iter().map(|state| {
+        let counts = [state.ready, state.in_flight, state.delayed, state.dead];
+        (state.name.as_str(), counts, state.oldest.is_some(), state.paused)
+    });
+    let expected = [
+        ("called", [0, 0, 0, 0], false, true),
+        ("others", [0, 0, 0, 0], false, false),
+        ("stream", [2, 0, 0, 0], true, false),
+        ("tasks", [1, 1, 1, 1], true, false),
+    ];
+    ensure_eq!(figures.collect::<Vec<_>>(), expected, "the states of all queues");
+    ensure_eq!(states, each, "the states of all queues, next to that of each");
+    Ok(())
 }
 
 pub(super) async fn a_queue_with_deliveries_keeps_its_kind(b: &mut Bench) -> Checked {

@@ -117,5 +117,6 @@ suite! { $
     declare:
         definitions_survive_reopening
         a_queue_without_configuration_empties_and_disappears
+        the_states_of_all_queues_are_told_at_once
         a_queue_with_deliveries_keeps_its_kind;
 }

@@ -84,6 +84,12 @@ impl Engine for ModelEngine {
         self.place.lock().queue_state(queue)
     }
 
+    async fn states(&self) -> Result<Vec<QueueState>, Error> {
+        let mut state = self.place.lock();
+        let names: Vec<_> = state.definitions().into_iter().map(|(name, _)| name).collect();
+        names.iter().map(|name| state.queue_state(name)).collect()
+    }
+
     async fn peek(
         &self,
         queue: &QueueName,

@@ -102,6 +102,23 @@ impl Engine for Twin {
         Ok(state)
     }
 
+    async fn states(&self) -> Result<Vec<QueueState>, Error> {
+        let mut states = self.inner.states().await?;
+        match self.fault {
+            Fault::HidesEmptyQueues => {
+                states.retain(|state| state.ready + state.in_flight + state.delayed > 0);
+            }
+            Fault::ShiftsStates => {
+                let before = states.clone();
+                for (state, other) in states.iter_mut().zip(before.iter().cycle().skip(1)) {
+                    *state = QueueState { name: state.name.clone(), def: state.def.clone(), ..other.clone() };
+                }
+            }
+            _ => {}
+        }
+        Ok(states)
+    }
+
     async fn peek(
         &self,
         queue: &QueueName,
