@@ -22,6 +22,7 @@ mod filter;
 mod lane;
 mod late;
 mod letters;
+mod oldest;
 mod peek;
 #[cfg(test)]
 mod plans;
@@ -36,6 +37,7 @@ mod told;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,6 +56,7 @@ use crate::db::{CHECKED_BYTES, LOG_BYTES, Log, Readers, Setup, Writer, open_writ
 use crate::error::{Error, ErrorKind};
 use crate::lock::DataDir;
 use crate::migrate::Schema;
+use oldest::Oldest;
 use writer::{Job, QueueWork};
 
 /// The name of the file within the data folder.
@@ -127,6 +130,7 @@ pub struct SqliteQueue {
     readers: Readers,
     /// For reads that others wait for: a slow look never keeps them waiting.
     prompt: Readers,
+    oldest: Arc<Oldest>,
     writer: Writer<Job>,
 }
 
@@ -157,7 +161,7 @@ impl SqliteQueue {
         let readers = Readers::open(&setup, options.readers.max(1), options.read_timeout)?;
         let prompt = Readers::open(&setup, PROMPT, options.read_timeout)?.short();
         let writer = Writer::spawn("queue-writer", options.group.max(1), work, setup.log)?;
-        Ok(Self { readers, prompt, writer })
+        Ok(Self { readers, prompt, oldest: Arc::default(), writer })
     }
 
     async fn ask<T>(
@@ -197,13 +201,16 @@ impl Engine for SqliteQueue {
     }
 
     async fn state(&self, queue: &QueueName) -> Result<QueueState, orderwire_queue::Error> {
-        let name = queue.clone();
-        let state = self.prompt.read("reading a queue's state", move |db| read::state(db, &name)).await?;
+        let (name, oldest) = (queue.clone(), Arc::clone(&self.oldest));
+        let read = move |db: &rusqlite::Connection| read::state(db, &oldest, &name);
+        let state = self.prompt.read("reading a queue's state", read).await?;
         state.ok_or_else(|| orderwire_queue::Error::no_queue(queue))
     }
 
     async fn states(&self) -> Result<Vec<QueueState>, orderwire_queue::Error> {
-        Ok(self.prompt.read("reading the queues' states", read::states).await?)
+        let oldest = Arc::clone(&self.oldest);
+        let read = move |db: &rusqlite::Connection| read::states(db, &oldest);
+        Ok(self.prompt.read("reading the queues' states", read).await?)
     }
 
     async fn peek(

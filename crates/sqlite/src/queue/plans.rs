@@ -4,13 +4,14 @@
 use rusqlite::Connection;
 
 /// Every module with statements.
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 16] = [
     include_str!("append.rs"),
     include_str!("claim.rs"),
     include_str!("dead.rs"),
     include_str!("ends.rs"),
     include_str!("lane.rs"),
     include_str!("letters.rs"),
+    include_str!("oldest.rs"),
     include_str!("peek.rs"),
     include_str!("read.rs"),
     include_str!("remembered.rs"),

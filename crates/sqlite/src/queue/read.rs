@@ -8,9 +8,9 @@ use orderwire_types::queue::{Kind, QueueDef};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::lane::{segment, segment_after};
+use super::oldest::Oldest;
 use super::state::{damaged, definition};
 use super::stream::not_a_stream;
-use super::timestamp;
 
 /// Every queue with its settings, by name.
 pub(super) fn definitions(db: &Connection) -> rusqlite::Result<Vec<(QueueName, QueueDef)>> {
@@ -18,19 +18,25 @@ pub(super) fn definitions(db: &Connection) -> rusqlite::Result<Vec<(QueueName, Q
 }
 
 /// The state of a queue; `None` when there is none.
-pub(super) fn state(db: &Connection, name: &QueueName) -> rusqlite::Result<Option<QueueState>> {
+pub(super) fn state(
+    db: &Connection,
+    oldest: &Oldest,
+    name: &QueueName,
+) -> rusqlite::Result<Option<QueueState>> {
     db.prepare_cached("SELECT * FROM queue WHERE name = ?1")?
-        .query_row([name.as_str()], |row| state_of(db, row))
+        .query_row([name.as_str()], |row| state_of(db, oldest, row))
         .optional()
 }
 
 /// The states of all queues, by name.
-pub(super) fn states(db: &Connection) -> rusqlite::Result<Vec<QueueState>> {
-    db.prepare_cached("SELECT * FROM queue ORDER BY name")?.query_map([], |row| state_of(db, row))?.collect()
+pub(super) fn states(db: &Connection, oldest: &Oldest) -> rusqlite::Result<Vec<QueueState>> {
+    db.prepare_cached("SELECT * FROM queue ORDER BY name")?
+        .query_map([], |row| state_of(db, oldest, row))?
+        .collect()
 }
 
 /// The state of a queue from its row.
-fn state_of(db: &Connection, row: &Row<'_>) -> rusqlite::Result<QueueState> {
+fn state_of(db: &Connection, oldest: &Oldest, row: &Row<'_>) -> rusqlite::Result<QueueState> {
     let (name, def) = definition(row)?;
     let count = |column| damaged(u64::try_from(row.get::<_, i64>(column)?));
     Ok(QueueState {
@@ -40,20 +46,9 @@ fn state_of(db: &Connection, row: &Row<'_>) -> rusqlite::Result<QueueState> {
         in_flight: count("in_flight")?,
         delayed: count("delayed")?,
         dead: count("dead")?,
-        oldest: oldest(db, row.get("id")?)?,
+        oldest: oldest.accepted_at(db, row.get("id")?)?,
         paused: row.get("paused")?,
     })
-}
-
-fn oldest(db: &Connection, queue: i64) -> rusqlite::Result<Option<jiff::Timestamp>> {
-    let Some(first) = segment_after(db, queue, i64::MIN)? else { return Ok(None) };
-    db.prepare_cached(
-        "SELECT accepted_at FROM event WHERE position =
-            (SELECT min(position) FROM delivery WHERE queue = ?1 AND segment = ?2)",
-    )?
-    .query_row([queue, first], |row| row.get(0))
-    .optional()
-    .map(|at| at.map(timestamp))
 }
 
 /// Id and kind of a queue, and whether it is paused.
