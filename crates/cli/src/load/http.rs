@@ -225,6 +225,10 @@ impl Reading<'_> {
     async fn chunks(&mut self, kept: &mut Kept) -> Result<(), String> {
         loop {
             let size = loop {
+                // A line without a digit is a size of 0 to `httparse`: the end.
+                if self.input.first().is_some_and(|first| !first.is_ascii_hexdigit()) {
+                    return Err("a chunk has no size".to_owned());
+                }
                 let size = httparse::parse_chunk_size(self.input).map_err(|_| "a chunk has no size")?;
                 if let httparse::Status::Complete((bytes, size)) = size {
                     self.input.advance(bytes);
@@ -291,24 +295,48 @@ fn parse(input: &[u8]) -> Result<Option<(usize, Head)>, String> {
         status < 200 || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].iter().any(|code| *code == status);
     let mut head =
         Head { status, cached: None, length: Length::UntilEnd, stays: response.version == Some(1) };
+    let (mut length, mut chunked) = (None, false);
     for header in response.headers.iter() {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-        let Ok(value) = std::str::from_utf8(header.value) else { continue };
-        if is("content-length") && head.length != Length::Chunked {
-            head.length = Length::Bytes(value.parse().map_err(|_| "the answer has no sound length")?);
-        } else if is("transfer-encoding") && value.eq_ignore_ascii_case("chunked") {
-            head.length = Length::Chunked;
-        } else if is("connection") && value.eq_ignore_ascii_case("close") {
-            head.stays = false;
+        if is("content-length") {
+            let bytes = content_length(framing(header)?)?;
+            if length.replace(bytes).is_some_and(|before| before != bytes) {
+                return Err("the answer has two lengths".to_owned());
+            }
+        } else if is("transfer-encoding") {
+            let value = framing(header)?;
+            if chunked || !value.eq_ignore_ascii_case("chunked") {
+                return Err(format!("the answer has a transfer encoding other than chunked: {value}"));
+            }
+            chunked = true;
+        } else if is("connection") {
+            head.stays &= !framing(header)?.split(',').any(|word| word.trim().eq_ignore_ascii_case("close"));
         } else if is("cache-status") {
-            head.cached = cached(value);
+            head.cached = std::str::from_utf8(header.value).map_or(head.cached, cached);
         }
     }
     if empty {
         head.length = Length::Bytes(0);
+    } else if chunked {
+        head.length = Length::Chunked;
+    } else if let Some(bytes) = length {
+        head.length = Length::Bytes(bytes);
     }
     head.stays &= head.length != Length::UntilEnd;
     Ok(Some((bytes, head)))
+}
+
+/// The value of a header that says where the answer ends: passed over, the next answer
+/// would be read from the middle of this one.
+fn framing<'a>(header: &httparse::Header<'a>) -> Result<&'a str, String> {
+    std::str::from_utf8(header.value).map_err(|_| format!("the answer's {} is no text", header.name))
+}
+
+/// Digits and nothing else: a number in Rust may have a sign.
+fn content_length(value: &str) -> Result<usize, String> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    let bytes = if digits { value.parse().ok() } else { None };
+    bytes.ok_or_else(|| format!("the answer has no sound length: {value}"))
 }
 
 /// What `Cache-Status` (RFC 9211) says of the cache that is nearest to the reader,
@@ -339,7 +367,9 @@ mod tests {
 
     /// What a server that writes these pieces, one after the other, is read as, and
     /// whether the connection is kept.
-    async fn answers(pieces: &'static [&'static str]) -> (Result<Answer, String>, bool) {
+    async fn answers<P: AsRef<[u8]> + Sync + 'static>(
+        pieces: &'static [P],
+    ) -> (Result<Answer, String>, bool) {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", server.local_addr().unwrap());
         let serving = tokio::spawn(async move {
@@ -348,7 +378,7 @@ mod tests {
             let mut request = [0; 4_096];
             assert!(socket.read(&mut request).await.unwrap() > 0);
             for piece in pieces {
-                socket.write_all(piece.as_bytes()).await.unwrap();
+                socket.write_all(piece.as_ref()).await.unwrap();
                 tokio::task::yield_now().await;
             }
         });
@@ -382,6 +412,13 @@ mod tests {
         assert_eq!(until_end, (Bytes::from_static(b"abcde"), false));
         let closing = body(&[OK, "Connection: close\r\nContent-Length: 1\r\n\r\na"]).await;
         assert_eq!(closing, (Bytes::from_static(b"a"), false));
+        let listed = body(&[OK, "Connection: x, Close\r\nContent-Length: 1\r\n\r\na"]).await;
+        assert_eq!(listed, (Bytes::from_static(b"a"), false));
+        // As the standard has it: chunks go before a length, and a length may be repeated.
+        let both = body(&[OK, "Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n1\r\na\r\n0\r\n\r\n"]);
+        assert_eq!(both.await, (Bytes::from_static(b"a"), true));
+        let twice = body(&[OK, "Content-Length: 1\r\nContent-Length: 1\r\n\r\na"]).await;
+        assert_eq!(twice, (Bytes::from_static(b"a"), true));
         let announced = body(&["HTTP/1.1 103 Early Hints\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"]).await;
         assert_eq!(announced, (Bytes::new(), true));
     }
@@ -399,6 +436,29 @@ mod tests {
             let (answer, kept) = answers(pieces).await;
             let error = answer.unwrap_err();
             assert!(error.contains(wrong) && !kept, "{pieces:?}: {error}");
+        }
+    }
+
+    /// Read as the next best, the rest of such an answer would be taken for the next one.
+    #[tokio::test]
+    async fn an_answer_whose_end_is_in_doubt_is_an_error() {
+        const CASES: [(&[&[u8]], &str); 10] = [
+            (&[b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"], "two lengths"),
+            (&[b"Content-Length: +2\r\n\r\nab"], "no sound length: +2"),
+            (&[b"Content-Length: 2, 2\r\n\r\nab"], "no sound length: 2, 2"),
+            (&[b"Content-Length:\r\n\r\nab"], "no sound length"),
+            (&[b"Content-Length: 2\xff\r\n\r\nab"], "Content-Length is no text"),
+            (&[b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"], "other than chunked: gzip, chunked"),
+            (&[b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"], "chunked: gzip"),
+            (&[b"Transfer-Encoding: chunked\xff\r\n\r\n0\r\n\r\n"], "Transfer-Encoding is no text"),
+            (&[b"Transfer-Encoding: chunked\r\n\r\n", b"\r\n\r\n"], "no size"),
+            (&[b"Transfer-Encoding: chunked\r\n\r\n", b";x=1\r\n\r\n"], "no size"),
+        ];
+        for (lines, wrong) in &CASES {
+            let pieces: Vec<&'static [u8]> = [&[&b"HTTP/1.1 200 OK\r\n"[..]], *lines].concat();
+            let (answer, kept) = answers(pieces.leak()).await;
+            let error = answer.expect_err(wrong);
+            assert!(error.contains(wrong) && !kept, "{wrong}: {error}");
         }
     }
 
