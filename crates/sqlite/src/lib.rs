@@ -20,4 +20,4 @@ pub mod store;
 
 pub use error::{Error, ErrorKind};
 pub use lock::DataDir;
-pub use queue::{Options, SqliteQueue};
+pub use queue::{LateOptions, Options, SqliteQueue};

@@ -7,6 +7,11 @@
 //! together: a hand goes round through their order and takes, with each commit, as
 //! many as came in.
 //!
+//! After a start the list may hold several times as many as stay, because what was taken
+//! in the last rounds is still on it. These are no debt of the first commit: each takes
+//! at most twice as many as came with it and a few more, so that the list gets shorter
+//! whatever comes, and no commit waits for what others left.
+//!
 //! What was taken before the last round began is behind the hand, so the list up to
 //! there is dropped, as slowly. After a start some of the list may be in the index
 //! already; writing it again changes nothing.
@@ -23,6 +28,10 @@ pub(super) struct Late<K, V> {
     entries: BTreeMap<K, (i64, V)>,
     /// So many stay.
     stay: usize,
+    /// So many may be taken by a commit that brings none.
+    slice: usize,
+    /// How many came since something was taken last.
+    came: usize,
     /// The last that was taken in this round.
     hand: Option<K>,
     /// Numbers of the list from here on came after the round began.
@@ -45,8 +54,10 @@ pub(super) struct Due<K, V> {
 }
 
 impl<K: Ord + Copy, V> Late<K, V> {
-    pub(super) fn new(stay: usize) -> Self {
-        Self { entries: BTreeMap::new(), stay, hand: None, round: 0, done: 0, next: 0 }
+    pub(super) fn new(stay: usize, slice: usize) -> Self {
+        // None at all would never get the list shorter.
+        let slice = slice.max(1);
+        Self { entries: BTreeMap::new(), stay, slice, came: 0, hand: None, round: 0, done: 0, next: 0 }
     }
 
     /// The next number, for lists that have no other.
@@ -54,8 +65,14 @@ impl<K: Ord + Copy, V> Late<K, V> {
         self.next
     }
 
-    /// Adds what the list holds under a number, which is above all before.
+    /// Adds what came under a number, which is above all before.
     pub(super) fn add(&mut self, n: i64, key: K, value: V) {
+        self.came += 1;
+        self.restore(n, key, value);
+    }
+
+    /// The same of what the list held already.
+    pub(super) fn restore(&mut self, n: i64, key: K, value: V) {
         if self.next == 0 {
             (self.done, self.round) = (n, n);
         }
@@ -78,7 +95,8 @@ impl<K: Ord + Copy, V> Late<K, V> {
 
     /// What is to be written now, if anything. It counts as written.
     pub(super) fn due(&mut self) -> Option<Due<K, V>> {
-        let count = self.entries.len().saturating_sub(self.stay);
+        let most = 2 * std::mem::take(&mut self.came) + self.slice;
+        let count = self.entries.len().saturating_sub(self.stay).min(most);
         if count == 0 {
             return None;
         }
@@ -120,7 +138,7 @@ mod tests {
 
     #[test]
     fn nothing_is_due_until_there_are_many() {
-        let mut late = Late::new(3);
+        let mut late = Late::new(3, 5);
         for n in 0..3 {
             late.add(n, scattered(n), n);
             assert!(late.due().is_none());
@@ -135,7 +153,7 @@ mod tests {
     #[test]
     fn what_the_list_drops_is_in_the_index() {
         const STAY: usize = 100;
-        let mut late = Late::new(STAY);
+        let mut late = Late::new(STAY, 5);
         let (mut listed, mut index) = (BTreeMap::new(), BTreeMap::new());
         for i in 0..5_000 {
             // Most numbers are not listed, as positions of events in streams are not.
@@ -165,7 +183,7 @@ mod tests {
     /// Which is what it is for.
     #[test]
     fn neighbours_are_taken_together() {
-        let mut late = Late::new(1_000);
+        let mut late = Late::new(1_000, 5);
         let mut pages = 0;
         for n in 0..20_000 {
             late.add(n, scattered(n), ());
@@ -182,8 +200,29 @@ mod tests {
     }
 
     #[test]
+    fn a_long_list_is_written_by_many_commits() {
+        const LONG: i64 = 5_000;
+        let mut late = Late::new(100, 10);
+        (0..LONG).for_each(|n| late.restore(n, scattered(n), ()));
+        let (mut written, mut n) = (0, LONG);
+        for commit in 0.. {
+            let came = commit % 50;
+            for _ in 0..came {
+                late.add(n, scattered(n), ());
+                n += 1;
+            }
+            let Some(due) = late.due() else { break };
+            assert!(due.entries.len() <= 2 * usize::try_from(came).unwrap() + 10, "{due:?}");
+            assert!(due.drop <= DROP * (2 * came + 10));
+            written += i64::try_from(due.entries.len()).unwrap();
+        }
+        assert_eq!(written + 100, n, "all but those that stay");
+        assert!(n < 2 * LONG + 100, "it gets shorter although more come: {n}");
+    }
+
+    #[test]
     fn an_entry_is_removed_under_the_number_it_has_now() {
-        let mut late = Late::new(10);
+        let mut late = Late::new(10, 5);
         late.add(1, 7, "old");
         late.add(2, 7, "new");
         assert!(!late.remove(1, &7));

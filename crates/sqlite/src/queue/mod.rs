@@ -99,6 +99,29 @@ pub struct Options {
     /// was lost and made anew would begin below it, and what comes in would
     /// be taken for done.
     pub position_min: i64,
+    /// How ids and traces reach their indexes.
+    pub late: LateOptions,
+}
+
+/// How ids and traces reach their indexes late. No setting for users: constants of the
+/// engine that tests make small, so that they reach them. A file may be opened with
+/// others than before.
+#[derive(Clone, Copy, Debug)]
+pub struct LateOptions {
+    /// Ids that stay on their way.
+    pub ids: usize,
+    /// Entries of the index of traces that stay on their way.
+    pub traces: usize,
+    /// Of what is beyond these a commit writes twice as many as it brings, and so many more.
+    pub slice: usize,
+    /// A part of the remembered ids is full with so many.
+    pub part: u32,
+}
+
+impl Default for LateOptions {
+    fn default() -> Self {
+        Self { ids: 1 << 14, traces: 1 << 12, slice: 1 << 8, part: 1 << 20 }
+    }
 }
 
 impl Default for Options {
@@ -112,6 +135,7 @@ impl Default for Options {
             check_bytes_max: CHECKED_BYTES,
             log_bytes_max: LOG_BYTES,
             position_min: 0,
+            late: LateOptions::default(),
         }
     }
 }
@@ -119,7 +143,8 @@ impl Default for Options {
 impl Options {
     /// Small limits, so that tests reach them.
     pub fn for_testing() -> Self {
-        Self { cache_kib: 1 << 10, readers: 2, group: 16, ..Self::default() }
+        let late = LateOptions { ids: 4, traces: 3, slice: 2, part: 48 };
+        Self { cache_kib: 1 << 10, readers: 2, group: 16, late, ..Self::default() }
     }
 }
 
@@ -157,7 +182,7 @@ impl SqliteQueue {
         connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
             .map_err(|error| Error::sqlite(&setup.file, "opening", &error))?;
-        let work = QueueWork::open(connection, setup.file.clone(), dir.clone(), options.position_min)?;
+        let work = QueueWork::open(connection, setup.file.clone(), dir.clone(), options.clone())?;
         let readers = Readers::open(&setup, options.readers.max(1), options.read_timeout)?;
         let prompt = Readers::open(&setup, PROMPT, options.read_timeout)?.short();
         let writer = Writer::spawn("queue-writer", options.group.max(1), work, setup.log)?;

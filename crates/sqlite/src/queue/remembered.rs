@@ -8,18 +8,18 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::LateOptions;
 use super::filter::Filter;
 use super::late::Late;
 use super::state::State;
 use super::writer::{Tx, kept};
 
-/// A part is closed when it holds this many ids,
-const PART_COUNT: i64 = 1 << 20;
-/// or when it is as old as this, in nanoseconds: four hours.
+/// A part is closed when it is full, or as old as this, in nanoseconds: four hours.
 const PART_AGE: i64 = 4 * 3_600 * 1_000_000_000;
 
-/// So many ids stay on their way to the newest part.
-const FRESH: usize = 1 << 14;
+/// For each id that a commit may write beyond those that came, so many may be read to make
+/// a filter: they are read in their order, many from one page.
+const READ: usize = 16;
 
 /// What is remembered. The same id may be of both kinds.
 #[derive(Clone, Copy, Debug)]
@@ -42,13 +42,13 @@ pub(super) struct Fresh {
 }
 
 /// The ids that were on their way at the last commit.
-pub(super) fn load_fresh(db: &Connection) -> rusqlite::Result<Ids> {
-    let mut ids = Late::new(FRESH);
+pub(super) fn load_fresh(db: &Connection, options: &LateOptions) -> rusqlite::Result<Ids> {
+    let mut ids = Late::new(options.ids, options.slice);
     let mut list = db.prepare("SELECT n, kind, id, at, fingerprint FROM fresh_id ORDER BY n")?;
     let mut rows = list.query([])?;
     while let Some(row) = rows.next()? {
         let fresh = Fresh { at: row.get(3)?, fingerprint: row.get(4)? };
-        ids.add(row.get(0)?, (row.get(1)?, row.get(2)?), fresh);
+        ids.restore(row.get(0)?, (row.get(1)?, row.get(2)?), fresh);
     }
     Ok(ids)
 }
@@ -61,9 +61,10 @@ pub(super) struct Part {
     latest: i64,
     count: i64,
     pub(super) changed: bool,
-    /// Of what it holds. One that was open at a start has none: what it held then
-    /// would have to be read.
+    /// Of what it holds. One that was open at a start has none at first.
     filter: Option<Filter>,
+    /// What becomes that filter, and the last id of those that were read for it.
+    making: Option<(Filter, Key)>,
 }
 
 /// What is known of a remembered id.
@@ -83,6 +84,7 @@ impl Part {
                     count: row.get(3)?,
                     changed: false,
                     filter: row.get::<_, Option<Vec<u8>>>(4)?.and_then(Filter::from_bytes),
+                    making: None,
                 })
             })?
             .collect()
@@ -105,6 +107,37 @@ impl Part {
         db.prepare_cached("INSERT OR REPLACE INTO remembered_filter VALUES (?1, ?2)")?
             .execute(params![self.id, filter.as_bytes()])?;
         Ok(())
+    }
+
+    /// Adds an id to what is known of the part.
+    fn note(&mut self, id: &[u8; 16]) {
+        let making = self.making.as_mut().map(|(filter, _)| filter);
+        self.filter.iter_mut().chain(making).for_each(|filter| filter.add(id));
+    }
+
+    /// Reads at most so many of its ids for its filter; whether that is complete.
+    fn make_filter(&mut self, db: &Connection, options: &LateOptions) -> rusqlite::Result<bool> {
+        let ids = options.part.max(u32::try_from(self.count).unwrap_or(0));
+        let (filter, read) = self.making.get_or_insert_with(|| {
+            (Filter::new(usize::try_from(ids).expect("an index")), (i64::MIN, [0; 16]))
+        });
+        let limit = options.slice.max(1).saturating_mul(READ);
+        let mut next = db.prepare_cached(
+            "SELECT kind, id FROM remembered WHERE part = ?1 AND (kind, id) > (?2, ?3)
+             ORDER BY kind, id LIMIT ?4",
+        )?;
+        let bound = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut rows = next.query(params![self.id, read.0, read.1, bound])?;
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            *read = (row.get(0)?, row.get(1)?);
+            filter.add(&read.1);
+            count += 1;
+        }
+        if count < limit {
+            self.filter = self.making.take().map(|(filter, _)| filter);
+        }
+        Ok(count < limit)
     }
 
     fn may_hold(&self, id: &[u8; 16]) -> bool {
@@ -207,22 +240,28 @@ impl State {
     /// Brings ids that are due to the newest part.
     pub(super) fn write_ids(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let Some(due) = self.fresh_ids.due() else { return Ok(()) };
-        // A row of the same id may be left that counts as forgotten.
         let mut insert = db.prepare_cached(
-            "INSERT OR REPLACE INTO remembered (part, kind, id, at, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR IGNORE INTO remembered (part, kind, id, at, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        // A row of the same id may be there: one that counts as forgotten, or the same,
+        // written before a start. It is counted already.
+        let mut replace = db.prepare_cached(
+            "UPDATE remembered SET at = ?4, fingerprint = ?5 WHERE part = ?1 AND kind = ?2 AND id = ?3",
         )?;
         for ((kind, id), fresh) in due.entries {
             if fresh.at < self.forgotten_before {
                 continue;
             }
-            let part = newest(db, &mut self.parts, fresh.at)?;
+            let part = newest(db, &mut self.parts, fresh.at, &self.late)?;
             part.changed = true;
-            part.count += 1;
             part.latest = part.latest.max(fresh.at);
-            if let Some(filter) = &mut part.filter {
-                filter.add(&id);
+            part.note(&id);
+            let row = params![part.id, kind, id, fresh.at, fresh.fingerprint];
+            if insert.execute(row)? == 0 {
+                replace.execute(row)?;
+            } else {
+                part.count += 1;
             }
-            insert.execute(params![part.id, kind, id, fresh.at, fresh.fingerprint])?;
         }
         db.prepare_cached(
             "DELETE FROM fresh_id WHERE n IN (SELECT n FROM fresh_id WHERE n < ?1 ORDER BY n LIMIT ?2)",
@@ -230,18 +269,36 @@ impl State {
         .execute([due.done, due.drop])?;
         Ok(())
     }
+
+    /// Makes the filter of a part that has none, as that one which was open at the start,
+    /// a piece with each commit: at the start it would keep everybody waiting.
+    pub(super) fn make_filters(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        let newest = self.parts.last().map(|part| part.id);
+        let Some(part) = self.parts.iter_mut().rfind(|part| part.filter.is_none()) else { return Ok(()) };
+        // That of the newest is stored once it takes no more.
+        if part.make_filter(db, &self.late)? && newest != Some(part.id) {
+            part.close(db)?;
+        }
+        Ok(())
+    }
 }
 
 /// The part that takes ids now.
-fn newest<'p>(db: &Connection, parts: &'p mut Vec<Part>, now: i64) -> rusqlite::Result<&'p mut Part> {
-    let open = parts.last().is_some_and(|part| part.count < PART_COUNT && now - part.opened < PART_AGE);
+fn newest<'p>(
+    db: &Connection,
+    parts: &'p mut Vec<Part>,
+    now: i64,
+    options: &LateOptions,
+) -> rusqlite::Result<&'p mut Part> {
+    let room = |part: &Part| part.count < i64::from(options.part);
+    let open = parts.last().is_some_and(|part| room(part) && now - part.opened < PART_AGE);
     if !open {
         if let Some(full) = parts.last() {
             full.close(db)?;
         }
         let id = parts.last().map_or(1, |part| part.id + 1);
-        let filter = Some(Filter::new());
-        parts.push(Part { id, opened: now, latest: now, count: 0, changed: true, filter });
+        let filter = Some(Filter::new(usize::try_from(options.part).expect("an index")));
+        parts.push(Part { id, opened: now, latest: now, count: 0, changed: true, filter, making: None });
     }
     Ok(parts.last_mut().expect("one was pushed"))
 }

@@ -15,6 +15,7 @@ use super::lane::Lane;
 use super::remembered::{self, Ids, Part};
 use super::steps::{self, Traces};
 use super::writer::Stop;
+use super::{LateOptions, Options};
 
 /// Positions are reserved in blocks of this size.
 const BLOCK: i64 = 1 << 16;
@@ -32,6 +33,7 @@ pub(super) struct State {
     /// Remembered ids from before are treated as forgotten, whether or not
     /// their rows are gone.
     pub(super) forgotten_before: i64,
+    pub(super) late: LateOptions,
     /// On their way to the newest part.
     pub(super) fresh_ids: Ids,
     /// On their way to the index of steps.
@@ -75,10 +77,10 @@ impl Queue {
 
 impl State {
     /// Reads the committed state. Positions that are given out from now on are
-    /// above `position_min`.
-    pub(super) fn load(db: &Connection, position_min: i64) -> rusqlite::Result<Self> {
+    /// above [`Options::position_min`].
+    pub(super) fn load(db: &Connection, options: &Options) -> rusqlite::Result<Self> {
         let reserved: i64 = db.query_row("SELECT reserved FROM meta", [], |row| row.get(0))?;
-        let reserved = reserved.max(position_min).max(steps::last(db)?);
+        let reserved = reserved.max(options.position_min).max(steps::last(db)?);
         let mut queues = HashMap::new();
         let mut ids = HashMap::new();
         let mut statement = db.prepare("SELECT * FROM queue")?;
@@ -102,8 +104,9 @@ impl State {
             reserved_changed: false,
             parts: Part::load_all(db)?,
             forgotten_before: i64::MIN,
-            fresh_ids: remembered::load_fresh(db)?,
-            fresh_traces: steps::load_fresh(db)?,
+            late: options.late,
+            fresh_ids: remembered::load_fresh(db, &options.late)?,
+            fresh_traces: steps::load_fresh(db, &options.late)?,
             ends: Ends::default(),
         })
     }
@@ -211,6 +214,7 @@ impl State {
     pub(super) fn flush(&mut self, db: &Connection) -> rusqlite::Result<()> {
         self.ends.write(db)?;
         self.write_ids(db)?;
+        self.make_filters(db)?;
         self.write_traces(db)?;
         let mut removed = Vec::new();
         for queue in self.queues.values_mut().filter(|queue| queue.changed) {

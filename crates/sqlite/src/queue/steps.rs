@@ -14,25 +14,22 @@ use uuid::Uuid;
 use super::late::Late;
 use super::state::{State, damaged};
 use super::writer::{Tx, kept};
-use super::{timestamp, told};
+use super::{LateOptions, timestamp, told};
 
 /// A part of the index holds this many rows of `step`.
 const PART_BITS: u32 = 17;
-
-/// So many rows of the index stay on their way to it.
-const FRESH: usize = 1 << 12;
 
 /// Rows of `step_trace` on their way there: part, trace and number.
 pub(super) type Traces = Late<(i64, i64, i64), ()>;
 
 /// Those that were on their way at the last commit.
-pub(super) fn load_fresh(db: &Connection) -> rusqlite::Result<Traces> {
-    let mut traces = Late::new(FRESH);
+pub(super) fn load_fresh(db: &Connection, options: &LateOptions) -> rusqlite::Result<Traces> {
+    let mut traces = Late::new(options.traces, options.slice);
     let mut list = db.prepare("SELECT n, trace FROM fresh_trace ORDER BY n")?;
     let mut rows = list.query([])?;
     while let Some(row) = rows.next()? {
         let n: i64 = row.get(0)?;
-        traces.add(n, (n >> PART_BITS, row.get(1)?, n), ());
+        traces.restore(n, (n >> PART_BITS, row.get(1)?, n), ());
     }
     Ok(traces)
 }

@@ -12,7 +12,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use tokio::sync::oneshot;
 
 use super::state::State;
-use super::{nanos, timestamp};
+use super::{Options, nanos, timestamp};
 use crate::db::Work;
 use crate::lock::DataDir;
 
@@ -123,8 +123,7 @@ pub(super) struct QueueWork {
     file: PathBuf,
     /// `None` after a failed transaction: to be read again.
     state: Option<State>,
-    /// See [`super::Options::position_min`].
-    position_min: i64,
+    options: Options,
     /// Set when the file turned out to be damaged: nothing is written any more.
     poison: Option<Error>,
     /// Keeps the folder locked until the file is closed.
@@ -158,11 +157,11 @@ impl QueueWork {
         db: Connection,
         file: PathBuf,
         dir: DataDir,
-        position_min: i64,
+        options: Options,
     ) -> Result<Self, crate::Error> {
         let state =
-            State::load(&db, position_min).map_err(|error| crate::Error::sqlite(&file, "opening", &error))?;
-        Ok(Self { db, file, state: Some(state), position_min, poison: None, _dir: dir })
+            State::load(&db, &options).map_err(|error| crate::Error::sqlite(&file, "opening", &error))?;
+        Ok(Self { db, file, state: Some(state), options, poison: None, _dir: dir })
     }
 
     fn try_all(&mut self, jobs: &[Job]) -> Result<Vec<Answer>, Error> {
@@ -177,7 +176,7 @@ impl QueueWork {
         let state = match &mut self.state {
             Some(state) => state,
             // After a failure: see whether the file can be written again.
-            empty => empty.insert(State::load(&self.db, self.position_min)?).touched(),
+            empty => empty.insert(State::load(&self.db, &self.options)?).touched(),
         };
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {

@@ -6,7 +6,7 @@ mod reference;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use orderwire_queue::engine::{Engine, LaneKey, Op, Outcome, Settle};
+use orderwire_queue::engine::{Append, Engine, LaneKey, NewEntry, Op, Outcome, Settle};
 use orderwire_queue::model::{DeadFilter, Delivery, DeliveryId, Position, Settlement};
 use orderwire_queue::{Error, ErrorKind};
 use orderwire_types::scope::Clients;
@@ -20,16 +20,54 @@ const TASKS: [&str; 2] = ["t1", "t2"];
 /// What may happen. Numbers choose among what there is at that moment.
 #[derive(Clone, Debug)]
 enum Step {
-    Append { client: u8, key: Option<u8>, queues: u8 },
-    Claim { queue: usize, only: Option<u8>, max: usize, lease: i64 },
-    Settle { pick: usize, end: End },
-    Extend { pick: usize, lease: i64 },
-    Expire { limit: usize },
-    Wait { seconds: i64 },
-    Replay { pick: usize },
+    Append {
+        client: u8,
+        key: Option<u8>,
+        queues: u8,
+        named: bool,
+    },
+    /// An event that was named comes again.
+    Repeat {
+        pick: usize,
+    },
+    /// A commit with an event that was named and one that was not fails, and is undone.
+    Fail {
+        pick: usize,
+    },
+    /// A look at the trace of an event.
+    Trace {
+        pick: usize,
+    },
+    Claim {
+        queue: usize,
+        only: Option<u8>,
+        max: usize,
+        lease: i64,
+    },
+    Settle {
+        pick: usize,
+        end: End,
+    },
+    Extend {
+        pick: usize,
+        lease: i64,
+    },
+    Expire {
+        limit: usize,
+    },
+    Wait {
+        seconds: i64,
+    },
+    Replay {
+        pick: usize,
+    },
     Stream,
-    Advance { pick: usize },
-    Bury { pick: usize },
+    Advance {
+        pick: usize,
+    },
+    Bury {
+        pick: usize,
+    },
     Reopen,
 }
 
@@ -41,8 +79,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(End::Release),
     ];
     prop_oneof![
-        8 => (0..3u8, proptest::option::weighted(0.8, 0..2u8), 1..4u8)
-            .prop_map(|(client, key, queues)| Step::Append { client, key, queues }),
+        8 => (0..3u8, proptest::option::weighted(0.8, 0..2u8), 1..4u8, any::<bool>())
+            .prop_map(|(client, key, queues, named)| Step::Append { client, key, queues, named }),
+        2 => any::<usize>().prop_map(|pick| Step::Repeat { pick }),
+        1 => any::<usize>().prop_map(|pick| Step::Fail { pick }),
+        2 => any::<usize>().prop_map(|pick| Step::Trace { pick }),
         8 => (0..2usize, proptest::option::weighted(0.2, 0..3u8), 1..7usize, 1..9i64)
             .prop_map(|(queue, only, max, lease)| Step::Claim { queue, only, max, lease }),
         12 => (any::<usize>(), end).prop_map(|(pick, end)| Step::Settle { pick, end }),
@@ -79,18 +120,46 @@ struct Run {
     model: Reference,
     /// Every delivery that was ever handed out, also those that are settled.
     handed: Vec<(&'static str, Delivery)>,
+    /// Events of task queues, and whether each was named.
+    appended: Vec<(u64, bool)>,
     next: u64,
     now: i64,
 }
 
 impl Run {
     fn new(bench: Bench) -> Self {
-        Self { bench, model: Reference::new(&TASKS), handed: Vec::new(), next: 0, now: 0 }
+        Self {
+            bench,
+            model: Reference::new(&TASKS),
+            handed: Vec::new(),
+            appended: Vec::new(),
+            next: 0,
+            now: 0,
+        }
     }
 
     async fn step(mut self, step: Step) -> Result<Self, TestCaseError> {
         match step {
-            Step::Append { client, key, queues } => self.append(client, key, queues).await,
+            Step::Append { client, key, queues, named } => self.append(client, key, queues, named).await?,
+            Step::Repeat { pick } => {
+                if let Some(entry) = self.pick_named(pick) {
+                    prop_assert_eq!(self.bench.append(vec![entry], self.time()).await, [false]);
+                }
+            }
+            Step::Fail { pick } => {
+                let mut new = entry(self.next, "0", &[(TASKS[0], LaneKey::Alone)]);
+                new.named = true;
+                let entries = self.pick_named(pick).into_iter().chain([new]).collect();
+                self.bench.fail(vec![Op::Append(Append { entries, request: None })], self.time()).await;
+            }
+            Step::Trace { pick } => {
+                if let Some((n, _)) = self.appended.get(pick % self.appended.len().max(1)) {
+                    let trace = entry(*n, "0", &[]).trace;
+                    let view = self.bench.queue.trace(trace, &Clients::All).await.unwrap();
+                    let accepted = view.steps.iter().filter(|step| step.step == "accepted").count();
+                    prop_assert_eq!(accepted, 1, "of event {}", n);
+                }
+            }
             Step::Claim { queue, only, max, lease } => self.claim(queue, only, max, lease).await?,
             Step::Settle { pick, end } => self.settle(pick, end).await?,
             Step::Extend { pick, lease } => self.extend(pick, lease).await?,
@@ -122,15 +191,31 @@ impl Run {
         at(self.now)
     }
 
-    async fn append(&mut self, client: u8, lane: Option<u8>, queues: u8) {
+    /// One of the events that were named, to come again.
+    fn pick_named(&self, pick: usize) -> Option<NewEntry> {
+        let known: Vec<u64> = self.appended.iter().filter(|(_, named)| *named).map(|(n, _)| *n).collect();
+        let n = known.get(pick % known.len().max(1))?;
+        Some(NewEntry { named: true, ..entry(*n, "0", &[(TASKS[0], LaneKey::Alone)]) })
+    }
+
+    async fn append(
+        &mut self,
+        client: u8,
+        lane: Option<u8>,
+        queues: u8,
+        named: bool,
+    ) -> Result<(), TestCaseError> {
         let lane_key = lane.map_or(LaneKey::Alone, |lane| key(&lane.to_string()));
         let chosen: Vec<_> = TASKS.iter().enumerate().filter(|(i, _)| queues & (1 << i) != 0).collect();
         let routes: Vec<_> = chosen.iter().map(|(_, queue)| (**queue, lane_key.clone())).collect();
-        self.bench.append(vec![entry(self.next, &client.to_string(), &routes)], self.time()).await;
+        let entry = NewEntry { named, ..entry(self.next, &client.to_string(), &routes) };
+        prop_assert_eq!(self.bench.append(vec![entry], self.time()).await, [true]);
         for (queue, _) in chosen {
             self.model.queues[queue].append(self.next, client, lane);
         }
+        self.appended.push((self.next, named));
         self.next += 1;
+        Ok(())
     }
 
     async fn claim(

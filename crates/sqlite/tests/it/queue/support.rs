@@ -38,9 +38,29 @@ impl Bench {
     }
 
     pub(crate) fn reopen(self) -> Self {
+        self.reopen_with(&Options::for_testing())
+    }
+
+    pub(crate) fn reopen_with(self, options: &Options) -> Self {
         drop(self.queue);
-        let queue = SqliteQueue::open(&self.dir, &Options::for_testing()).unwrap();
+        let queue = SqliteQueue::open(&self.dir, options).unwrap();
         Self { queue, ..self }
+    }
+
+    /// What the file says to a query of one number.
+    pub(crate) fn number(&self, sql: &str) -> i64 {
+        rusqlite::Connection::open(self.file()).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Commits these under a fault that comes after ids and traces were written to their
+    /// indexes: all of it is undone, and the engine reads its file again.
+    pub(crate) async fn fail(&self, ops: Vec<Op>, now: Timestamp) {
+        let file = rusqlite::Connection::open(self.file()).unwrap();
+        let fault = "CREATE TRIGGER fault BEFORE UPDATE ON queue BEGIN SELECT RAISE(ABORT, 'a fault'); END";
+        file.execute_batch(fault).unwrap();
+        let error = self.queue.commit(ops, now).await.unwrap_err();
+        assert_eq!(error.kind(), orderwire_queue::ErrorKind::Unavailable, "{error}");
+        file.execute_batch("DROP TRIGGER fault").unwrap();
     }
 
     pub(crate) async fn commit(&self, ops: Vec<Op>, now: Timestamp) -> Committed {
