@@ -34,7 +34,7 @@ ROWS_FILE = "store.db"
 # Tables of what is kept for longer than the run on purpose, with their indexes: steps
 # of traces, ids that are remembered, and the rows by which this checks that none is lost.
 HISTORY = {
-    "queue.db": {"step", "step_trace", "remembered", "remembered_part"},
+    "queue.db": {"step", "step_trace", "remembered", "remembered_part", "remembered_filter"},
     "store.db": {"trace_record", "trace_part", "data_ledger"},
 }
 
@@ -96,14 +96,15 @@ class Restartable:
             file = self.folder / "data" / name
             database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
             try:
-                # Of an index the table that it belongs to.
-                sql = "SELECT s.tbl_name, sum(d.pgsize) FROM dbstat d JOIN sqlite_schema s USING (name) WHERE d.aggregate = TRUE GROUP BY 1"
-                tables = dict(database.execute(sql))
+                page = database.execute("PRAGMA page_size").fetchone()[0]
+                # Of an index the table that it belongs to. Pages and not their bytes: those
+                # of a whole table are counted in 32 bits by some versions of SQLite.
+                sql = "SELECT s.tbl_name, sum(d.pageno) FROM dbstat d JOIN sqlite_schema s USING (name) WHERE d.aggregate = TRUE GROUP BY 1"
+                tables = {table: pages * page for table, pages in database.execute(sql)}
                 free = database.execute("PRAGMA freelist_count").fetchone()[0]
                 rows = None
                 if name == ROWS_FILE:
                     rows = database.execute("SELECT count(*) FROM data_load").fetchone()[0]
-                page = database.execute("PRAGMA page_size").fetchone()[0]
             finally:
                 database.close()
             history = sum(size for table, size in tables.items() if table in HISTORY[name])
