@@ -3,6 +3,15 @@ ALTER TABLE release_work ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0;
 UPDATE release_work SET ordered = 1
 WHERE EXISTS (SELECT 1 FROM release_order o WHERE o.release = release_work.release AND o.open = 1);
 
+-- How many releases of a target were claimed so far: turns are counted in it.
+CREATE TABLE target_claims (
+    target TEXT    NOT NULL PRIMARY KEY,
+    claims INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO target_claims
+SELECT DISTINCT t.target, p.claims FROM release_turn t CROSS JOIN provisioner p;
+ALTER TABLE provisioner DROP COLUMN claims;
+
 DROP INDEX release_work_at;
 CREATE INDEX release_work_at ON release_work (target, client, ordered, at) WHERE at IS NOT NULL;
 

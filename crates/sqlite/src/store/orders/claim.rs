@@ -1,4 +1,5 @@
-//! Which releases are worked on next: those that somebody waits for, fair over clients.
+//! Which releases are worked on next: those that somebody waits for, but for one of the
+//! others now and then, fair over clients.
 
 use jiff::Timestamp;
 use orderwire_store::orders::{Claimed, Lease, PATROL};
@@ -33,9 +34,11 @@ pub(super) fn claim(
 fn next(db: &Connection, target: &str, now: Timestamp) -> Result<Option<(String, Uuid)>, Failure> {
     db.prepare_cached("UPDATE release_turn SET ready = 1 WHERE target = ?1 AND ready = 0 AND at <= ?2")?
         .execute(params![target, micros(now)])?;
-    let claims: u64 =
-        db.prepare_cached("SELECT claims FROM provisioner")?.query_row([], |row| number(row, 0))?;
-    let others_first = (claims + 1).is_multiple_of(PATROL);
+    let claims: Option<u64> = db
+        .prepare_cached("SELECT claims FROM target_claims WHERE target = ?1")?
+        .query_row([target], |row| number(row, 0))
+        .optional()?;
+    let others_first = (claims.unwrap_or(0) + 1).is_multiple_of(PATROL);
     for ordered in [!others_first, others_first] {
         while let Some(client) = next_client(db, target, ordered)? {
             if let Some(release) = longest_due(db, target, ordered, &client, now)? {
@@ -82,8 +85,11 @@ fn hand_out(
     until: Timestamp,
 ) -> Result<Claimed, Failure> {
     let turn: u64 = db
-        .prepare_cached("UPDATE provisioner SET claims = claims + 1 RETURNING claims")?
-        .query_row([], |row| number(row, 0))?;
+        .prepare_cached(
+            "INSERT INTO target_claims VALUES (?1, 1) \
+             ON CONFLICT (target) DO UPDATE SET claims = claims + 1 RETURNING claims",
+        )?
+        .query_row([target], |row| number(row, 0))?;
     db.prepare_cached("UPDATE release_turn SET turn = ?3 WHERE target = ?1 AND client = ?2")?
         .execute(params![target, client, integer(turn)])?;
     let number: u64 = db

@@ -35,6 +35,7 @@ fn to_the_first_version(file: &Path) {
          {}
          INSERT INTO release_turn SELECT target, client, max(turn), min(at), 0 FROM later GROUP BY target, client;
          DROP TABLE later;
+         DROP TABLE target_claims; ALTER TABLE provisioner ADD COLUMN claims INTEGER NOT NULL DEFAULT 1;
          DROP INDEX release_work_at; ALTER TABLE release_work DROP COLUMN ordered;
          CREATE INDEX release_work_at ON release_work (target, client, at) WHERE at IS NOT NULL;
          PRAGMA user_version = 1;",

@@ -173,8 +173,15 @@ async fn what_is_looked_after_comes_to_its_turn(factory: Arc<dyn Factory>) -> Ou
     let round = store.claim("t", patrol, at(9), at(39)).await?;
     let others = round.iter().filter(|claimed| claimed.order.is_none()).count();
     same("of one round", (round.len(), others), (patrol, 1))?;
+    // Those of another target are not counted.
+    let mut elsewhere = order(2, "a", "elsewhere", Apply, 1);
+    "u".clone_into(&mut elsewhere.order.target);
+    accepted(&store, elsewhere).await?;
     let mut others = 0;
-    for _ in 0..patrol {
+    for n in 0..patrol {
+        if n == 5 {
+            same("elsewhere", store.claim("u", 1, at(9), at(39)).await?.len(), 1)?;
+        }
         others += usize::from(claimed(&store, 9).await?.order.is_none());
     }
     same("of claims one by one", others, 1)
