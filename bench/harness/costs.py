@@ -1,7 +1,6 @@
 """What is measured of an empty and of a filled server, in the same way."""
 
 import dataclasses
-import itertools
 import json
 import re
 import statistics
@@ -228,12 +227,17 @@ def post_rows(place, batches, say=lambda done: None):
 
 
 def recorded(place, connection, queue="data", pause=0.01):
-    """Waits until nothing is left of what a role of the server works through."""
-    for look in itertools.count():
+    """Waits until nothing is left of what a role of the server works through, for as long
+    as that gets less."""
+    least, since = None, time.monotonic()
+    while True:
         state = json.loads(place.server.call("GET", f"/v1/queues/{queue}", connection=connection))
-        if not state["ready"] + state["in_flight"] + state["delayed"]:
+        left = state["ready"] + state["in_flight"] + state["delayed"]
+        if not left:
             return
-        if look * pause > 600:
+        if least is None or left < least:
+            least, since = left, time.monotonic()
+        if time.monotonic() - since > 120:
             raise process.Failed(f"queue {queue} is not worked through: {state}")
         time.sleep(pause)
 
