@@ -183,8 +183,9 @@ fn rank(step: &Step) -> u8 {
         "attempt" => 3,
         "recorded" => 4,
         "dead-lettered" => 6,
-        "replayed" => 7,
-        "discarded" => 8,
+        "edited" => 7,
+        "replayed" => 8,
+        "discarded" => 9,
         // The provisioner's, in the order in which they were recorded.
         _ => 5,
     }

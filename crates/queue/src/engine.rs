@@ -57,7 +57,7 @@
 //! Operations on task queues write their [`Step`]s in the same transaction:
 //! `accepted` and `queued` (one per task queue) at the append, `attempt` when a lease ends
 //! (`ok`, `retry`, `failed`, `expired`, with attempt, duration since the claim and cause),
-//! `dead-lettered`, `replayed`, `discarded`. Appends to streams write none:
+//! `dead-lettered`, `edited`, `replayed`, `discarded`. Appends to streams write none:
 //! their stamps travel with the event and the stream's worker records them
 //! with its effect; only their failures write steps.
 
@@ -167,6 +167,10 @@ pub enum Op {
         /// Who asked, for the trace.
         principal: String,
     },
+    /// Put other content into a dead letter: the same event, the same cause and
+    /// attempts. Refused as `NotFound` when the letter is gone or another
+    /// client's, as `Conflict` when its body is not the one that was seen.
+    Edit(Edit),
     /// Forget dead letters.
     Discard {
         /// Which. Ids that are gone are passed over.
@@ -264,6 +268,23 @@ pub struct Settle {
     pub clients: Clients,
     /// How.
     pub settlement: Settlement,
+}
+
+/// Other content of a dead letter.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// Which.
+    pub id: i64,
+    /// Clients that the caller may touch.
+    pub clients: Clients,
+    /// The body that the caller saw: of two who saw the same, the second is refused.
+    pub seen: Bytes,
+    /// The body in its place, of the same event.
+    pub body: Bytes,
+    /// Who asked, for the trace.
+    pub principal: String,
+    /// Why, for the trace.
+    pub reason: Option<String>,
 }
 
 /// What is past its retention.

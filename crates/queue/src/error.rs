@@ -7,7 +7,8 @@ use orderwire_types::QueueName;
 pub enum ErrorKind {
     /// No such queue, delivery or dead letter (or it is outside the scope).
     NotFound,
-    /// The queue is of the wrong kind or has a worker, or a definition contradicts what is there.
+    /// The queue is of the wrong kind or has a worker, a definition contradicts what is there,
+    /// or a dead letter changed since it was seen.
     Conflict,
     /// The same `Idempotency-Key` with another body.
     IdempotencyConflict,
@@ -15,6 +16,8 @@ pub enum ErrorKind {
     Unroutable,
     /// The queue holds its maximum.
     Full,
+    /// As many of these as may run at once are running; nothing was begun.
+    Busy,
     /// The lease ran out or the delivery was settled already: reported, not applied.
     LeaseLost,
     /// The engine cannot promise durability now (disk full, locked, shutting
@@ -50,7 +53,10 @@ impl Error {
     /// Whether the same call may succeed later. After [`ErrorKind::Unconfirmed`]
     /// it may also do a second time what happened already.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Unconfirmed | ErrorKind::Full)
+        matches!(
+            self.kind,
+            ErrorKind::Unavailable | ErrorKind::Unconfirmed | ErrorKind::Full | ErrorKind::Busy
+        )
     }
 
     /// No queue of this name.

@@ -8,8 +8,8 @@
 //! Owner of: deliveries, stream positions, dead letters, remembered event ids,
 //! and the trace steps of all these.
 //!
-//! Invariants: a publish returns after its commit; nothing is in memory only;
-//! a queue knows nothing of HTTP, workers or brokers.
+//! Invariants: a publish returns after its commit; nothing is in memory only, how
+//! far a replay at a rate is aside; a queue knows nothing of HTTP, workers or brokers.
 
 mod catalog;
 mod clock;
@@ -19,6 +19,7 @@ pub mod error;
 pub mod model;
 mod options;
 mod queues;
+mod replay;
 mod service;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -33,4 +34,5 @@ pub use model::{
 };
 pub use options::Options;
 pub use queues::{LeaseRequest, Publication, Published, PublishedEvent, Queues, Selected};
+pub use replay::{RATE_MAX, Replay, ReplayId, ReplayState};
 pub use service::Service;

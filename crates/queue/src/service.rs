@@ -14,6 +14,7 @@ use crate::commit::{Answer, Claimed, Job, Reply};
 use crate::engine::{Committed, Op, Outcome, Sweep};
 use crate::error::{Error, ErrorKind};
 use crate::queues::Inner;
+use crate::queues::replay::{Begun, replays};
 
 /// Lanes that one run of [`Op::Expire`] returns.
 const EXPIRE_LANES: usize = 1_024;
@@ -32,6 +33,12 @@ const EXPIRE_PAUSE: Duration = Duration::from_millis(1);
 /// Invariant: one [`crate::Engine::commit`] is under way at most, so that
 /// operations become durable in the order in which they were taken.
 pub struct Service {
+    commits: Commits,
+    begun: mpsc::Receiver<Begun>,
+}
+
+/// The commits, one after the other.
+struct Commits {
     inner: Arc<Inner>,
     jobs: mpsc::Receiver<Job>,
     /// Kept, because every answer to a claim needs one.
@@ -45,21 +52,25 @@ impl Service {
         jobs: mpsc::Receiver<Job>,
         returns: mpsc::Sender<Op>,
         returned: mpsc::Receiver<Op>,
+        begun: mpsc::Receiver<Begun>,
     ) -> Self {
-        Self { inner, jobs, returns, returned }
+        Self { commits: Commits { inner, jobs, returns, returned }, begun }
     }
 
     /// Works until `shutdown` is ready; then takes nothing new, finishes what
     /// was taken, and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let inner = Arc::clone(&self.inner);
+        let inner = Arc::clone(&self.commits.inner);
         tokio::select! {
-            () = self.commits(shutdown) => {}
+            () = self.commits.run(shutdown) => {}
             () = look_at_figures(&inner) => {}
+            () = replays(&inner, self.begun) => {}
         }
     }
+}
 
-    async fn commits(mut self, shutdown: impl Future<Output = ()>) {
+impl Commits {
+    async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let mut own = OwnWork::new(&self.inner);
         let mut taken: VecDeque<Job> = VecDeque::new();
@@ -403,6 +414,7 @@ fn size(op: &Op) -> (usize, usize) {
         Op::Append(append) => {
             (append.entries.len().max(1), append.entries.iter().map(|entry| entry.body.len()).sum())
         }
+        Op::Edit(edit) => (1, edit.body.len()),
         _ => (1, 0),
     }
 }

@@ -1,10 +1,13 @@
-//! Dead letters: found, replayed, discarded.
+//! Dead letters: found, edited, replayed, discarded.
 
-use orderwire_types::Scope;
+use std::time::Duration;
+
+use bytes::Bytes;
+use orderwire_types::{Data, Event, Scope};
 
 use super::{Queues, canonical, single, touches, wrong_outcome};
 use crate::clock::after;
-use crate::engine::{Op, Outcome};
+use crate::engine::{Edit, Op, Outcome};
 use crate::error::{Error, ErrorKind};
 use crate::model::{DeadFilter, DeadLetter, DeadPage, DeadRef};
 
@@ -55,12 +58,55 @@ impl Queues {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("dead letter {id} does not exist")))
     }
 
+    /// Puts other data into a dead letter; everything else of its event stays as it
+    /// is. The letter as it is then.
+    ///
+    /// # Errors
+    /// `NotFound` when it is gone, `Conflict` when somebody changed it after
+    /// `letter` was read.
+    pub async fn edit(
+        &self,
+        scope: &Scope,
+        letter: &DeadLetter,
+        data: Data,
+        reason: Option<&str>,
+    ) -> Result<DeadLetter, Error> {
+        let gone = || Error::new(ErrorKind::NotFound, format!("dead letter {} does not exist", letter.id));
+        if !touches(scope, &letter.queue) {
+            return Err(gone());
+        }
+        let stored = Event::decode(&letter.body).map_err(|err| {
+            Error::new(
+                ErrorKind::Damaged,
+                format!("edit dead letter {}: it cannot be read: {err}", letter.id),
+            )
+        })?;
+        let body = Bytes::from(Event { data, ..stored }.encode());
+        let edit = Edit {
+            id: letter.id,
+            clients: scope.clients.clone(),
+            seen: letter.body.clone(),
+            body: body.clone(),
+            principal: scope.principal.as_ref().to_owned(),
+            reason: reason.map(str::to_owned),
+        };
+        single(self.inner.committer.submit(vec![Op::Edit(edit)]).await?)?;
+        Ok(DeadLetter { body, ..letter.clone() })
+    }
+
     /// Puts the selected dead letters back at the end of their queues, page by
     /// page, each at most once. Letters that die after the call began are not
     /// selected, so that one that fails again at once is not replayed forever.
     pub async fn replay(&self, scope: &Scope, filter: &DeadFilter, dry_run: bool) -> Result<Selected, Error> {
-        let principal = scope.principal.as_ref().to_owned();
-        self.each_page(scope, filter, dry_run, |ids| Op::Replay { ids, principal: principal.clone() }).await
+        let mut selected = Selected::default();
+        let mut selection = self.selection(scope, filter);
+        while let Some(page) = selection.next().await? {
+            selected.matched += page.len() as u64;
+            for letters in pieces(&page, self.inner.options.lease_bytes).filter(|_| !dry_run) {
+                selected.done += self.put_back(letters, &scope.principal).await?;
+            }
+        }
+        Ok(selected)
     }
 
     /// Forgets the selected dead letters, page by page.
@@ -71,60 +117,96 @@ impl Queues {
         dry_run: bool,
         reason: &str,
     ) -> Result<Selected, Error> {
-        let principal = scope.principal.as_ref().to_owned();
-        let discard = |ids| Op::Discard { ids, principal: principal.clone(), reason: reason.to_owned() };
-        self.each_page(scope, filter, dry_run, discard).await
+        let mut selected = Selected::default();
+        let mut selection = self.selection(scope, filter);
+        while let Some(page) = selection.next().await? {
+            selected.matched += page.len() as u64;
+            for letters in pieces(&page, self.inner.options.lease_bytes).filter(|_| !dry_run) {
+                let (principal, reason) = (scope.principal.as_ref().to_owned(), reason.to_owned());
+                selected.done += self.count(Op::Discard { ids: ids(letters), principal, reason }).await?;
+            }
+        }
+        Ok(selected)
     }
 
-    async fn each_page(
-        &self,
-        scope: &Scope,
-        filter: &DeadFilter,
-        dry_run: bool,
-        op: impl Fn(Vec<i64>) -> Op,
-    ) -> Result<Selected, Error> {
+    /// Puts these letters back in one commit; how many were still there.
+    pub(super) async fn put_back(&self, letters: &[DeadRef], principal: &str) -> Result<u64, Error> {
+        let count = self.count(Op::Replay { ids: ids(letters), principal: principal.to_owned() }).await?;
+        metrics::counter!("orderwire_dead_replayed_total").increment(count);
+        Ok(count)
+    }
+
+    async fn count(&self, op: Op) -> Result<u64, Error> {
+        match single(self.inner.committer.submit_patiently(vec![op]).await?)? {
+            Outcome::Count(count) => Ok(count),
+            _ => Err(wrong_outcome()),
+        }
+    }
+
+    /// The letters that a filter selects now: of the scope, and none that dies later.
+    pub(super) fn selection<'q>(&'q self, scope: &'q Scope, filter: &DeadFilter) -> Selection<'q> {
         let mut filter = filter.clone();
         filter.queue = filter.queue.as_ref().map(canonical);
         // The next moment that an engine can tell from now, which is included.
-        let end = after(self.inner.clock.now(), std::time::Duration::from_micros(1));
+        let end = after(self.inner.clock.now(), Duration::from_micros(1));
         filter.until = Some(filter.until.map_or(end, |until| until.min(end)));
-        let mut selected = Selected::default();
-        let mut last = 0;
-        loop {
-            let page = self.inner.engine.dead_refs(&scope.clients, &filter, last, PAGE);
-            let mut page = self.inner.read("read dead letters", page).await?;
-            page.items.retain(|letter| touches(scope, &letter.queue));
-            selected.matched += page.items.len() as u64;
-            let pieces =
-                if dry_run { Vec::new() } else { pieces(&page.items, self.inner.options.lease_bytes) };
-            for ids in pieces {
-                match single(self.inner.committer.submit_patiently(vec![op(ids)]).await?)? {
-                    Outcome::Count(count) => selected.done += count,
-                    _ => return Err(wrong_outcome()),
-                }
-            }
-            match page.next {
-                Some(next) => last = next,
-                None => return Ok(selected),
-            }
-        }
+        self.selected(scope, filter)
+    }
+
+    /// The letters that the filter of a selection selected.
+    pub(super) fn selected<'q>(&'q self, scope: &'q Scope, filter: DeadFilter) -> Selection<'q> {
+        Selection { queues: self, scope, filter, after: Some(0) }
     }
 }
 
-/// The ids in pieces for one commit each: a piece ends with the letter that
-/// reaches `max_bytes`.
-fn pieces(letters: &[DeadRef], max_bytes: usize) -> Vec<Vec<i64>> {
-    let mut pieces: Vec<Vec<i64>> = Vec::new();
-    let mut room = 0;
-    for letter in letters {
-        match pieces.last_mut().filter(|_| room > 0) {
-            Some(piece) => piece.push(letter.id),
-            None => {
-                pieces.push(vec![letter.id]);
-                room = max_bytes;
-            }
-        }
-        room = room.saturating_sub(letter.bytes.max(1));
+/// Letters that are selected, page by page.
+pub(super) struct Selection<'q> {
+    queues: &'q Queues,
+    scope: &'q Scope,
+    filter: DeadFilter,
+    /// The id after which the next page begins; `None` at the end.
+    after: Option<i64>,
+}
+
+impl Selection<'_> {
+    /// The next page, which may be empty; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<DeadRef>>, Error> {
+        let Some(after) = self.after else { return Ok(None) };
+        let inner = &self.queues.inner;
+        let page = inner.engine.dead_refs(&self.scope.clients, &self.filter, after, PAGE);
+        let mut page = inner.read("read dead letters", page).await?;
+        page.items.retain(|letter| touches(self.scope, &letter.queue));
+        self.after = page.next;
+        Ok(Some(page.items))
     }
-    pieces
+
+    /// What it selects, to be selected again.
+    pub(super) fn into_filter(self) -> DeadFilter {
+        self.filter
+    }
+}
+
+/// How many of the first letters one commit carries, at least one of some: it ends
+/// with the letter that reaches `max_bytes`.
+pub(super) fn piece(letters: &[DeadRef], max_bytes: usize) -> usize {
+    let mut room = max_bytes.max(1);
+    let fits = |letter: &&DeadRef| {
+        let fits = room > 0;
+        room = room.saturating_sub(letter.bytes.max(1));
+        fits
+    };
+    letters.iter().take_while(fits).count()
+}
+
+/// Letters in pieces for one commit each.
+fn pieces(mut letters: &[DeadRef], max_bytes: usize) -> impl Iterator<Item = &[DeadRef]> {
+    std::iter::from_fn(move || {
+        let (now, later) = letters.split_at(piece(letters, max_bytes));
+        letters = later;
+        (!now.is_empty()).then_some(now)
+    })
+}
+
+fn ids(letters: &[DeadRef]) -> Vec<i64> {
+    letters.iter().map(|letter| letter.id).collect()
 }

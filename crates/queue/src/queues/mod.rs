@@ -4,6 +4,7 @@ mod admin;
 mod dead;
 mod lease;
 mod publish;
+pub(crate) mod replay;
 mod stream;
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +22,7 @@ use crate::commit::Committer;
 use crate::engine::{Engine, Origin, Outcome};
 use crate::error::{Error, ErrorKind};
 use crate::options::Options;
+use crate::replay::{RUNNING_MAX, Replays};
 use crate::service::Service;
 
 pub use dead::Selected;
@@ -55,6 +57,9 @@ pub(crate) struct Inner {
     workers: HashMap<QueueName, String>,
     /// One change of definitions at a time.
     declaring: tokio::sync::Mutex<()>,
+    /// Replays at a rate, and the way to where they run.
+    replays: Replays,
+    begin: mpsc::Sender<replay::Begun>,
     /// The error of the last commit, if it failed.
     pub(crate) fault: Mutex<Option<Error>>,
     /// Turns true when nobody may wait any more, at the latest when the service stops.
@@ -78,12 +83,15 @@ impl Queues {
         engine.declare(&configured, Origin::Configuration).await?;
         let (jobs, pending) = mpsc::channel(options.pending_calls.max(1));
         let (returns, returned) = mpsc::channel(options.pending_calls.max(1));
+        let (begin, begun) = mpsc::channel(RUNNING_MAX);
         let inner = Arc::new(Inner {
             committer: Committer { jobs, timeout: options.call_timeout },
             catalog: RwLock::default(),
             configured: configured.into_iter().map(|(name, _)| name).collect(),
             workers,
             declaring: tokio::sync::Mutex::default(),
+            replays: Replays::default(),
+            begin,
             fault: Mutex::default(),
             closing: watch::Sender::new(false),
             engine,
@@ -92,7 +100,7 @@ impl Queues {
         });
         inner.reload().await?;
         inner.look_at_figures().await?;
-        let service = Service::new(Arc::clone(&inner), pending, returns, returned);
+        let service = Service::new(Arc::clone(&inner), pending, returns, returned, begun);
         Ok((Self { inner }, service))
     }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::Factory;
 use crate::clock::after;
 use crate::engine::{
-    Append, Claim, Committed, Engine, LaneKey, NewEntry, Op, Origin, Outcome, Settle, Settled,
+    Append, Claim, Committed, Edit, Engine, LaneKey, NewEntry, Op, Origin, Outcome, Settle, Settled,
 };
 use crate::error::{Error, ErrorKind};
 use crate::model::{DeadFilter, DeadLetter, Delivery, DeliveryId, Position, Settlement};
@@ -304,6 +304,18 @@ pub(super) fn labels(got: &[Got]) -> Vec<&str> {
 /// The (label, attempt) of each delivery.
 pub(super) fn attempts(got: &[Got]) -> Vec<(&str, u32)> {
     got.iter().map(|got| (got.label.as_str(), got.attempt)).collect()
+}
+
+/// Puts `body` in place of what was `seen` of a letter, for all clients.
+pub(super) fn edit(letter: &DeadLetter, seen: &Bytes, body: &Bytes) -> Op {
+    Op::Edit(Edit {
+        id: letter.id,
+        clients: Clients::All,
+        seen: seen.clone(),
+        body: body.clone(),
+        principal: "operator".to_owned(),
+        reason: Some("it was wrong".to_owned()),
+    })
 }
 
 pub(super) fn label(body: &[u8]) -> Checked<String> {

@@ -94,6 +94,10 @@ orderwire_types::faults! {
     IgnoresFilters => dead_letters_are_selected_by_filter,
     /// The first page of dead letters is the last.
     EndsAfterOnePage => dead_letters_come_in_pages,
+    /// An edit is acknowledged, and forgotten.
+    IgnoresEdits => an_edited_letter_keeps_all_but_its_body,
+    /// Of two who saw the same letter, the second overwrites what the first wrote.
+    EditsBlindly => an_edit_of_what_changed_meanwhile_is_refused,
     /// A replay puts two deliveries back.
     ReplaysTwice => a_replayed_letter_comes_once_and_last a_buried_entry_is_replayed_at_the_end,
     /// A discard is acknowledged, and forgotten.
@@ -116,10 +120,14 @@ orderwire_types::faults! {
     SettlesForAnybody => a_settlement_stays_within_its_clients,
     /// Everybody may look at everything.
     ShowsEverything => looking_stays_within_its_clients,
+    /// An edit may come from anybody.
+    EditsForAnybody => an_edit_stays_within_its_clients,
     /// Attempts are missing in traces.
     HidesAttempts => a_trace_tells_every_step_in_order,
     /// Expiry, death and replay are missing in traces.
     HidesDeath => a_trace_tells_expiry_death_and_replay,
+    /// Edits are missing in traces.
+    HidesEdits => a_trace_tells_an_edit,
     /// What waits in a stream is missing in traces.
     HidesTheWaiting => a_stream_event_waits_in_its_trace,
     /// The acceptance is in a trace once per queue.

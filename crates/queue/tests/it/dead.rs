@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use orderwire_queue::{DeadFilter, ErrorKind, Options, Selected};
+use orderwire_types::{Data, Event, RawJson};
 
 use crate::bench::{Bench, all, kind, name, only, shown};
 
@@ -137,4 +138,28 @@ async fn bury_some(bench: &Bench) {
         left -= ids.len();
         bench.queues.fail(&all(), &name("tasks"), &ids, "no use").await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_changes_the_data_of_what_was_seen_and_no_more() {
+    let bench = Bench::open().await;
+    bury(&bench, 1).await;
+    let read =
+        async || bench.queues.dead(&all(), &DeadFilter::default(), 0, 1).await.unwrap().items.remove(0);
+    let letter = read().await;
+    let data = |text: &str| Data::Json(RawJson::parse(text.to_owned()).unwrap());
+    let edited = bench.queues.edit(&all(), &letter, data("1.50"), Some("a test")).await.unwrap();
+    assert_eq!(read().await, edited);
+    let (before, after) = (Event::decode(&letter.body).unwrap(), Event::decode(&edited.body).unwrap());
+    assert_eq!(after, Event { data: data("1.50"), ..before });
+    let mut elsewhere = all();
+    elsewhere.objects = Some(["queue/status".to_owned()].into());
+    for (scope, letter, expected) in [
+        (all(), &letter, ErrorKind::Conflict),
+        (only("bolt"), &edited, ErrorKind::NotFound),
+        (elsewhere, &edited, ErrorKind::NotFound),
+    ] {
+        assert_eq!(kind(bench.queues.edit(&scope, letter, data("2"), None).await), Some(expected));
+    }
+    assert_eq!(read().await, edited);
 }

@@ -7,6 +7,7 @@ mod dead;
 mod lease;
 mod model;
 mod publish;
+mod replay;
 mod service;
 mod settings;
 mod twins;

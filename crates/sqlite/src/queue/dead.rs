@@ -1,11 +1,15 @@
-//! Dead letters: replayed, discarded.
+//! Dead letters: edited, replayed, discarded.
 
-use orderwire_queue::engine::Outcome;
+use orderwire_queue::engine::{Edit, Outcome};
+use orderwire_queue::{Error, ErrorKind};
+use orderwire_types::Client;
+use orderwire_types::scope::Clients;
 use orderwire_types::step::Step;
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::append::NewEvent;
+use super::state::damaged;
 use super::told::Tasks;
 use super::writer::{Stop, Tx};
 
@@ -53,6 +57,38 @@ impl Tx<'_> {
             count += 1;
         }
         Ok(Outcome::Count(count))
+    }
+
+    pub(super) fn edit(&mut self, edit: &Edit) -> Result<Outcome, Stop> {
+        let Edit { id, clients, seen, body, principal, reason } = edit;
+        let found = self
+            .db
+            .prepare_cached("SELECT client, queue, event_id, trace, body = ?2 FROM dead WHERE id = ?1")?
+            .query_row(params![id, &seen[..]], |row| {
+                let client: Client = damaged(row.get::<_, String>(0)?.parse())?;
+                let is_seen: bool = row.get(4)?;
+                Ok((client, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, [u8; 16]>(3)?, is_seen))
+            })
+            .optional()?;
+        let covers = |client: &Client| match clients {
+            Clients::All => true,
+            Clients::Only(clients) => clients.contains(client),
+        };
+        let Some((client, queue, event_id, trace, is_seen)) = found.filter(|found| covers(&found.0)) else {
+            return Err(Error::new(ErrorKind::NotFound, format!("dead letter {id} does not exist")).into());
+        };
+        if !is_seen {
+            return Err(
+                Error::new(ErrorKind::Conflict, format!("dead letter {id} was changed meanwhile")).into()
+            );
+        }
+        self.db.prepare_cached("UPDATE dead SET body = ?2 WHERE id = ?1")?.execute(params![id, &body[..]])?;
+        let step = Step {
+            detail: reason.clone(),
+            ..self.step(principal, "edited", "ok", queue, Uuid::from_bytes(event_id))
+        };
+        self.write_steps(&trace, client.as_str(), &[step])?;
+        Ok(Outcome::Done)
     }
 
     pub(super) fn discard(&mut self, ids: &[i64], principal: &str, reason: &str) -> Result<Outcome, Stop> {

@@ -102,6 +102,7 @@ impl Tx<'_> {
             }
             Op::Pause { queue, paused } => self.pause(queue, *paused),
             Op::Replay { ids, principal } => self.replay(ids, principal),
+            Op::Edit(edit) => self.edit(edit),
             Op::Discard { ids, principal, reason } => self.discard(ids, principal, reason),
             Op::Sweep(sweep) => self.sweep(sweep),
         }

@@ -15,7 +15,7 @@ use crate::names::{Client, EventType};
 use crate::problem::Fault;
 
 /// The types whose body is a row.
-const ROWS: &str = "orderwire.rows.";
+pub(super) const ROWS: &str = "orderwire.rows.";
 
 /// Reads plain JSON; `members` are those of an object.
 pub(super) fn read(

@@ -1,12 +1,14 @@
 use std::time::Duration;
 
+use bytes::Bytes;
 use orderwire_types::scope::Clients;
 use orderwire_types::{Event, EventType};
 
-use crate::engine::Op;
-use crate::model::DeadFilter;
+use crate::engine::{Op, Outcome};
+use crate::error::ErrorKind;
+use crate::model::{DeadFilter, DeadLetter};
 use crate::testkit::bench::{
-    Bench, Checked, attempts, ensure_eq, label, labels, only, others, say, stream, tasks,
+    Bench, Checked, attempts, edit, ensure_eq, label, labels, only, others, refused, say, stream, tasks,
 };
 
 /// Puts these on `tasks` and dead-letters them, with their label as the cause.
@@ -132,6 +134,49 @@ pub(super) async fn looks_are_bounded_in_bytes(b: &mut Bench) -> Checked {
             ensure_eq!(peeked.len(), count, "a look of {bytes} bytes at events of {size} each");
         }
     }
+    Ok(())
+}
+
+/// A letter with the label as its cause, and the body of the same event with another label.
+async fn to_edit(b: &mut Bench, label: &str) -> Checked<(DeadLetter, Bytes)> {
+    bury_all(b, &[(label, "acme", label)]).await?;
+    let letter = b.dead(&DeadFilter::default()).await?.remove(0);
+    let event = Event::decode(&letter.body).map_err(|err| err.to_string())?;
+    let body = Event { source: format!("{label} mended"), ..event }.encode();
+    Ok((letter, body.into()))
+}
+
+pub(super) async fn an_edited_letter_keeps_all_but_its_body(b: &mut Bench) -> Checked {
+    let (letter, body) = to_edit(b, "bad").await?;
+    b.pass(Duration::from_secs(10)).await?;
+    match b.op(edit(&letter, &letter.body, &body)).await? {
+        Outcome::Done => {}
+        other => return Err(format!("an edit was answered by {other:?}")),
+    }
+    b.reopen().await?;
+    let dead = b.dead(&DeadFilter::default()).await?;
+    ensure_eq!(dead, [DeadLetter { body: body.clone(), ..letter.clone() }], "the edited letter");
+    ensure_eq!(b.engine().state(&tasks()).await.map_err(say)?.dead, 1, "dead letters of the queue's state");
+    let refs = b.engine().dead_refs(&Clients::All, &DeadFilter::default(), 0, 9).await.map_err(say)?;
+    ensure_eq!(refs.items[0].bytes, body.len(), "the length of the body");
+    b.count(Op::Replay { ids: vec![letter.id], principal: "operator".to_owned() }).await?;
+    ensure_eq!(attempts(&b.claim(5).await?), [("bad mended", 1)], "deliveries after the replay");
+    Ok(())
+}
+
+pub(super) async fn an_edit_of_what_changed_meanwhile_is_refused(b: &mut Bench) -> Checked {
+    let (letter, body) = to_edit(b, "bad").await?;
+    let late = b.try_op(edit(&letter, &body, &body)).await?;
+    refused(late, ErrorKind::Conflict, "an edit of what was never there")?;
+    b.op(edit(&letter, &letter.body, &body)).await?;
+    let second = b.try_op(edit(&letter, &letter.body, &letter.body)).await?;
+    refused(second, ErrorKind::Conflict, "a second edit of the same content")?;
+    ensure_eq!(found(b, DeadFilter::default()).await?, ["bad mended"], "letters");
+    b.op(edit(&letter, &body, &letter.body)).await?;
+    b.count(Op::Replay { ids: vec![letter.id], principal: "operator".to_owned() }).await?;
+    let gone = b.try_op(edit(&letter, &letter.body, &body)).await?;
+    refused(gone, ErrorKind::NotFound, "an edit of a letter that is gone")?;
+    ensure_eq!(labels(&b.claim(5).await?), ["bad"], "deliveries");
     Ok(())
 }
 

@@ -93,6 +93,8 @@ suite! { $
         dead_letters_are_selected_by_filter
         dead_letters_come_in_pages
         looks_are_bounded_in_bytes
+        an_edited_letter_keeps_all_but_its_body
+        an_edit_of_what_changed_meanwhile_is_refused
         a_replayed_letter_comes_once_and_last
         discarded_letters_are_gone;
     stream:
@@ -105,10 +107,12 @@ suite! { $
     scope:
         a_claim_stays_within_its_clients
         a_settlement_stays_within_its_clients
-        looking_stays_within_its_clients;
+        looking_stays_within_its_clients
+        an_edit_stays_within_its_clients;
     trace:
         a_trace_tells_every_step_in_order
         a_trace_tells_expiry_death_and_replay
+        a_trace_tells_an_edit
         a_stream_event_waits_in_its_trace
         a_trace_tells_an_acceptance_once;
     sweep:

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::engine::{LaneKey, Op};
 use crate::model::DeadFilter;
-use crate::testkit::bench::{ATTEMPTS, Bench, Checked, ensure, ensure_eq, others, say, stream, tasks};
+use crate::testkit::bench::{ATTEMPTS, Bench, Checked, edit, ensure, ensure_eq, others, say, stream, tasks};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -112,6 +112,34 @@ pub(super) async fn a_trace_tells_expiry_death_and_replay(b: &mut Bench) -> Chec
     );
     let view = b.engine().trace(trace, &Clients::All).await.map_err(say)?;
     ensure_eq!((view.open, view.dead), (0, 0), "deliveries that are open, and dead, at the end");
+    Ok(())
+}
+
+pub(super) async fn a_trace_tells_an_edit(b: &mut Bench) -> Checked {
+    let entry = b.entry("a1", "acme", "k");
+    let (trace, event) = (entry.trace, entry.event_id);
+    b.append(vec![entry]).await?;
+    let got = b.claim(1).await?;
+    b.fail(&got[0], "never").await?;
+    b.pass(SECOND).await?;
+    let letter = b.dead(&DeadFilter::default()).await?.remove(0);
+    b.op(edit(&letter, &letter.body, &letter.body)).await?;
+    let edited = b.now;
+    b.pass(SECOND).await?;
+    b.count(Op::Replay { ids: vec![letter.id], principal: "operator".to_owned() }).await?;
+
+    let steps = steps(b, trace).await?;
+    let names: Vec<&str> = steps.iter().map(|step| step.step.as_str()).collect();
+    let due = ["accepted", "queued", "attempt", "dead-lettered", "edited", "replayed"];
+    ensure_eq!(names, due, "the steps");
+    let step = &steps[4];
+    ensure_eq!(
+        (step.at, step.event_id, step.queue.clone()),
+        (edited, Some(event.0), Some(tasks())),
+        "the edit"
+    );
+    ensure_eq!(step.role, "operator", "who edited");
+    ensure_eq!(step.detail.as_deref(), Some("it was wrong"), "why it was edited");
     Ok(())
 }
 

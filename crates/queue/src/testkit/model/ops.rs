@@ -12,7 +12,9 @@ use orderwire_types::step::{Millis, Step};
 use super::lanes::{Lane, Lease};
 use super::state::{Dead, Item, State, covers};
 use crate::clock::after;
-use crate::engine::{Append, Appended, Claim, Committed, NewEntry, Op, Outcome, Settle, Settled, Sweep};
+use crate::engine::{
+    Append, Appended, Claim, Committed, Edit, NewEntry, Op, Outcome, Settle, Settled, Sweep,
+};
 use crate::error::{Error, ErrorKind};
 use crate::model::{DeadLetter, Delivery, DeliveryId, Position, Settlement};
 
@@ -57,6 +59,7 @@ impl State {
                 Ok(Outcome::Done)
             }
             Op::Replay { ids, principal } => Ok(Outcome::Count(self.replay(&ids, &principal, now, ready))),
+            Op::Edit(edit) => self.edit(edit, now),
             Op::Discard { ids, principal, reason } => {
                 let gone: Vec<Dead> = ids.iter().filter_map(|id| self.dead.remove(id)).collect();
                 for dead in &gone {
@@ -362,6 +365,22 @@ impl State {
             count += 1;
         }
         count
+    }
+
+    fn edit(&mut self, edit: Edit, now: Timestamp) -> Result<Outcome, Error> {
+        let Edit { id, clients, seen, body, principal, reason } = edit;
+        let known = self.dead.get_mut(&id).filter(|dead| covers(&clients, &dead.letter.client));
+        let dead = known
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("dead letter {id} does not exist")))?;
+        if dead.letter.body != seen {
+            return Err(Error::new(ErrorKind::Conflict, format!("dead letter {id} was changed meanwhile")));
+        }
+        dead.letter.body = body.clone();
+        dead.item.body = body;
+        let (queue, item) = (dead.letter.queue.clone(), dead.item.clone());
+        let step = Step { role: principal, detail: reason, ..Step::ok(now, "queue", "edited") };
+        self.note(&queue, &item, step);
+        Ok(Outcome::Done)
     }
 
     fn sweep(&mut self, sweep: &Sweep) -> u64 {

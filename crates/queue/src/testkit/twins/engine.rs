@@ -56,7 +56,12 @@ impl Engine for Twin {
         if self.fault == Fault::LosesTheLastCommit {
             *self.before.lock().unwrap_or_else(PoisonError::into_inner) = self.place.copy();
         }
-        if self.fault == Fault::IgnoresExtensions && matches!(asked.as_slice(), [Op::Extend { .. }]) {
+        let forgets = match self.fault {
+            Fault::IgnoresExtensions => matches!(asked.as_slice(), [Op::Extend { .. }]),
+            Fault::IgnoresEdits => matches!(asked.as_slice(), [Op::Edit(_)]),
+            _ => false,
+        };
+        if forgets {
             let outcomes = vec![Ok(Outcome::Done)];
             return Ok(Committed { outcomes, ..Committed::default() });
         }
@@ -69,7 +74,10 @@ impl Engine for Twin {
             extra.extend(self.extra(op).await?);
         }
         let count = asked.len();
-        let ops = asked.iter().cloned().map(|op| self.distort(op)).chain(extra).collect();
+        let mut ops: Vec<Op> = asked.iter().cloned().map(|op| self.distort(op)).chain(extra).collect();
+        if self.fault == Fault::EditsBlindly {
+            self.see_all(&mut ops).await?;
+        }
         let mut committed = self.inner.commit(ops, now).await?;
         if lost {
             return Err(Error::new(ErrorKind::Unconfirmed, "commit: the answer got lost"));
@@ -186,6 +194,7 @@ impl Engine for Twin {
                 view.steps.extend(accepted);
             }
             Fault::HidesAttempts => view.steps.retain(|step| step.step != "attempt"),
+            Fault::HidesEdits => view.steps.retain(|step| step.step != "edited"),
             Fault::HidesDeath => {
                 view.steps.retain(|step| !matches!(step.step.as_str(), "dead-lettered" | "replayed"));
             }

@@ -10,7 +10,7 @@ use orderwire_types::scope::Clients;
 use orderwire_types::{Client, Event, QueueName};
 
 use super::Fault;
-use crate::engine::{Append, Claim, Engine, LaneKey, NewEntry, Op, Outcome, Settle, Settled};
+use crate::engine::{Append, Claim, Edit, Engine, LaneKey, NewEntry, Op, Outcome, Settle, Settled};
 use crate::error::{Error, ErrorKind};
 use crate::model::{DeadFilter, Delivery, Position, Settlement};
 use crate::testkit::model::ModelPlace;
@@ -90,6 +90,7 @@ impl Twin {
             }
             (Fault::NeverExpires, Op::Expire { .. }) => Op::Expire { limit: 0 },
             (Fault::ExpiresWithoutBound, Op::Expire { .. }) => Op::Expire { limit: usize::MAX },
+            (Fault::EditsForAnybody, Op::Edit(edit)) => Op::Edit(Edit { clients: Clients::All, ..edit }),
             (Fault::IgnoresPauses, Op::Pause { queue, .. }) => Op::Pause { queue, paused: false },
             (Fault::ReadsPausedStreams, Op::Pause { queue, .. }) => Op::Pause { queue, paused: false },
             (Fault::IgnoresDiscards, Op::Discard { principal, reason, .. }) => {
@@ -195,6 +196,19 @@ impl Twin {
             _ => {}
         }
         deliveries
+    }
+
+    /// Makes edits those of a caller who has seen the letter as it is now.
+    pub(super) async fn see_all(&self, ops: &mut [Op]) -> Result<(), Error> {
+        for op in ops {
+            let Op::Edit(edit) = op else { continue };
+            let filter = DeadFilter { ids: Some(vec![edit.id]), ..DeadFilter::default() };
+            let page = self.inner.dead(&Clients::All, &filter, 0, 1, usize::MAX).await?;
+            if let Some(letter) = page.items.into_iter().next() {
+                edit.seen = letter.body;
+            }
+        }
+        Ok(())
     }
 
     /// Further operations that nobody asked for.

@@ -8,4 +8,5 @@ mod faults;
 mod late;
 mod model;
 mod promises;
+mod replay;
 mod told;

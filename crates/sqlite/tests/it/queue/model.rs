@@ -5,9 +5,10 @@ mod reference;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
-use orderwire_queue::engine::{Append, Engine, LaneKey, NewEntry, Op, Outcome, Settle};
-use orderwire_queue::model::{DeadFilter, Delivery, DeliveryId, Position, Settlement};
+use orderwire_queue::engine::{Append, Edit, Engine, LaneKey, NewEntry, Op, Outcome, Settle};
+use orderwire_queue::model::{DeadFilter, DeadLetter, Delivery, DeliveryId, Position, Settlement};
 use orderwire_queue::{Error, ErrorKind};
 use orderwire_types::scope::Clients;
 use proptest::prelude::*;
@@ -61,6 +62,10 @@ enum Step {
     Replay {
         pick: usize,
     },
+    /// Other content of a dead letter, which stays the letter that it is.
+    Edit {
+        pick: usize,
+    },
     Stream,
     Advance {
         pick: usize,
@@ -91,6 +96,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1..4usize).prop_map(|limit| Step::Expire { limit }),
         3 => (1..5i64).prop_map(|seconds| Step::Wait { seconds }),
         1 => any::<usize>().prop_map(|pick| Step::Replay { pick }),
+        1 => any::<usize>().prop_map(|pick| Step::Edit { pick }),
         2 => Just(Step::Stream),
         1 => any::<usize>().prop_map(|pick| Step::Advance { pick }),
         1 => any::<usize>().prop_map(|pick| Step::Bury { pick }),
@@ -174,6 +180,7 @@ impl Run {
             }
             Step::Wait { seconds } => self.now += seconds,
             Step::Replay { pick } => self.replay(pick).await?,
+            Step::Edit { pick } => self.edit(pick).await?,
             Step::Stream => {
                 let entry = entry(self.next, "a", &[("s1", LaneKey::Stream), ("s2", LaneKey::Stream)]);
                 self.bench.append(vec![entry], self.time()).await;
@@ -292,13 +299,36 @@ impl Run {
         Ok(())
     }
 
+    async fn letters(&self) -> Vec<DeadLetter> {
+        let all = DeadFilter::default();
+        self.bench.queue.dead(&Clients::All, &all, 0, 1_000, usize::MAX).await.unwrap().items
+    }
+
+    async fn edit(&mut self, pick: usize) -> Result<(), TestCaseError> {
+        let letters = self.letters().await;
+        let Some(letter) = letters.get(pick % letters.len().max(1)) else { return Ok(()) };
+        // The same number, so that the model need not know.
+        let body = Bytes::from([b"0", letter.body.as_ref()].concat());
+        let edit = Edit {
+            id: letter.id,
+            clients: Clients::All,
+            seen: letter.body.clone(),
+            body: body.clone(),
+            principal: "tester".to_owned(),
+            reason: None,
+        };
+        self.bench.one(Op::Edit(edit.clone()), self.time()).await.unwrap();
+        let again = self.bench.one(Op::Edit(edit), self.time()).await;
+        prop_assert_eq!(again.map_err(|error| error.kind()).err(), Some(ErrorKind::Conflict));
+        let mut expected = letters.clone();
+        expected[pick % letters.len()].body = body;
+        prop_assert_eq!(self.letters().await, expected);
+        Ok(())
+    }
+
     async fn replay(&mut self, pick: usize) -> Result<(), TestCaseError> {
-        let page =
-            self.bench.queue.dead(&Clients::All, &DeadFilter::default(), 0, 1_000, usize::MAX).await.unwrap();
-        if page.items.is_empty() {
-            return Ok(());
-        }
-        let letter = &page.items[pick % page.items.len()];
+        let letters = self.letters().await;
+        let Some(letter) = letters.get(pick % letters.len().max(1)) else { return Ok(()) };
         let op = Op::Replay { ids: vec![letter.id], principal: "tester".to_owned() };
         prop_assert_eq!(self.bench.count(op, self.time()).await, 1);
         let n = number(&letter.body);
