@@ -77,10 +77,7 @@ impl<T: DeserializeOwned, S: AsRef<Bodies> + Send + Sync> FromRequest<Arc<S>> fo
 
     async fn from_request(request: Request, state: &Arc<S>) -> Result<Self, Problem> {
         let bodies = state.as_ref().as_ref();
-        let form = content_type(request.headers())?;
-        if form.as_deref().is_some_and(|form| form != "application/json") {
-            return Err(unsupported("send the body as application/json"));
-        }
+        require_json(request.headers())?;
         let body = read(request, bodies).await?;
         let body = if body.bytes.is_empty() { b"{}" } else { body.bytes.as_ref() };
         document(body, bodies.json_depth).map(Self)
@@ -140,11 +137,23 @@ pub fn content_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok((!essence.is_empty()).then_some(essence))
 }
 
-/// Reads a document of one of our own types.
+/// Demands that a body is said to be JSON, or not said to be anything.
+///
+/// # Errors
+/// 415.
+pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let form = content_type(headers)?;
+    if form.as_deref().is_some_and(|form| form != "application/json") {
+        return Err(unsupported("send the body as application/json"));
+    }
+    Ok(())
+}
+
+/// Reads a document of one of our own types, nested no deeper than so many levels.
 ///
 /// # Errors
 /// 400 when it is not JSON, 422 with the pointer of the member that is wrong.
-fn document<T: DeserializeOwned>(body: &[u8], json_depth: usize) -> Result<T, Problem> {
+pub fn document<T: DeserializeOwned>(body: &[u8], json_depth: usize) -> Result<T, Problem> {
     let text = std::str::from_utf8(body).map_err(|err| malformed(format!("not UTF-8: {err}")))?;
     if !nests_at_most(body, json_depth) {
         return Err(invalid("", format!("nested deeper than {json_depth} levels")));

@@ -1,6 +1,6 @@
 //! Dead letters.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
@@ -26,6 +26,10 @@ pub struct DeadLetter {
     pub cause: String,
     /// When it was dead-lettered.
     pub died_at: String,
+    /// Names the content as it is, for the header `If-Match` of an edit, there in
+    /// quotes; only when one letter is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// The event as a CloudEvent; only when one letter is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -69,6 +73,10 @@ pub struct DeadAction {
     pub filter: Option<DeadSelector>,
     /// Only count.
     pub dry_run: bool,
+    /// Of a replay: at most so many letters per second, 1 to 10000. It is answered
+    /// with 202 then, and goes on by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
     /// Why, for the trace; wanted by discard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -81,4 +89,60 @@ pub struct DeadCount {
     pub count: u64,
     /// Whether nothing was changed.
     pub dry_run: bool,
+}
+
+/// `PATCH /v1/dead/{id}`: other data for the event of a dead letter, as JSON or as
+/// bytes, whichever it has.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadEdit {
+    /// The data: any JSON value, kept digit for digit.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub data: Option<Box<RawValue>>,
+    /// Or bytes, in standard base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<String>,
+    /// Why, for the trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A member that is there, also as `null`.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(deserializer).map(Some)
+}
+
+/// A replay at a rate.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Replay {
+    /// Its id. A restart of the server forgets it: what was put back stays, the rest
+    /// are still dead letters.
+    pub replay_id: String,
+    /// `running`, `done`, `cancelled` or `failed`.
+    pub state: String,
+    /// Letters per second, at most.
+    pub rate: u32,
+    /// How many letters it selected; null until they are counted.
+    pub matched: Option<u64>,
+    /// How many of them it has put back; in the end fewer than matched when others
+    /// replayed or discarded some.
+    pub done: u64,
+    /// Which letters.
+    pub filter: DeadSelector,
+    /// How many were named by their ids, if any were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<u64>,
+    /// Who asked.
+    pub principal: String,
+    /// When it began.
+    pub started_at: String,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where to ask for it.
+    pub status_url: String,
 }

@@ -12,7 +12,7 @@ use crate::state::State;
 /// The types of Orderwire's own events.
 const OWN: &str = "orderwire.";
 /// The one own type beside rows that is taken from outside.
-const ORDER: &str = "orderwire.order.requested";
+pub(crate) const ORDER: &str = "orderwire.order.requested";
 
 /// Checks one event after the other. What it found out for a type is kept for
 /// the next event of that type.

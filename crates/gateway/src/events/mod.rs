@@ -22,6 +22,8 @@ use crate::problems::invalid;
 use crate::publish::{named_request, publish, status_url, with_outcome};
 use crate::state::Shared;
 
+pub(crate) use admit::ORDER;
+
 /// What happens to a batch with faulty entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]

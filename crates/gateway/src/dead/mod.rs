@@ -1,21 +1,25 @@
-//! Dead letters.
+//! Dead letters: found, edited, put back, forgotten.
+
+pub(crate) mod edit;
+pub(crate) mod replays;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;
 use orderwire_api::extract::{Document, Params, Segments};
 use orderwire_api::problem::shown;
 use orderwire_api::wire::{self, DeadAction, DeadCount, DeadSelector, List};
 use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems, page};
 use orderwire_queue::{DeadFilter, DeadLetter};
-use orderwire_types::Right;
 use orderwire_types::queue::Format;
+use orderwire_types::{Right, Scope};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::problems::{invalid, of_queue};
 use crate::queues::rendered;
-use crate::state::Shared;
+use crate::state::{Shared, State as Gateway};
 
 /// The longest reason that is kept, in bytes.
 const REASON_MAX: usize = 4_096;
@@ -65,7 +69,7 @@ pub(crate) async fn list_dead(
     Ok(Json(List { items, next: page.next.map(|next| next.to_string()) }))
 }
 
-/// One dead letter with its event.
+/// One dead letter with its event. `ETag` and `etag` name its content, for an edit.
 #[utoipa::path(get, path = "/v1/dead/{id}", tag = "dead letters",
     params(("id" = String, Path, description = "its id")),
     responses((status = 200, description = "the letter", body = wire::DeadLetter), ReadProblems))]
@@ -74,31 +78,10 @@ pub(crate) async fn get_dead(
     caller: Caller,
     Segments(id): Segments<String>,
     headers: HeaderMap,
-) -> Result<Json<wire::DeadLetter>, Problem> {
+) -> Result<Shown, Problem> {
     may_look(&caller)?;
     let scope = caller.narrowed(&headers)?;
-    let number =
-        id.parse().map_err(|_| Problem::not_found(format!("dead letter {} does not exist", shown(&id))))?;
-    let letter = state.queues().dead_letter(&scope, number).await.map_err(|err| of_queue(&err))?;
-    let event = rendered(&letter.body, Format::Cloudevents)?;
-    Ok(Json(wire::DeadLetter { event: Some(event.0), ..info(letter) }))
-}
-
-/// Puts dead letters back at the end of their queues: same event, same trace,
-/// attempts from the beginning.
-#[utoipa::path(post, path = "/v1/dead/replay", tag = "dead letters", request_body = DeadAction,
-    responses((status = 200, description = "how many", body = DeadCount), WriteProblems))]
-pub(crate) async fn post_replay(
-    State(state): State<Shared>,
-    caller: Caller,
-    headers: HeaderMap,
-    Document(action): Document<DeadAction>,
-) -> Result<Json<DeadCount>, Problem> {
-    caller.require(Right::Operate)?;
-    let filter = selected(&action)?;
-    let scope = caller.narrowed(&headers)?;
-    let done = state.queues().replay(&scope, &filter, action.dry_run).await;
-    Ok(Json(count(done.map_err(|err| of_queue(&err))?, action.dry_run)))
+    whole(find(&state, &scope, &id).await?)
 }
 
 /// Forgets dead letters for good; the trace keeps that and the reason.
@@ -111,14 +94,47 @@ pub(crate) async fn post_discard(
     Document(action): Document<DeadAction>,
 ) -> Result<Json<DeadCount>, Problem> {
     caller.require(Right::Operate)?;
-    let filter = selected(&action)?;
-    let reason = action.reason.as_deref().unwrap_or("no reason given");
-    if reason.len() > REASON_MAX {
-        return Err(invalid("/reason", format!("longer than {REASON_MAX} bytes")));
+    if action.rate.is_some() {
+        return Err(invalid("/rate", "only a replay has a rate"));
     }
+    let filter = selected(&action)?;
+    let reason = reason(action.reason.as_deref())?.unwrap_or("no reason given");
     let scope = caller.narrowed(&headers)?;
     let done = state.queues().discard(&scope, &filter, action.dry_run, reason).await;
     Ok(Json(count(done.map_err(|err| of_queue(&err))?, action.dry_run)))
+}
+
+/// A letter with its event, and what names its content.
+type Shown = ([(HeaderName, String); 1], Json<wire::DeadLetter>);
+
+/// The letter of this id.
+async fn find(state: &Gateway, scope: &Scope, id: &str) -> Result<DeadLetter, Problem> {
+    let number =
+        id.parse().map_err(|_| Problem::not_found(format!("dead letter {} does not exist", shown(id))))?;
+    state.queues().dead_letter(scope, number).await.map_err(|err| of_queue(&err))
+}
+
+/// The answer with one letter.
+fn whole(letter: DeadLetter) -> Result<Shown, Problem> {
+    let event = rendered(&letter.body, Format::Cloudevents)?;
+    let etag = etag(&letter.body);
+    let header = [(header::ETAG, format!("\"{etag}\""))];
+    Ok((header, Json(wire::DeadLetter { etag: Some(etag), event: Some(event.0), ..info(letter) })))
+}
+
+/// What names the content of a letter: two are the same exactly when it is.
+fn etag(body: &[u8]) -> String {
+    Sha256::digest(body)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A reason that is short enough to be kept.
+fn reason(given: Option<&str>) -> Result<Option<&str>, Problem> {
+    match given {
+        Some(reason) if reason.len() > REASON_MAX => {
+            Err(invalid("/reason", format!("longer than {REASON_MAX} bytes")))
+        }
+        reason => Ok(reason),
+    }
 }
 
 fn may_look(caller: &Caller) -> Result<(), Problem> {
@@ -194,6 +210,7 @@ fn info(letter: DeadLetter) -> wire::DeadLetter {
         attempts: letter.attempts,
         cause: letter.cause,
         died_at: letter.died_at.to_string(),
+        etag: None,
         event: None,
     }
 }
