@@ -53,9 +53,9 @@ impl ErrorKind {
         match status {
             401 | 403 => Self::NotAllowed,
             404 => Self::NotFound,
-            409 => Self::Conflict,
+            409 | 412 => Self::Conflict,
             429 | 503 => Self::Unavailable,
-            400 | 413 | 415 | 422 => Self::Invalid,
+            400 | 413 | 415 | 422 | 428 => Self::Invalid,
             _ => Self::Failed,
         }
     }
@@ -208,11 +208,11 @@ mod tests {
 
     #[test]
     fn statuses_have_their_codes() {
-        let codes: Vec<u8> = [400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503]
+        let codes: Vec<u8> = [400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 500, 503]
             .into_iter()
             .map(|status| ErrorKind::of_status(status).code())
             .collect();
-        assert_eq!(codes, [7, 4, 4, 3, 5, 7, 7, 7, 6, 1, 6]);
+        assert_eq!(codes, [7, 4, 4, 3, 5, 5, 7, 7, 7, 7, 6, 1, 6]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn read_body(body: &str) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-fn unreadable(name: &str, error: &std::io::Error) -> Error {
+pub(crate) fn unreadable(name: &str, error: &std::io::Error) -> Error {
     let kind =
         if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Failed };
     Error::new(kind, format!("cannot read {name}: {error}"))

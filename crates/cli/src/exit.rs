@@ -10,11 +10,11 @@ pub const USAGE: u8 = 2;
 pub const NOT_FOUND: u8 = 3;
 /// No key, a wrong one, or one without the right (401, 403).
 pub const NOT_ALLOWED: u8 = 4;
-/// The state of what is there forbids it (409).
+/// The state of what is there forbids it (409, 412).
 pub const CONFLICT: u8 = 5;
 /// No server answers, or it cannot do this now (429, 503).
 pub const UNAVAILABLE: u8 = 6;
-/// The input is wrong: a body, a row, a configuration (400, 413, 415, 422).
+/// The input is wrong: a body, a row, a configuration (400, 413, 415, 422, 428).
 pub const INVALID: u8 = 7;
 
 /// The codes as `--help` shows them.

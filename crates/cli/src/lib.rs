@@ -24,6 +24,7 @@ mod order;
 mod out;
 mod plan;
 mod product;
+mod progress;
 mod queue;
 mod release;
 mod run;

@@ -124,6 +124,27 @@ mod tests {
         assert!(cli.is_ok(), "{cli:?}");
     }
 
+    /// The flags of commands that have the name of a global one, whose value would be taken
+    /// for both.
+    fn shadows(command: &clap::Command, global: &[clap::Id], found: &mut Vec<String>) {
+        for sub in command.get_subcommands() {
+            let names = sub.get_arguments().map(clap::Arg::get_id).filter(|id| global.contains(id));
+            found.extend(names.map(|id| format!("{} {id}", sub.get_name())));
+            shadows(sub, global, found);
+        }
+    }
+
+    #[test]
+    fn no_flag_has_the_name_of_a_global_one() {
+        let command = Cli::command();
+        let global = command.get_arguments().filter(|arg| arg.is_global_set()).map(clap::Arg::get_id);
+        let global: Vec<clap::Id> = global.cloned().collect();
+        assert!(global.len() >= 5, "{global:?}");
+        let mut found = Vec::new();
+        shadows(&command, &global, &mut found);
+        assert!(found.is_empty(), "{found:?}");
+    }
+
     #[test]
     fn global_flags_stand_anywhere() {
         let cli =

@@ -1,5 +1,7 @@
 //! Flags of `event`, `queue` and `dead`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// `orderwire event …`.
@@ -173,11 +175,37 @@ pub enum Dead {
         /// Its id.
         id: String,
     },
+    /// Put other data into a dead letter, to be replayed then: from a file, or in the
+    /// editor of VISUAL or EDITOR.
+    Edit {
+        /// Its id.
+        id: String,
+        /// The new data as JSON: a file, or `-` for standard input.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// What the new data is based on: `etag` of `dead show`; by default the letter
+        /// as it is now.
+        #[arg(long, value_name = "ETAG", requires = "file")]
+        if_match: Option<String>,
+        /// Why, for the trace.
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Put dead letters back into their queue: same event, same trace.
     Replay {
         /// Which.
         #[command(flatten)]
         choice: DeadChoice,
+        /// At most so many letters per second, with a progress bar; Ctrl-C cancels.
+        #[arg(long, value_name = "N")]
+        rate: Option<u32>,
+    },
+    /// List the replays at a rate, those that ended lately among them.
+    Replays,
+    /// Cancel a replay at a rate; what it did not put back stays a dead letter.
+    Cancel {
+        /// Its id.
+        replay_id: String,
     },
     /// Forget dead letters for good.
     Discard {

@@ -102,7 +102,7 @@ pub enum Command {
     /// List, make, look into, pause and consume queues.
     #[command(subcommand)]
     Queue(Queue),
-    /// List, show, replay and discard dead letters.
+    /// List, show, edit, replay and discard dead letters.
     #[command(subcommand)]
     Dead(Dead),
     /// Show everything that happened for a trace id, in order.

@@ -10,10 +10,10 @@ use orderwire_types::DatasetName;
 use reqwest::Method;
 
 use super::page::{self, SEQ};
-use super::progress::{Unit, bar};
 use crate::args::FileFormat;
 use crate::error::Error;
 use crate::out::{Out, count};
+use crate::progress::{Unit, bar};
 use crate::server::Server;
 
 /// Rows of a page.

@@ -19,10 +19,10 @@ use uuid::Uuid;
 
 use super::chunk::{Chunk, Lines};
 use super::infer::Inference;
-use super::progress::{Unit, bar};
 use super::source::{Row, Rows, Source, empty};
 use crate::error::{Error, ErrorKind};
 use crate::out::count;
+use crate::progress::{Unit, bar};
 use crate::server::{Server, parse};
 
 /// How many faults are kept; the others are counted.

@@ -5,7 +5,6 @@ mod export;
 mod import;
 mod infer;
 mod page;
-mod progress;
 mod quotes;
 mod source;
 

@@ -2,6 +2,7 @@
 //! clear, clients are served in turn.
 
 mod cli;
+mod dead;
 mod demo;
 mod drain;
 mod fair;

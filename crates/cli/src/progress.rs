@@ -2,13 +2,14 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar over a known number of bytes or rows.
-pub(super) fn bar(visible: bool, unit: Unit, total: u64, what: &'static str) -> ProgressBar {
+/// A bar over a known number of bytes, rows or letters.
+pub(crate) fn bar(visible: bool, unit: Unit, total: u64, what: &'static str) -> ProgressBar {
     // Draws nothing when stderr is no terminal.
     let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let template = match unit {
         Unit::Bytes => "{msg:>10} {bar:40} {binary_bytes}/{binary_total_bytes} {eta}",
         Unit::Rows => "{msg:>10} {bar:40} {human_pos}/{human_len} rows {per_sec} {eta}",
+        Unit::Letters => "{msg:>10} {bar:40} {human_pos}/{human_len} letters {eta}",
     };
     let style = ProgressStyle::with_template(template).expect("the template is sound");
     let bar = ProgressBar::with_draw_target(Some(total), target);
@@ -17,7 +18,8 @@ pub(super) fn bar(visible: bool, unit: Unit, total: u64, what: &'static str) -> 
 
 /// What a bar counts.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     Bytes,
     Rows,
+    Letters,
 }

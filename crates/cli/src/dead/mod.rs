@@ -1,11 +1,14 @@
 //! `orderwire dead …`.
 
+mod edit;
+mod replay;
+
 use orderwire_api::wire::{DeadAction, DeadCount, DeadLetter, DeadSelector};
 use reqwest::Method;
 
 use crate::args::{Dead, DeadChoice, DeadSelect, Global};
 use crate::error::Error;
-use crate::out::{Out, Table, count, plain};
+use crate::out::{Out, Table, count, or_dash, plain};
 use crate::server::{Server, parse};
 
 pub(crate) async fn run(command: &Dead, global: &Global, out: Out) -> Result<(), Error> {
@@ -23,12 +26,27 @@ pub(crate) async fn run(command: &Dead, global: &Global, out: Out) -> Result<(),
             let answer = server.text(server.request(Method::GET, &["v1", "dead", id], &[])).await?;
             if out.json { out.line(&answer) } else { show(&parse(&answer)?, out) }
         }
-        Dead::Replay { choice } => {
-            let action = action(choice, global, None)?;
-            act(&Server::new(global)?, "replay", &action, out).await
+        Dead::Edit { id, file, if_match, reason } => {
+            let edit = edit::Edit {
+                id,
+                file: file.as_deref(),
+                if_match: if_match.as_deref(),
+                reason: reason.clone(),
+            };
+            edit::edit(&Server::new(global)?, edit, out).await
         }
+        Dead::Replay { choice, rate } => {
+            let action = DeadAction { rate: *rate, ..action(choice, global)? };
+            let server = Server::new(global)?;
+            if rate.is_some() && !action.dry_run {
+                return Box::pin(replay::follow(&server, &action, out)).await;
+            }
+            act(&server, "replay", &action, out).await
+        }
+        Dead::Replays => replay::list(&Server::new(global)?, out).await,
+        Dead::Cancel { replay_id } => replay::cancel(&Server::new(global)?, replay_id, out).await,
         Dead::Discard { choice, reason } => {
-            let action = action(choice, global, reason.clone())?;
+            let action = DeadAction { reason: reason.clone(), ..action(choice, global)? };
             act(&Server::new(global)?, "discard", &action, out).await
         }
     }
@@ -71,6 +89,7 @@ fn show(letter: &DeadLetter, out: Out) -> Result<(), Error> {
     table.row(["attempts".into(), letter.attempts.to_string()]);
     table.row(["died".into(), letter.died_at.clone()]);
     table.row(["cause".into(), letter.cause.clone()]);
+    table.row(["etag".into(), or_dash(letter.etag.clone())]);
     out.table(&table)?;
     match &letter.event {
         Some(event) => out.line(&plain(event.get())),
@@ -94,7 +113,7 @@ async fn act(server: &Server, what: &str, action: &DeadAction, out: Out) -> Resu
 
 /// What replay and discard are asked to do. Nothing selected is nothing
 /// meant: it must be said that all are.
-fn action(choice: &DeadChoice, global: &Global, reason: Option<String>) -> Result<DeadAction, Error> {
+fn action(choice: &DeadChoice, global: &Global) -> Result<DeadAction, Error> {
     let DeadChoice { ids, select, all, dry_run } = choice;
     let selector = selector(select, global.client.as_deref());
     let flags = selector != DeadSelector::default();
@@ -110,7 +129,7 @@ fn action(choice: &DeadChoice, global: &Global, reason: Option<String>) -> Resul
         }
         _ => return Err(Error::usage("ids, a selection by flags and --all exclude each other; keep one")),
     };
-    Ok(DeadAction { ids, filter, dry_run: *dry_run, reason })
+    Ok(DeadAction { ids, filter, dry_run: *dry_run, ..DeadAction::default() })
 }
 
 fn selector(select: &DeadSelect, client: Option<&str>) -> DeadSelector {
@@ -154,7 +173,7 @@ mod tests {
     fn nothing_selected_is_refused_and_all_must_be_said() {
         let of = |ids: &[String], client, all| {
             let choice = DeadChoice { ids: ids.to_vec(), all, ..DeadChoice::default() };
-            action(&choice, &global(client), None)
+            action(&choice, &global(client))
         };
         assert_eq!(of(&[], None, false).unwrap_err().kind(), ErrorKind::Usage);
         assert_eq!(of(&["x".into()], None, true).unwrap_err().kind(), ErrorKind::Usage);
