@@ -47,6 +47,22 @@ pub enum Format {
     Flat,
 }
 
+/// How a queue comes to be at a broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Declare {
+    /// What is there under the name is used as it is; where nothing is, a plain durable
+    /// queue is made, such as other people's code declares it without arguments, so
+    /// that such a declaration works before and after.
+    Adopt,
+    /// A plain durable queue. One that is there with other arguments is a fault.
+    Classic,
+    /// A queue that survives the loss of a node and of power, where the broker makes a
+    /// difference. One that is there with other arguments is a fault.
+    #[default]
+    Quorum,
+}
+
 /// The pause before another attempt: doubles from `first` up to `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

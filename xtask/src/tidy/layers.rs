@@ -16,7 +16,7 @@ pub(super) struct Layer {
 /// Every package of the workspace is in exactly one layer.
 pub(super) const LAYERS: &[Layer] = &[
     Layer { name: "types", crates: &["types"], imports: &[], imports_in_tests: &[] },
-    Layer { name: "ports", crates: &["queue", "store", "cache"], imports: &["types"], imports_in_tests: &[] },
+    Layer { name: "ports", crates: &["queue", "store", "cache", "broker"], imports: &["types"], imports_in_tests: &[] },
     Layer { name: "surface", crates: &["api", "config"], imports: &["types"], imports_in_tests: &[] },
     Layer { name: "engines", crates: &["sqlite"], imports: &["ports", "types"], imports_in_tests: &[] },
     Layer {
