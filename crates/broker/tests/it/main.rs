@@ -1,0 +1,4 @@
+//! The suite of brokers over the reference broker and over its twins.
+
+mod model;
+mod twins;
