@@ -24,5 +24,5 @@ pub mod testkit;
 pub use capabilities::{Capabilities, Durability, Ordering, Retention};
 pub use contract::{Broker, Consumer, QueueBinding};
 pub use error::{Error, ErrorKind};
-pub use orderwire_types::queue::Declare;
 pub use message::{HEADER_BYTES_MAX, Message, Received, Tag, To};
+pub use orderwire_types::queue::Declare;

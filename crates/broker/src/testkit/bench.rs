@@ -259,9 +259,9 @@ impl Reader {
             // Of another case, got by the pattern of all types.
             return false;
         }
-        let taken = event_type.parse().is_ok_and(|event_type| {
-            self.queue.types.iter().any(|pattern| pattern.matches(&event_type))
-        });
+        let taken = event_type
+            .parse()
+            .is_ok_and(|event_type| self.queue.types.iter().any(|pattern| pattern.matches(&event_type)));
         taken || self.routes_by_pattern
     }
 }

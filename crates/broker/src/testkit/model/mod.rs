@@ -151,7 +151,8 @@ impl Broker for ModelBroker {
         self.is_open()?;
         let name = &queue.name;
         let id = self.place.lock().consume(self.connection, name, usize::from(prefetch));
-        let missing = || Error::new(ErrorKind::Conflict, format!("consume from queue {name}: it does not exist"));
+        let missing =
+            || Error::new(ErrorKind::Conflict, format!("consume from queue {name}: it does not exist"));
         Ok(Box::new(ModelConsumer { place: self.place.clone(), id: id.ok_or_else(missing)? }))
     }
 

@@ -40,6 +40,19 @@ struct Queue {
     waiting: VecDeque<Waiting>,
 }
 
+impl Queue {
+    fn takes(&self, name: &QueueName, to: &To, able: &Capabilities) -> bool {
+        match to {
+            To::Type(event_type) if able.routes_by_pattern => {
+                self.types.iter().any(|pattern| pattern.matches(event_type))
+            }
+            // Everything to everybody who takes any type: consumers pass over the rest.
+            To::Type(_) => !self.types.is_empty(),
+            To::Queue(only) => name == only,
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Waiting {
     number: u64,
@@ -114,19 +127,15 @@ impl State {
 
     pub(super) fn publish(&mut self, message: &Message, able: &Capabilities) -> Result<(), Error> {
         if message.body.len() > able.body_bytes_max || message.header_bytes() > HEADER_BYTES_MAX {
-            return Err(Error::new(ErrorKind::TooLarge, format!("publish message {}: it is too large", message.id)));
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("publish message {}: it is too large", message.id),
+            ));
         }
         let number = self.number();
-        let (event_type, takes): (_, Box<dyn Fn(&QueueName, &Queue) -> bool + '_>) = match &message.to {
-            To::Type(event_type) if able.routes_by_pattern => (
-                Some(event_type.as_str().to_owned()),
-                Box::new(|_, queue| queue.types.iter().any(|pattern| pattern.matches(event_type))),
-            ),
-            // Everything to everybody who takes any type: consumers pass over the rest.
-            To::Type(event_type) => {
-                (Some(event_type.as_str().to_owned()), Box::new(|_, queue| !queue.types.is_empty()))
-            }
-            To::Queue(only) => (None, Box::new(move |name, _| name == only)),
+        let event_type = match &message.to {
+            To::Type(event_type) => Some(event_type.as_str().to_owned()),
+            To::Queue(_) => None,
         };
         let received = Received {
             tag: Tag(0),
@@ -138,7 +147,8 @@ impl State {
             redelivered: false,
         };
         let mut taken = false;
-        for (_, queue) in self.queues.iter_mut().filter(|(name, queue)| takes(name, queue)) {
+        for (_, queue) in self.queues.iter_mut().filter(|(name, queue)| queue.takes(name, &message.to, able))
+        {
             queue.waiting.push_back(Waiting { number, message: received.clone() });
             taken = true;
         }

@@ -95,7 +95,8 @@ impl Twin {
     /// The queues that take a type.
     fn takers(&self, event_type: &EventType) -> Vec<QueueName> {
         self.bound(|bound| {
-            let takers = bound.iter().filter(|(_, types)| types.iter().any(|taken| taken.matches(event_type)));
+            let takers =
+                bound.iter().filter(|(_, types)| types.iter().any(|taken| taken.matches(event_type)));
             takers.map(|(name, _)| name.clone()).collect()
         })
     }
@@ -211,7 +212,9 @@ impl Broker for Twin {
         let mut queue = queue.clone();
         let prefetch = if self.fault == Fault::IgnoresThePrefetch { u16::MAX } else { prefetch };
         if self.fault == Fault::CopiesToConsumers {
-            let copy = format!("{}-copy", queue.name).parse().expect("a queue name");
+            static COPIES: AtomicUsize = AtomicUsize::new(0);
+            let number = COPIES.fetch_add(1, Ordering::Relaxed);
+            let copy = format!("{}-{number}", queue.name).parse().expect("a queue name");
             self.place.copy_queue(&queue.name, &copy);
             self.place.empty_queue(&copy);
             queue.name = copy;
