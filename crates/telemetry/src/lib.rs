@@ -17,13 +17,19 @@ use tracing_subscriber::util::SubscriberInitExt;
 #[error("setting up telemetry: {0}")]
 pub struct Error(String);
 
+/// What is not logged unless it is asked for by name: the AMQP client tells every message
+/// that comes back with its body, and as an error what is none (a queue that is looked for
+/// and not there). What matters of it is told by its user.
+const SILENT: &str = "lapin=off";
+
 /// Starts logging. `filter` is a level (`info`) or directives
 /// (`info,orderwire_queue=debug`).
 ///
 /// # Errors
 /// For a filter that is no directive, or when logging was started before.
 pub fn start_logs(filter: &str) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| Error(format!("log filter {filter:?}: {e}")))?;
+    let asked = format!("{SILENT},{filter}");
+    let filter = EnvFilter::try_new(asked).map_err(|e| Error(format!("log filter {filter:?}: {e}")))?;
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let started = if std::io::stderr().is_terminal() {
