@@ -1,5 +1,5 @@
-//! What the project runs on itself: `cargo xtask check`, `test`, `tidy`, `counts`
-//! and `generate`.
+//! What the project runs on itself: `cargo xtask check`, `test`, `tidy`, `counts`,
+//! `services` and `generate`.
 //!
 //! `check` is exactly what continuous integration runs, so that nobody has to
 //! guess. This crate owns no state and knows the product only from outside,
@@ -10,6 +10,7 @@ mod check;
 mod counts;
 mod generate;
 mod needs;
+mod services;
 mod shell;
 mod test;
 mod tidy;
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
   tidy              the rules that no compiler checks: direction of dependencies, file
                     length, generated files, banned constructs, links
   counts [--update] the instructions of hot paths against bench/counts.json, or recorded there
+  services          start the servers of this machine that suites use, as far as installed
   generate          write every generated file anew
 ";
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         ("tidy", []) => tidy::run(),
         ("counts", []) => counts::run(false),
         ("counts", [update]) if update == "--update" => counts::run(true),
+        ("services", []) => services::run(),
         ("generate", []) => generate::run(),
         ("help" | "--help" | "-h", _) => {
             print!("{USAGE}");

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use crate::{counts, shell};
 
 /// The real servers that suites know, with their usual port on loopback.
-const SERVERS: [(&str, u16); 6] = [
+pub(crate) const SERVERS: [(&str, u16); 6] = [
     ("PostgreSQL", 5432),
     ("Redis", 6379),
     ("RabbitMQ", 5672),
@@ -24,6 +24,11 @@ const SERVERS: [(&str, u16); 6] = [
 /// What a suite cannot run without. The embedded suite needs no server; an
 /// engine or a broker adds its line here with its crate.
 const REQUIRED: &[Requirement] = &[
+    Requirement {
+        name: "RabbitMQ",
+        suite: "the broker RabbitMQ: its conformance, and what it does when a server fails",
+        wanted_here: true,
+    },
     Requirement {
         name: "strace",
         suite: "the system-call trace: a data sync before each acknowledgement",
@@ -41,7 +46,8 @@ const REQUIRED: &[Requirement] = &[
     },
 ];
 
-const CONNECT_WITHIN: Duration = Duration::from_millis(500);
+/// How long a server on this machine may take to accept a connection.
+pub(crate) const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug)]
 struct Requirement {
