@@ -16,9 +16,20 @@ pub(super) struct Layer {
 /// Every package of the workspace is in exactly one layer.
 pub(super) const LAYERS: &[Layer] = &[
     Layer { name: "types", crates: &["types"], imports: &[], imports_in_tests: &[] },
-    Layer { name: "ports", crates: &["queue", "store", "cache", "broker"], imports: &["types"], imports_in_tests: &[] },
+    Layer {
+        name: "ports",
+        crates: &["queue", "store", "cache", "broker"],
+        imports: &["types"],
+        imports_in_tests: &[],
+    },
     Layer { name: "surface", crates: &["api", "config"], imports: &["types"], imports_in_tests: &[] },
     Layer { name: "engines", crates: &["sqlite"], imports: &["ports", "types"], imports_in_tests: &[] },
+    Layer {
+        name: "brokers",
+        crates: &["broker-rabbitmq"],
+        imports: &["ports", "types"],
+        imports_in_tests: &[],
+    },
     Layer {
         name: "services",
         crates: &["gateway", "worker", "recorder", "query", "provisioner"],
@@ -32,7 +43,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer {
         name: "runtime",
         crates: &["runtime"],
-        imports: &["services", "engines", "ports", "surface", "telemetry", "types"],
+        imports: &["services", "engines", "brokers", "ports", "surface", "telemetry", "types"],
         imports_in_tests: &[],
     },
     Layer {
@@ -89,6 +100,12 @@ pub(super) const KEPT: &[Kept] = &[
         by: &["sqlite"],
         free_in_tests: false,
         because: "SQL lives only in the engine",
+    },
+    Kept {
+        library: "lapin",
+        by: &["broker-rabbitmq"],
+        free_in_tests: true,
+        because: "AMQP is spoken in one place",
     },
     Kept {
         library: "moka",

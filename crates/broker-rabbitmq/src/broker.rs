@@ -1,0 +1,123 @@
+//! The broker itself: what is asked goes to the connection that it is for.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use orderwire_broker::{
+    Broker, Capabilities, Consumer, Durability, Error, ErrorKind, Message, Ordering, QueueBinding, Retention,
+};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::consumer::RabbitConsumer;
+use crate::error;
+use crate::link::Purpose;
+use crate::options::Options;
+use crate::topology::Topology;
+use crate::wire::Wire;
+
+/// RabbitMQ.
+pub struct RabbitBroker {
+    options: Arc<Options>,
+    topology: Arc<Topology>,
+    publishing: Wire,
+    consuming: Wire,
+    /// Cancelled when everything has to end; at the latest when the broker is dropped.
+    closing: CancellationToken,
+    _closed_with_us: DropGuard,
+}
+
+impl RabbitBroker {
+    /// Begins to connect, in tasks of the tokio runtime that it is called in. Whether it
+    /// is connected is said by [`Broker::check`], which waits for the first attempt.
+    pub fn start(options: Options) -> Self {
+        let options = Arc::new(options);
+        let topology = Topology::new(&options);
+        let closing = CancellationToken::new();
+        let wire = |purpose| Wire::start(&options, purpose, &topology, closing.clone());
+        Self {
+            publishing: wire(Purpose::Publish),
+            consuming: wire(Purpose::Consume),
+            topology,
+            _closed_with_us: closing.clone().drop_guard(),
+            closing,
+            options,
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        what: String,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        let within = self.options.timeout;
+        timeout(within, call).await.unwrap_or_else(|_| Err(error::late(&what, within)))
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitBroker {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            name: "RabbitMQ",
+            // Of quorum queues, which synchronise before they confirm. A classic queue
+            // hands to the operating system first.
+            durability: Durability::Power,
+            ordering: Ordering::Queue,
+            retention: Retention::UntilAcked,
+            body_bytes_max: self.options.body_bytes_max,
+            reports_unroutable: true,
+            routes_by_pattern: true,
+        }
+    }
+
+    async fn declare(&self, queue: &QueueBinding) -> Result<(), Error> {
+        let declaring = async {
+            let link = self.consuming.link().await?;
+            self.topology.declare(&link.connection, queue).await
+        };
+        self.in_time(format!("declare queue {}", queue.name), declaring).await
+    }
+
+    async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Error>> {
+        let (count, until) = (messages.len(), Instant::now() + self.options.timeout);
+        let nothing = |error: Error| vec![Err(error); count];
+        let link = match timeout_at(until, self.publishing.link()).await {
+            Ok(Ok(link)) => link,
+            // What is wrong with the connection or the exchange is no fault of the messages.
+            Ok(Err(error)) if !error.is_retryable() => {
+                return nothing(Error::new(ErrorKind::Refused, error.to_string()));
+            }
+            Ok(Err(error)) => return nothing(error),
+            Err(_) => return nothing(error::late("publish", self.options.timeout)),
+        };
+        if link.is_blocked() {
+            return nothing(blocked());
+        }
+        let publisher = link.publisher.as_ref().expect("a connection that publishes has a publisher");
+        publisher.publish(messages, until).await
+    }
+
+    async fn consume(&self, queue: &QueueBinding, prefetch: u16) -> Result<Box<dyn Consumer>, Error> {
+        let opening = async {
+            let link = self.consuming.link().await?;
+            RabbitConsumer::open(link, Arc::clone(&self.options), queue, prefetch).await
+        };
+        let consumer = self.in_time(format!("consume from queue {}", queue.name), opening).await?;
+        Ok(Box::new(consumer))
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.consuming.link().await?;
+        if self.publishing.link().await?.is_blocked() { Err(blocked()) } else { Ok(()) }
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+        tokio::join!(self.publishing.ended(), self.consuming.ended());
+    }
+}
+
+fn blocked() -> Error {
+    Error::new(ErrorKind::Unavailable, "the broker runs out of memory or disk, and takes no messages")
+}

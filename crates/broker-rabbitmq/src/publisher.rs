@@ -1,0 +1,363 @@
+//! Publishes with confirms: one task owns the channel, so that messages go out in order
+//! and each confirm is that of its message.
+//!
+//! A message that no queue takes is returned before it is confirmed. The client library
+//! hands a returned message out with *some* confirm that it resolves then or later, not
+//! with its own: the server may confirm many at once, and they are resolved in no order.
+//! So the returned message is known by what it says of itself, and a confirm counts only
+//! after all others that were resolved before it have been looked at. They are, once
+//! those that are ready have been taken twice over until none was: each is queued when
+//! it is resolved, and comes out in that order.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection};
+use orderwire_broker::{Error, ErrorKind, HEADER_BYTES_MAX, Message, To};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::error;
+use crate::options::Options;
+use crate::topology;
+
+/// What a message counts at least, so that small ones are bounded in number as well.
+const COST_MIN: usize = 4 << 10;
+
+/// The delivery mode of what has to be written to disk.
+const PERSISTENT: u8 = 2;
+
+/// Publishes over one connection.
+pub(crate) struct Publisher {
+    /// Bounded by `room`: every job holds its share of it.
+    jobs: mpsc::UnboundedSender<Job>,
+    room: Arc<Semaphore>,
+    exchange: ShortString,
+    body_bytes_max: usize,
+    unconfirmed_bytes_max: usize,
+}
+
+/// A message that is to be published.
+struct Job {
+    route: Route,
+    properties: BasicProperties,
+    body: Bytes,
+    answer: Answer,
+}
+
+/// What a returned message is known by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Route {
+    exchange: ShortString,
+    key: ShortString,
+    id: ShortString,
+}
+
+/// Who waits for the confirm, with the share of the room that is free after it.
+struct Answer {
+    tell: oneshot::Sender<Result<(), Error>>,
+    _share: OwnedSemaphorePermit,
+}
+
+impl Answer {
+    fn give(self, answer: Result<(), Error>) {
+        // Who does not wait any more does not need to know.
+        self.tell.send(answer).ok();
+    }
+}
+
+impl Publisher {
+    /// Opens the channel of a connection.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Refused`.
+    pub(crate) async fn open(
+        connection: &Connection,
+        options: &Options,
+        ended: CancellationToken,
+    ) -> Result<Self, Error> {
+        let channel = topology::channel(connection).await?;
+        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+        confirms.await.map_err(|error| error::of_call("ask for confirms", &error))?;
+        let (jobs, received) = mpsc::unbounded_channel();
+        let courier = Courier {
+            status: connection.status().clone(),
+            channel,
+            ended,
+            jobs: received,
+            sent: FuturesUnordered::new(),
+            returned: HashMap::new(),
+            fresh: Vec::new(),
+            seen: Vec::new(),
+        };
+        tokio::spawn(courier.run());
+        Ok(Self {
+            jobs,
+            room: Arc::new(Semaphore::new(options.unconfirmed_bytes_max)),
+            exchange: options.exchange.as_str().into(),
+            body_bytes_max: options.body_bytes_max,
+            unconfirmed_bytes_max: options.unconfirmed_bytes_max,
+        })
+    }
+
+    /// Publishes in order; one answer each, until `until`.
+    pub(crate) async fn publish(&self, messages: Vec<Message>, until: Instant) -> Vec<Result<(), Error>> {
+        let mut waiting = Vec::with_capacity(messages.len());
+        for message in messages {
+            let id = message.id.clone();
+            waiting.push((id, self.hand_over(message, until).await));
+        }
+        let mut answers = Vec::with_capacity(waiting.len());
+        for (id, handed_over) in waiting {
+            answers.push(match handed_over {
+                Ok(told) => confirmed(&id, timeout_at(until, told).await),
+                Err(error) => Err(error),
+            });
+        }
+        answers
+    }
+
+    /// Gives a message to the task that publishes, as soon as there is room for it.
+    async fn hand_over(
+        &self,
+        message: Message,
+        until: Instant,
+    ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+        let id = &message.id;
+        if message.body.len() > self.body_bytes_max {
+            let (size, most) = (message.body.len(), self.body_bytes_max);
+            let why = format!("publish message {id}: its body has {size} bytes, {most} are the most");
+            return Err(Error::new(ErrorKind::TooLarge, why));
+        }
+        if message.header_bytes() > HEADER_BYTES_MAX {
+            let size = message.header_bytes();
+            let why = format!(
+                "publish message {id}: its headers have {size} bytes, {HEADER_BYTES_MAX} are the most"
+            );
+            return Err(Error::new(ErrorKind::TooLarge, why));
+        }
+        let (route, properties) = self.address(&message)?;
+        let cost = message.body.len().max(COST_MIN).min(self.unconfirmed_bytes_max);
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(cost);
+        let Ok(share) = timeout_at(until, room).await else {
+            let why = format!("publish message {id}: too much is published and not confirmed yet");
+            return Err(Error::new(ErrorKind::Unavailable, why));
+        };
+        let gone =
+            || Error::new(ErrorKind::Unavailable, format!("publish message {id}: the connection ended"));
+        let share = share.map_err(|_| gone())?;
+        let (tell, told) = oneshot::channel();
+        let answer = Answer { tell, _share: share };
+        let body = message.body.clone();
+        self.jobs.send(Job { route, properties, body, answer }).map_err(|_| gone())?;
+        Ok(told)
+    }
+
+    fn address(&self, message: &Message) -> Result<(Route, BasicProperties), Error> {
+        let short = |what: &str, text: &str| {
+            ShortString::try_new(text).map_err(|_| {
+                let why = format!("publish message {}: its {what} has more than 255 bytes", message.id);
+                Error::new(ErrorKind::TooLarge, why)
+            })
+        };
+        let (exchange, key, event_type) = match &message.to {
+            To::Type(event_type) => (self.exchange.clone(), event_type.as_str(), Some(event_type.as_str())),
+            To::Queue(queue) => (ShortString::default(), queue.as_str(), None),
+        };
+        let id = short("id", &message.id)?;
+        let mut headers = FieldTable::default();
+        for (name, value) in &message.headers {
+            headers.insert(short("header name", name)?, AMQPValue::LongString(value.as_str().into()));
+        }
+        let mut properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_message_id(id.clone())
+            .with_content_type(short("media type", message.content_type)?)
+            .with_timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+            .with_headers(headers);
+        if let Some(event_type) = event_type {
+            properties = properties.with_type(short("type", event_type)?);
+        }
+        Ok((Route { exchange, key: short("type", key)?, id }, properties))
+    }
+}
+
+/// What came of a message, or did not come in time.
+fn confirmed(
+    id: &str,
+    told: Result<Result<Result<(), Error>, oneshot::error::RecvError>, tokio::time::error::Elapsed>,
+) -> Result<(), Error> {
+    let unknown = |why: &str| Error::new(ErrorKind::Unconfirmed, format!("publish message {id}: {why}"));
+    match told {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(unknown("the connection ended before it was confirmed")),
+        Err(_) => Err(unknown("it was not confirmed in time")),
+    }
+}
+
+/// The task that owns the channel.
+struct Courier {
+    status: lapin::ConnectionStatus,
+    channel: Channel,
+    /// Cancelled by us when the channel has ended.
+    ended: CancellationToken,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    sent: FuturesUnordered<BoxFuture<'static, Sent>>,
+    /// Messages that came back and whose confirm was not looked at yet.
+    returned: HashMap<Route, usize>,
+    /// Confirms that are ready since the last look.
+    fresh: Vec<Confirmed>,
+    /// Confirms that were ready before it.
+    seen: Vec<Confirmed>,
+}
+
+/// A message that was sent, and what came of it.
+struct Sent {
+    route: Route,
+    answer: Answer,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Confirmed {
+        is_ack: bool,
+        /// A message that came back, this one or another.
+        returned: Option<Route>,
+    },
+    /// Nothing left us.
+    NotSent(lapin::Error),
+    /// It left us, or some of it did.
+    Lost(lapin::Error),
+}
+
+struct Confirmed {
+    route: Route,
+    answer: Answer,
+    is_ack: bool,
+}
+
+impl Courier {
+    async fn run(mut self) {
+        poll_fn(|context| self.poll(context)).await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let is_over = loop {
+            match self.jobs.poll_recv(context) {
+                Poll::Ready(Some(job)) => self.send(job),
+                Poll::Ready(None) => break true,
+                Poll::Pending => break false,
+            }
+        };
+        while let Poll::Ready(Some(sent)) = self.sent.poll_next_unpin(context) {
+            self.sort(sent);
+        }
+        for confirmed in std::mem::take(&mut self.seen) {
+            self.decide(confirmed);
+        }
+        self.seen = std::mem::take(&mut self.fresh);
+        if !self.seen.is_empty() {
+            context.waker().wake_by_ref();
+        } else if is_over && self.sent.is_empty() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn send(&mut self, job: Job) {
+        let Job { route, properties, body, answer } = job;
+        if self.status.blocked() {
+            let why = format!(
+                "publish message {}: the broker runs out of memory or disk, and takes none",
+                route.id
+            );
+            answer.give(Err(Error::new(ErrorKind::Unavailable, why)));
+            return;
+        }
+        let channel = self.channel.clone();
+        let sending = async move {
+            let outcome = publish(&channel, &route, properties, &body).await;
+            Sent { route, answer, outcome }
+        };
+        self.sent.push(sending.boxed());
+    }
+
+    fn sort(&mut self, sent: Sent) {
+        let Sent { route, answer, outcome } = sent;
+        match outcome {
+            Outcome::Confirmed { is_ack, returned } => {
+                if let Some(returned) = returned {
+                    *self.returned.entry(returned).or_default() += 1;
+                }
+                self.fresh.push(Confirmed { route, answer, is_ack });
+            }
+            Outcome::NotSent(error) => {
+                self.ended.cancel();
+                answer.give(Err(error::of_call(&format!("publish message {}", route.id), &error)));
+            }
+            Outcome::Lost(error) => {
+                self.ended.cancel();
+                answer.give(Err(error::of_unconfirmed(route.id.as_str(), &error)));
+            }
+        }
+    }
+
+    fn decide(&mut self, confirmed: Confirmed) {
+        let Confirmed { route, answer, is_ack } = confirmed;
+        let id = &route.id;
+        if let Some(count) = self.returned.get_mut(&route) {
+            *count -= 1;
+            if *count == 0 {
+                self.returned.remove(&route);
+            }
+            let why = format!("publish message {id} to {}: no queue takes it", route.key);
+            answer.give(Err(Error::new(ErrorKind::Unroutable, why)));
+        } else if is_ack {
+            answer.give(Ok(()));
+        } else {
+            let why = format!("publish message {id} to {}: a queue is full, or has failed", route.key);
+            answer.give(Err(Error::new(ErrorKind::Unavailable, why)));
+        }
+    }
+}
+
+/// Sends a message, and waits for its confirm.
+async fn publish(channel: &Channel, route: &Route, properties: BasicProperties, body: &[u8]) -> Outcome {
+    let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let (exchange, key) = (route.exchange.clone(), route.key.clone());
+    let mut sending = pin!(channel.basic_publish(exchange, key, mandatory, body, properties));
+    // Only what fails at once has not begun to leave us.
+    let sent = match futures::poll!(&mut sending) {
+        Poll::Ready(Err(error)) => return Outcome::NotSent(error),
+        Poll::Ready(sent) => sent,
+        Poll::Pending => sending.await,
+    };
+    let confirm = match sent {
+        Ok(confirm) => confirm,
+        Err(error) => return Outcome::Lost(error),
+    };
+    match confirm.await {
+        Ok(confirmation) => {
+            let is_ack = confirmation.is_ack();
+            let returned = confirmation.take_message().map(|message| Route {
+                exchange: message.exchange.clone(),
+                key: message.routing_key.clone(),
+                id: message.properties.message_id().clone().unwrap_or_default(),
+            });
+            Outcome::Confirmed { is_ack, returned }
+        }
+        Err(error) => Outcome::Lost(error),
+    }
+}
