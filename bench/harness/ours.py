@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import pathlib
 import re
 import time
@@ -38,11 +39,12 @@ class Orderwire:
         self.seconds = seconds
 
     @contextlib.contextmanager
-    def up(self, *flags):
-        """A server on an empty folder and a free port."""
+    def up(self, *flags, **environment):
+        """A server on an empty folder and a free port, with these variables beside its environment."""
         with process.folder() as folder:
             command = [self.binary, "up", *flags, "--data", folder / "data", "--listen", "127.0.0.1:0"]
-            with process.Server(command, folder / "log") as server:
+            environment = {**os.environ, **environment} if environment else None
+            with process.Server(command, folder / "log", env=environment) as server:
                 yield server.wait_until(lambda: Running.find(self, server, folder))
 
     def load(self, words, url, *flags):
@@ -70,6 +72,17 @@ class Running:
         """The server, once it has said that it is ready."""
         said = re.search(r'\{.*"msg":"ready".*\}', server.log.read_text())
         return cls(orderwire, server, folder, json.loads(said.group())["listen"]) if said else None
+
+    def wait_for_broker(self):
+        """Until the broker is connected, and nothing waits for it any more."""
+        deadline = time.monotonic() + process.PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            parts = json.loads(self.call("GET", "/readyz"))["components"]
+            broker = next(part for part in parts if part["name"] == "broker")
+            if broker["ok"] and "detail" not in broker:
+                return
+            time.sleep(0.1)
+        raise process.Failed(f"the broker was not reached: {broker}")
 
     def load(self, words):
         return self.orderwire.load(words, self.url, "--data", self.folder / "data")

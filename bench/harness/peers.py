@@ -116,6 +116,12 @@ class Nats(Broker):
         return tuple(int(part) for part in re.findall(r"\d+", self.version())[:2]) >= (2, 10)
 
     def measure(self):
+        with self.node() as url:
+            return self.client.run("nats", url, self.in_flight)
+
+    @contextlib.contextmanager
+    def node(self):
+        """A server with a port and a folder of its own."""
         with process.folder() as folder:
             port = process.free_port()
             always = "sync_interval: always" if self.synchronises() else ""
@@ -124,7 +130,7 @@ class Nats(Broker):
             command = [process.find("nats-server"), "-c", folder / "nats.conf"]
             with process.Server(command, folder / "log") as server:
                 server.wait_until(lambda: process.answers(port))
-                return self.client.run("nats", f"nats://127.0.0.1:{port}", self.in_flight)
+                yield f"nats://127.0.0.1:{port}"
 
 
 class Redis(Broker):

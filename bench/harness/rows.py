@@ -18,7 +18,7 @@ BATCH = 10_000
 
 def rows(orderwire, client):
     """Every row, in the order of the table."""
-    measure = Measure(orderwire)
+    measure = Measure(orderwire, client)
     return [
         Row(
             "events",
@@ -31,6 +31,14 @@ def rows(orderwire, client):
                 (peers.Nats(client, 64), None),
                 (peers.Redis(client, 64), None),
             ),
+        ),
+        Row(
+            "gateway",
+            "the same through the gateway in front of RabbitMQ; the peer is the plain client straight to RabbitMQ",
+            "events/s",
+            measure.gateway,
+            "202 after RabbitMQ confirmed, from a quorum queue of one node",
+            beside=((peers.RabbitMq(client, 64), at_least(0.7)),),
         ),
         Row(
             "rows",
@@ -93,11 +101,24 @@ def rows(orderwire, client):
 class Measure:
     """How ours is measured, row by row."""
 
-    def __init__(self, orderwire):
-        self.orderwire = orderwire
+    def __init__(self, orderwire, client):
+        self.orderwire, self.client = orderwire, client
 
     def events(self):
         return self._rate(ours.EVENTS)
+
+    def gateway(self):
+        with peers.RabbitMq(self.client, 64).node() as url:
+            return self._through(url)
+
+    def _through(self, broker):
+        with process.folder() as folder:
+            # Known before the start, so that it is at the broker, too.
+            settings = folder / "orderwire.yaml"
+            settings.write_text("queues: {load: {types: ['load.#']}}\n", encoding="ascii")
+            with self.orderwire.up("--config", settings, ORDERWIRE__BROKER__URL=broker) as server:
+                server.wait_for_broker()
+                return rate(server.load(ours.EVENTS))
 
     def rows(self):
         return self._rate(ours.ROWS)

@@ -10,6 +10,7 @@ mod check;
 mod counts;
 mod generate;
 mod needs;
+mod python;
 mod services;
 mod shell;
 mod test;

@@ -3,10 +3,10 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::needs;
 use crate::shell::{self, cargo};
+use crate::{needs, python};
 
 /// The packages whose tests drive the real binary.
 const DRIVE_THE_BINARY: &[&str] = &["orderwire-e2e"];
@@ -20,7 +20,10 @@ pub(crate) fn run(extra: &[String]) -> Result<()> {
     if selected.is_empty() || selected.iter().any(|name| DRIVE_THE_BINARY.contains(&name.as_str())) {
         // By itself, with the features that users get: built together with the tests
         // it would carry what their dependencies switch on.
-        command.env("ORDERWIRE_BIN", shell::build("orderwire", &[])?);
+        let binary = shell::build("orderwire", &[])?;
+        let target = binary.ancestors().nth(2).context("the binary is in a folder of the target folder")?;
+        command.env("ORDERWIRE_PYTHON", python::interpreter(&target.join("test-python"))?);
+        command.env("ORDERWIRE_BIN", binary);
     }
     shell::run(&mut command)
 }

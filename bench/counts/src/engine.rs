@@ -78,10 +78,11 @@ impl Queue {
     fn entry(&self, n: usize) -> Result<NewEntry> {
         let number = u128::try_from(n)?;
         let client = format!("client-{:03}", n % CLIENTS);
+        // A derived id, which has no order.
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_le_bytes());
         Ok(NewEntry {
-            // A derived id, which has no order.
-            event_id: EventId(Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_le_bytes())),
-            named: true,
+            event_id: EventId(id),
+            remembered: Some(id),
             event_type: self.event_type.clone(),
             trace: Uuid::new_v5(&Uuid::NAMESPACE_URL, &number.to_le_bytes()),
             accepted_at: inputs::now(),

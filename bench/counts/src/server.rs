@@ -76,6 +76,7 @@ impl Server {
         keys.ensure_admin(&file).await?;
         let key = std::fs::read_to_string(&file).context("read the key")?;
         let gateway = orderwire_gateway::router(Gateway {
+            outlet: Arc::new(queues.clone()),
             queues,
             store: store.clone(),
             keys: keys.clone(),

@@ -15,6 +15,7 @@
 //! so that it comes at least once; nothing waits without bound.
 
 mod capabilities;
+mod carried;
 mod contract;
 mod error;
 mod message;
@@ -22,6 +23,7 @@ mod message;
 pub mod testkit;
 
 pub use capabilities::{Capabilities, Durability, Ordering, Retention};
+pub use carried::{CONTEXT, SIGNATURE, SigningKey};
 pub use contract::{Broker, Consumer, QueueBinding};
 pub use error::{Error, ErrorKind};
 pub use message::{HEADER_BYTES_MAX, Message, Received, Tag, To};

@@ -1,6 +1,7 @@
 //! The checks that need more than one key: what is well formed and still
 //! cannot work.
 
+mod broker;
 mod orders;
 mod views;
 
@@ -18,6 +19,7 @@ const WORKED: [&str; 4] = ["infra", "clients", "data", "notify"];
 /// Reports every fault of a configuration that could be read.
 pub(crate) fn check(config: &Config, report: &mut Report<'_>) {
     urls(config, report);
+    broker::check(config, report);
     queues(config, report);
     datasets(config, report);
     views::check(config, report);
@@ -61,6 +63,13 @@ impl<'a> Report<'a> {
         })
     }
 
+    /// Whether the value at a path stands in a file, where everybody may see it who may see
+    /// the file.
+    pub(crate) fn is_in_file(&self, path: &[&str]) -> bool {
+        let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
+        self.tree.locate(self.root, &path).is_some_and(|position| position.line.is_some())
+    }
+
     /// Whether something at or below this path could not be read.
     pub(crate) fn lost(&self, path: &[&str]) -> bool {
         self.lost.iter().any(|lost| lost.len() >= path.len() && lost.iter().zip(path).all(|(a, b)| a == b))
@@ -86,10 +95,6 @@ fn urls(config: &Config, report: &mut Report<'_>) {
     let bytes = config.cache.bytes;
     if bytes < ByteSize(1 << 20) || bytes > ByteSize(1 << 40) {
         report.fault(&["cache", "bytes"], format!("{bytes} is out of range: 1MiB to 1TiB"));
-    }
-    if config.broker.url != "none" {
-        let detail = unavailable(&config.broker.url, "remove it (the embedded queue is used)");
-        report.fault(&["broker", "url"], detail);
     }
     if config.data.as_os_str().is_empty() {
         report.fault(&["data"], "the data folder has no name; write for example ./orderwire-data");

@@ -27,8 +27,8 @@ pub use check::Report;
 pub use fault::{Fault, Faults, Position};
 pub use load::{Overrides, Sources, environment};
 pub use model::{
-    BackoffSettings, Broker, ByteSize, Cache, Clients, Config, Environment, Freshness, LimitsSettings, Names,
-    Products, QueueSettings, Read, Retention, Shape, Store, TargetKind, TargetSettings, Telemetry, View,
-    Word,
+    BackoffSettings, Broker, BrokerQueue, BrokerUrl, ByteSize, Cache, Clients, Config, Environment,
+    Freshness, LimitsSettings, Names, PrincipalSettings, Products, QueueSettings, Read, Retention, Shape,
+    Spool, Store, TargetKind, TargetSettings, Telemetry, View, Word,
 };
 pub use schema::{default_yaml, schema};

@@ -124,7 +124,6 @@ impl Config {
 
 /// Keys of the product that this version does not have yet.
 const LATER: [&str; 5] = ["auth", "channels", "rollouts", "rules", "scaler"];
-const LATER_QUEUE: [&str; 4] = ["declare", "native", "principal", "type"];
 /// Kinds of target that it does not have yet.
 const LATER_TARGET: [&str; 2] = ["kubernetes", "gitops"];
 
@@ -132,7 +131,6 @@ fn later(path: &[String], word: Option<&str>) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match (path.as_slice(), word) {
         ([key], None) => LATER.contains(key),
-        (["queues", _, key], None) => LATER_QUEUE.contains(key),
         (["targets", _, "kind"], Some(word)) => LATER_TARGET.contains(&word),
         _ => false,
     }

@@ -1,5 +1,6 @@
 //! The structure of the configuration: plain values with their defaults.
 
+mod broker;
 mod limits;
 mod orders;
 mod queues;
@@ -17,11 +18,12 @@ use orderwire_types::{DatasetName, Label, QueueName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use broker::{Broker, BrokerUrl, Spool};
 pub use limits::LimitsSettings;
 pub(crate) use orders::{ARCHTYPES, DEFAULT, ENVIRONMENTS, HARDWARE, LOCAL, PLACEHOLDERS};
 pub use orders::{Environment, Names, Products, TargetKind, TargetSettings, Word};
-pub(crate) use queues::{AUDIT, base};
-pub use queues::{BackoffSettings, QueueSettings};
+pub(crate) use queues::{AUDIT, INTAKE, base};
+pub use queues::{BackoffSettings, BrokerQueue, PrincipalSettings, QueueSettings};
 pub use values::ByteSize;
 pub use views::{Clients, Freshness, Read, Shape, View};
 
@@ -103,6 +105,11 @@ impl Config {
         queues::definitions(&self.queues)
     }
 
+    /// What a broker has to do with each queue; in the order of [`Self::queue_definitions`].
+    pub fn broker_queues(&self) -> Vec<BrokerQueue> {
+        queues::at_broker(&self.queues)
+    }
+
     /// The folder of the store's files: the data folder, or the one that
     /// `store.url` names.
     pub fn store_folder(&self) -> PathBuf {
@@ -145,20 +152,6 @@ pub struct Cache {
 impl Default for Cache {
     fn default() -> Self {
         Self { url: MEMORY.to_owned(), bytes: ByteSize(64 << 20) }
-    }
-}
-
-/// The outside transport between producers and Orderwire.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Broker {
-    /// `none`: producers talk to Orderwire, events wait in the embedded queue.
-    pub url: String,
-}
-
-impl Default for Broker {
-    fn default() -> Self {
-        Self { url: "none".to_owned() }
     }
 }
 

@@ -45,12 +45,15 @@ impl KnownClients {
 
 /// The announcements that have to travel with these events: one for each client
 /// that this process has not seen and the store does not know.
-pub(crate) async fn announcements(state: &State, events: &[Incoming]) -> Vec<Incoming> {
+pub(crate) async fn announcements<'e>(
+    state: &State,
+    events: impl Iterator<Item = &'e Event>,
+) -> Vec<Incoming> {
     let mut news: Vec<Incoming> = Vec::new();
     let mut seen: HashSet<&Client> = HashSet::new();
     let mut look_ups = 0;
     let until = Instant::now() + LOOK_UPS_TIME;
-    for Incoming { event, .. } in events {
+    for event in events {
         if state.known_clients.has(&event.client) || !seen.insert(&event.client) {
             continue;
         }

@@ -10,9 +10,11 @@
 //! and no payload is ever logged.
 
 mod announce;
+mod asyncapi;
 mod clients;
 mod datasets;
 mod dead;
+mod entrance;
 mod events;
 mod faults;
 mod guards;
@@ -33,9 +35,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use announce::announcement;
+pub use entrance::{Entrance, Input};
 pub use guards::{Guards, guarded};
 pub use health::{Component, Readiness};
 pub use keys::{Error, ErrorKind, KeyRing};
+pub use publish::Outlet;
 pub use state::Gateway;
 
 /// The routes of the gateway with their description. Callers are known to
@@ -71,6 +75,7 @@ pub fn router(gateway: Gateway) -> OpenApiRouter {
         .routes(routes!(keys::http::list_keys, keys::http::post_key))
         .routes(routes!(keys::http::delete_key))
         .routes(routes!(keys::http::get_whoami))
+        .routes(routes!(asyncapi::get_asyncapi))
         .routes(routes!(health::get_healthz))
         .routes(routes!(health::get_readyz))
         .with_state(state::State::new(gateway))

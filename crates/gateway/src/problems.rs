@@ -50,6 +50,7 @@ pub(crate) fn of_queue(error: &queue::Error) -> Problem {
         queue::ErrorKind::Full => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "queue-full", detail).retry_after(5)
         }
+        queue::ErrorKind::TooLarge => too_large(detail),
         queue::ErrorKind::Busy => Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(10),
         queue::ErrorKind::LeaseLost => Problem::new(StatusCode::CONFLICT, "lease-lost", detail),
         queue::ErrorKind::Unavailable => {

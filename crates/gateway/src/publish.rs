@@ -1,17 +1,37 @@
 //! From checked events to the 202.
 
+use async_trait::async_trait;
 use axum::http::HeaderMap;
 use orderwire_api::extract::idempotency_key;
 use orderwire_api::{Caller, Problem};
-use orderwire_queue::{NamedRequest, Publication, PublishedEvent};
+use orderwire_queue::{Error, NamedRequest, Publication, Published, PublishedEvent, Queues};
 use orderwire_types::envelope::Incoming;
-use orderwire_types::{Client, Right, TraceId, identity};
+use orderwire_types::{Client, Right, Scope, TraceId, identity};
 use sha2::{Digest, Sha256};
 
 use crate::announce::announcements;
 use crate::faults::Faults;
 use crate::problems::of_queue;
 use crate::state::State;
+
+/// The way of events from the gateway to their queues: straight into them, or through a
+/// broker.
+#[async_trait]
+pub trait Outlet: Send + Sync + 'static {
+    /// Makes events durable, as [`Queues::publish`] does: on the queues, or on their way
+    /// there.
+    ///
+    /// # Errors
+    /// Those of [`Queues::publish`], with their meaning.
+    async fn publish(&self, scope: &Scope, publication: Publication) -> Result<Published, Error>;
+}
+
+#[async_trait]
+impl Outlet for Queues {
+    async fn publish(&self, scope: &Scope, publication: Publication) -> Result<Published, Error> {
+        Queues::publish(self, scope, publication).await
+    }
+}
 
 /// Makes events durable, together or not at all, and with them the
 /// announcements of clients that are new. One answer per event.
@@ -25,9 +45,10 @@ pub(crate) async fn publish(
     for Incoming { event, .. } in &mut events {
         event.may_order = caller.scope.may(Right::Order) && caller.scope.covers(&event.client);
     }
-    events.extend(announcements(state, &events).await);
+    let news = announcements(state, events.iter().map(|incoming| &incoming.event)).await;
+    events.extend(news);
     let new: Vec<Client> = events[count..].iter().map(|new| new.event.client.clone()).collect();
-    let published = state.queues().publish(&caller.scope, Publication { events, request }).await;
+    let published = state.gateway.outlet.publish(&caller.scope, Publication { events, request }).await;
     let mut published = published.map_err(|err| of_queue(&err))?.events;
     published.truncate(count);
     if !new.is_empty() {

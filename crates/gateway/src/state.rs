@@ -10,13 +10,16 @@ use orderwire_types::Limits;
 use crate::announce::KnownClients;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
+use crate::publish::Outlet;
 use crate::rows::Readers;
 
 /// What the gateway works on.
 #[derive(Clone)]
 pub struct Gateway {
-    /// Where events go.
+    /// The queues.
     pub queues: Queues,
+    /// The way of events to their queues.
+    pub outlet: Arc<dyn Outlet>,
     /// Datasets, clients, keys and the traces of workers.
     pub store: Arc<dyn Store>,
     /// Who may call.

@@ -55,6 +55,14 @@ impl Catalog {
         Self { queues: queues.collect(), routes: RwLock::default(), routes_max }
     }
 
+    /// Every queue with its settings, by name.
+    pub(crate) fn definitions(&self) -> Vec<(QueueName, QueueDef)> {
+        let mut all: Vec<_> =
+            self.queues.values().map(|queue| (queue.name.clone(), queue.def.clone())).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
     pub(crate) fn get(&self, name: &QueueName) -> Option<&Arc<Queue>> {
         self.queues.get(name)
     }

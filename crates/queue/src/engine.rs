@@ -54,12 +54,14 @@
 //! and steps is used again.
 //!
 //! ## Trace steps
-//! Operations on task queues write their [`Step`]s in the same transaction:
+//! Operations on task queues write their [steps](orderwire_types::step::Step) in the same transaction:
 //! `accepted` and `queued` (one per task queue) at the append, `attempt` when a lease ends
 //! (`ok`, `retry`, `failed`, `expired`, with attempt, duration since the claim and cause),
 //! `dead-lettered`, `edited`, `replayed`, `discarded`. Appends to streams write none:
 //! their stamps travel with the event and the stream's worker records them
 //! with its effect; only their failures write steps.
+
+mod appended;
 
 use std::time::Duration;
 
@@ -68,10 +70,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use orderwire_types::queue::QueueDef;
 use orderwire_types::scope::Clients;
-use orderwire_types::step::{Millis, Step};
 use orderwire_types::{Client, EventId, EventType, QueueName};
 use uuid::Uuid;
 
+pub use self::appended::{Appended, waiting_steps};
 use crate::error::Error;
 use crate::model::{
     DeadFilter, DeadPage, DeadRefs, Delivery, DeliveryId, Entry, Position, QueueState, Settlement, TraceView,
@@ -109,6 +111,9 @@ pub enum Origin {
 pub enum Op {
     /// Append events to their queues.
     Append(Append),
+    /// Dead-letter for one queue what came in for it and can never be a delivery of it.
+    /// Answered as an append of one entry.
+    Reject(Reject),
     /// Hand out deliveries under a lease.
     Claim(Claim),
     /// Settle one delivery.
@@ -187,7 +192,7 @@ pub enum Op {
 /// Events that become durable together or not at all.
 #[derive(Clone, Debug)]
 pub struct Append {
-    /// The events, in order.
+    /// The events, in order; none where only the request is to be remembered.
     pub entries: Vec<NewEntry>,
     /// The request's identity, when its caller named it (`Idempotency-Key`).
     pub request: Option<NamedRequest>,
@@ -209,9 +214,10 @@ pub struct NamedRequest {
 pub struct NewEntry {
     /// Its id.
     pub event_id: EventId,
-    /// Whether the producer named it, so that it is remembered for
-    /// [`Sweep::remembered_before`] and a repetition appends nothing.
-    pub named: bool,
+    /// The name under which it is remembered, until [`Sweep::remembered_before`] passes
+    /// it, so that a repetition under the same name appends nothing: of an event that
+    /// its producer named its id. `None`: it is not remembered.
+    pub remembered: Option<Uuid>,
     /// Its type.
     pub event_type: EventType,
     /// Whose it is.
@@ -226,6 +232,15 @@ pub struct NewEntry {
     pub queues: Vec<(QueueName, LaneKey)>,
     /// The storage form.
     pub body: Bytes,
+}
+
+/// What can never be a delivery of its queue.
+#[derive(Clone, Debug)]
+pub struct Reject {
+    /// It, for exactly one queue.
+    pub entry: NewEntry,
+    /// Why, in plain words.
+    pub cause: String,
 }
 
 /// What chooses the lane of an event within a queue.
@@ -303,7 +318,7 @@ pub struct Sweep {
 /// What an operation did.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// Of [`Op::Append`]: for each entry whether it was new. A repeated one is
+    /// Of [`Op::Append`] and [`Op::Reject`]: for each entry whether it was new. A repeated one is
     /// false, and nothing was appended for it.
     Appended(Vec<bool>),
     /// Of [`Op::Claim`].
@@ -430,63 +445,4 @@ pub trait Engine: Send + Sync + 'static {
     /// event), as far as a look at [`LOOK`] entries finds them
     /// ([`TraceView::partial`]).
     async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, Error>;
-}
-
-/// What the steps of an append tell of its event.
-#[derive(Clone, Copy, Debug)]
-pub struct Appended<'a> {
-    /// Its id.
-    pub event_id: Uuid,
-    /// Its type.
-    pub event_type: &'a str,
-    /// Who published it.
-    pub principal: &'a str,
-    /// When it was accepted.
-    pub accepted_at: Timestamp,
-}
-
-impl Appended<'_> {
-    /// The steps of an append to these task queues that was committed at `queued_at`, in
-    /// their order.
-    pub fn steps(&self, task_queues: &[QueueName], queued_at: Timestamp) -> Vec<Step> {
-        let step = |role: &str, step: &str, at, queue| Step {
-            queue,
-            event_id: Some(self.event_id),
-            ..Step::ok(at, role, step)
-        };
-        let mut steps = vec![Step {
-            detail: Some(format!("{} from {}", self.event_type, self.principal)),
-            ..step("gateway", "accepted", self.accepted_at, None)
-        }];
-        steps.extend(task_queues.iter().map(|queue| Step {
-            duration_ms: Some(Millis::between(self.accepted_at, queued_at)),
-            ..step("queue", "queued", queued_at, Some(queue.clone()))
-        }));
-        steps
-    }
-}
-
-impl<'a> From<&'a NewEntry> for Appended<'a> {
-    fn from(entry: &'a NewEntry) -> Self {
-        Self {
-            event_id: entry.event_id.0,
-            event_type: entry.event_type.as_str(),
-            principal: &entry.principal,
-            accepted_at: entry.accepted_at,
-        }
-    }
-}
-
-/// The steps of an entry that waits in a stream. They are not stored: what is
-/// recorded of the entry tells them later, with its effect.
-pub fn waiting_steps(event: EventId, accepted_at: Timestamp, queue: &QueueName) -> [Step; 2] {
-    let accepted = Step { event_id: Some(event.0), ..Step::ok(accepted_at, "gateway", "accepted") };
-    let queued = Step {
-        role: "queue".to_owned(),
-        step: "queued".to_owned(),
-        outcome: "waiting".to_owned(),
-        queue: Some(queue.clone()),
-        ..accepted.clone()
-    };
-    [accepted, queued]
 }

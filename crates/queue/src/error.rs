@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Unroutable,
     /// The queue holds its maximum.
     Full,
+    /// The event is more than what carries it to its queues ever takes.
+    TooLarge,
     /// As many of these as may run at once are running; nothing was begun.
     Busy,
     /// The lease ran out or the delivery was settled already: reported, not applied.

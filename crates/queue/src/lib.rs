@@ -33,6 +33,6 @@ pub use model::{
     Settlement, TraceView,
 };
 pub use options::Options;
-pub use queues::{LeaseRequest, Publication, Published, PublishedEvent, Queues, Selected};
+pub use queues::{Arrived, LeaseRequest, Publication, Published, PublishedEvent, Queues, Selected};
 pub use replay::{RATE_MAX, Replay, ReplayId, ReplayState};
 pub use service::Service;

@@ -414,6 +414,7 @@ fn size(op: &Op) -> (usize, usize) {
         Op::Append(append) => {
             (append.entries.len().max(1), append.entries.iter().map(|entry| entry.body.len()).sum())
         }
+        Op::Reject(reject) => (1, reject.entry.body.len()),
         Op::Edit(edit) => (1, edit.body.len()),
         _ => (1, 0),
     }

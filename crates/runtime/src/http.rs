@@ -10,13 +10,11 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use orderwire_api::{Caller, Problem};
 use orderwire_cache::Cache;
-use orderwire_gateway::{Gateway, Guards, KeyRing, guarded};
+use orderwire_gateway::{Gateway, Guards, guarded};
 use orderwire_provisioner::Provisioner;
 use orderwire_query::ViewDef;
-use orderwire_queue::{Clock, Queues};
-use orderwire_store::Store;
 use orderwire_telemetry::Metrics;
-use orderwire_types::{Limits, Right};
+use orderwire_types::Right;
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -24,7 +22,6 @@ use utoipa_axum::routes;
 
 use crate::convert;
 use crate::error::{Error, While as _};
-use crate::ready;
 
 /// How long a request may take beside a long poll's wait.
 const TIME_BESIDE_WAITING: Duration = Duration::from_secs(60);
@@ -32,35 +29,24 @@ const TIME_BESIDE_WAITING: Duration = Duration::from_secs(60);
 /// What the routes work on.
 pub(crate) struct Parts {
     pub(crate) views: Vec<ViewDef>,
-    pub(crate) limits: Limits,
-    pub(crate) queues: Queues,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) gateway: Gateway,
     pub(crate) cache: Arc<dyn Cache>,
-    pub(crate) keys: Arc<KeyRing>,
     pub(crate) provisioner: Provisioner,
     /// Ends what would go on for as long as nothing happens.
     pub(crate) closing: CancellationToken,
     pub(crate) metrics: Metrics,
-    pub(crate) clock: Clock,
 }
 
 /// Everything that the server answers.
 pub(crate) fn router(parts: Parts) -> Result<Router, Error> {
-    let Parts { views, limits, queues, store, cache, keys, provisioner, closing, metrics, clock } = parts;
+    let Parts { views, gateway, cache, provisioner, closing, metrics } = parts;
+    let (limits, keys) = (gateway.limits.clone(), gateway.keys.clone());
     let options = convert::query_options(&limits);
-    let query = orderwire_query::router(options, views, store.clone(), cache)
+    let query = orderwire_query::router(options, views, gateway.store.clone(), cache)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         .while_("serving the views")?;
     let orders = orderwire_provisioner::router(provisioner, &limits, closing);
-    let readiness = Arc::new(ready::Parts { queues: queues.clone(), store: store.clone() });
-    let gateway = orderwire_gateway::router(Gateway {
-        queues,
-        store,
-        keys: keys.clone(),
-        readiness,
-        clock,
-        limits: limits.clone(),
-    });
+    let gateway = orderwire_gateway::router(gateway);
     let own = Arc::new(Own { metrics, api: OnceLock::new() });
     let routes = OpenApiRouter::new()
         .routes(routes!(get_metrics))

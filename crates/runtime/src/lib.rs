@@ -16,6 +16,7 @@ mod orders;
 mod ready;
 mod server;
 mod start;
+mod transport;
 
 pub use error::Error;
 pub use load::load;

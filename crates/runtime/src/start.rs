@@ -8,7 +8,7 @@ use std::time::Duration;
 use orderwire_cache::MemoryCache;
 use orderwire_config::Names;
 use orderwire_config::{Config, Overrides, Sources};
-use orderwire_gateway::KeyRing;
+use orderwire_gateway::{Gateway, KeyRing, Outlet};
 use orderwire_provisioner::targets::process::STOP_MARGIN;
 use orderwire_provisioner::{OrderEvents, Provisioner, Reconciler, ReconcilerOptions};
 use orderwire_queue::{Clock, Engine, Queues};
@@ -17,13 +17,14 @@ use orderwire_sqlite::{DataDir, SqliteQueue};
 use orderwire_store::{Datasets as _, Store};
 use orderwire_telemetry::{Metrics, UPKEEP_EVERY};
 use orderwire_types::{Limits, Scope};
-use orderwire_worker::{StreamOptions, StreamWorker, TaskOptions, TaskWorker};
+use orderwire_worker::{StreamOptions, StreamWorker, TaskHandler, TaskOptions, TaskWorker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, While as _};
 use crate::load::load;
-use crate::{convert, http, orders, server};
+use crate::transport::Transport;
+use crate::{convert, http, orders, ready, server};
 
 /// The file in the data folder that holds the first admin key.
 const ADMIN_KEY_FILE: &str = "admin.key";
@@ -66,25 +67,30 @@ pub struct Running {
     queues: Queues,
     /// Ends what would go on for as long as nothing happens.
     closing: CancellationToken,
-    /// Orders first, while what they run can still be heard, then HTTP, then workers, then the queue.
-    stages: [Stage; 4],
+    /// Orders first, while what they run can still be heard, then what comes in, then workers,
+    /// then the queue.
+    stages: Vec<Stage>,
 }
 
 /// Tasks that stop together.
-struct Stage {
+pub(crate) struct Stage {
     name: &'static str,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     tasks: JoinSet<&'static str>,
     /// How long they may take to stop.
     patience: Duration,
 }
 
 impl Stage {
-    fn new(name: &'static str, patience: Duration) -> Self {
+    pub(crate) fn new(name: &'static str, patience: Duration) -> Self {
         Self { name, stop: CancellationToken::new(), tasks: JoinSet::new(), patience }
     }
 
-    fn spawn<T: Send>(&mut self, name: &'static str, task: impl Future<Output = T> + Send + 'static) {
+    pub(crate) fn spawn<T: Send>(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = T> + Send + 'static,
+    ) {
         self.tasks.spawn(async move {
             task.await;
             name
@@ -143,7 +149,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let definitions = config.queue_definitions();
     let queue_options = convert::queue_options(&config, &limits);
     let (queues, queue_service) =
-        Queues::open(queue_engine, definitions, convert::workers(), queue_options, clock.clone())
+        Queues::open(queue_engine, definitions, convert::workers(&config), queue_options, clock.clone())
             .await
             .while_("opening the queues")?;
     let mut queue_stage = Stage::new("the queue", Duration::from_secs(20));
@@ -157,6 +163,21 @@ pub async fn start(options: Options) -> Result<Running, Error> {
             .await
             .while_(&format!("making dataset {name} of the configuration"))?;
     }
+    let transport = match Transport::open(&config, store.as_ref(), &clock).await? {
+        Some((transport, service)) => {
+            if let Some(service) = service {
+                let stopped = queue_stage.stop.clone().cancelled_owned();
+                queue_stage.spawn("the queue of the spool", service.run(stopped));
+            }
+            let (broker, stop) = (transport.broker.clone(), queue_stage.stop.clone());
+            queue_stage.spawn("the connection to the broker", async move {
+                stop.cancelled().await;
+                broker.close().await;
+            });
+            Some(transport)
+        }
+        None => None,
+    };
     let keys = Arc::new(KeyRing::new(store.clone(), clock.clone()));
     let key_file = config.data.join(ADMIN_KEY_FILE);
     if keys.ensure_admin(&key_file).await.while_("making the admin key")? {
@@ -176,7 +197,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         clock: clock.clone(),
     });
     let mut worker_stage = Stage::new("the workers", Duration::from_secs(30));
-    start_workers(&mut worker_stage, &queues, &store, &provisioner, &clock);
+    start_workers(&mut worker_stage, &queues, &store, &provisioner, &clock, transport.as_ref());
     let traces_for = config.retention.traces;
     worker_stage.spawn(
         "the sweeper of the store",
@@ -189,17 +210,26 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let cache = Arc::new(MemoryCache::new(config.cache.bytes.0));
     let handle = queues.clone();
     let closing = CancellationToken::new();
+    let outlet: Arc<dyn Outlet> = match &transport {
+        Some(transport) => transport.outlet(&queues),
+        None => Arc::new(queues.clone()),
+    };
+    let readiness = ready::Parts {
+        queues: queues.clone(),
+        store: store.clone(),
+        broker: transport.as_ref().map(|transport| transport.broker.clone()),
+        spool: transport.as_ref().and_then(|transport| transport.spool.clone()),
+    };
+    let readiness = Arc::new(readiness);
+    let gateway = Gateway { queues, outlet, store, keys, readiness, clock, limits };
+    let transport_stage = transport.map(|transport| transport.start(&gateway));
     let router = http::router(http::Parts {
         views,
-        limits,
-        queues,
-        store,
+        gateway,
         cache,
-        keys,
         provisioner: provisioner.clone(),
         closing: closing.clone(),
         metrics,
-        clock,
     })?;
     let mut http_stage = Stage::new("the HTTP server", Duration::from_secs(15));
     let stopped = http_stage.stop.clone();
@@ -221,7 +251,10 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         admin_key: admin_key.trim().to_owned(),
         queues: handle,
         closing,
-        stages: [order_stage, http_stage, worker_stage, queue_stage],
+        stages: [Some(order_stage), Some(http_stage), transport_stage, Some(worker_stage), Some(queue_stage)]
+            .into_iter()
+            .flatten()
+            .collect(),
     })
 }
 
@@ -253,6 +286,7 @@ fn start_workers(
     store: &Arc<dyn Store>,
     provisioner: &Provisioner,
     clock: &Clock,
+    transport: Option<&Transport>,
 ) {
     let data = DATA.parse().expect("a queue name");
     let rows = orderwire_recorder::Rows::new(store.clone(), &data, clock.clone());
@@ -260,19 +294,35 @@ fn start_workers(
     let stop = stage.stop.clone().cancelled_owned();
     stage.spawn("the recorder of rows", rows.run(stop));
 
-    let clients = "clients".parse().expect("a queue name");
-    let changes = orderwire_recorder::ClientChanges::new(store.clone(), clock.clone());
-    let changes =
-        TaskWorker::new(queues.clone(), clients, "recorder", Arc::new(changes), TaskOptions::default());
-    let stop = stage.stop.clone().cancelled_owned();
-    stage.spawn("the recorder of clients", changes.run(stop));
+    let changes = Arc::new(orderwire_recorder::ClientChanges::new(store.clone(), clock.clone()));
+    start_task(stage, queues, ("clients", "recorder"), "the recorder of clients", changes, transport);
+    let orders = Arc::new(OrderEvents::new(provisioner.clone()));
+    start_task(stage, queues, ("infra", "provisioner"), "the provisioner of events", orders, transport);
+    if let Some(transport) = transport {
+        transport.start_relays(stage, queues);
+    }
+}
 
-    let infra = "infra".parse().expect("a queue name");
-    let orders = OrderEvents::new(provisioner.clone());
-    let orders =
-        TaskWorker::new(queues.clone(), infra, "provisioner", Arc::new(orders), TaskOptions::default());
+/// Starts the worker of a task queue; where the queue is native, what it handled goes on to
+/// the broker.
+fn start_task<H: TaskHandler>(
+    stage: &mut Stage,
+    queues: &Queues,
+    (queue, role): (&str, &'static str),
+    name: &'static str,
+    handler: Arc<H>,
+    transport: Option<&Transport>,
+) {
     let stop = stage.stop.clone().cancelled_owned();
-    stage.spawn("the provisioner of events", orders.run(stop));
+    let (queues, options) = (queues.clone(), TaskOptions::default());
+    let relay = transport.and_then(|transport| transport.relay(queue, Some(handler.clone())));
+    let queue = queue.parse().expect("a queue name");
+    match relay {
+        Some(relay) => {
+            stage.spawn(name, TaskWorker::new(queues, queue, role, Arc::new(relay), options).run(stop));
+        }
+        None => stage.spawn(name, TaskWorker::new(queues, queue, role, handler, options).run(stop)),
+    }
 }
 
 /// Works on orders; at the end what they run is stopped, too.
@@ -363,13 +413,8 @@ impl Running {
 
     /// Waits for a part that ends by itself, which is a fault.
     pub async fn fault(&mut self) -> Error {
-        let [orders, http, workers, queue] = &mut self.stages;
-        tokio::select! {
-            error = orders.fault() => error,
-            error = http.fault() => error,
-            error = workers.fault() => error,
-            error = queue.fault() => error,
-        }
+        let faults = self.stages.iter_mut().map(|stage| Box::pin(stage.fault()));
+        futures::future::select_all(faults).await.0
     }
 
     /// Stops every part in order, so that nothing acknowledged is lost and

@@ -106,9 +106,10 @@ impl Bench {
         let client = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let client = format!("client-{}", client % CLIENTS);
         let key = if queue.as_str() == "stream" { LaneKey::Stream } else { LaneKey::Key(client.clone()) };
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, &n.to_be_bytes());
         Ok(NewEntry {
-            event_id: EventId(Uuid::new_v5(&Uuid::NAMESPACE_URL, &n.to_be_bytes())),
-            named,
+            event_id: EventId(id),
+            remembered: named.then_some(id),
             event_type: "mycompany.producer.event.client.published".parse()?,
             client: client.parse()?,
             trace: Uuid::new_v4(),

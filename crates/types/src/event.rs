@@ -1,5 +1,7 @@
 //! The event: an immutable JSON fact with an envelope.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +108,13 @@ pub enum Data {
     Json(RawJson),
     /// Other bytes, as base64 (CloudEvents `data_base64`).
     Base64(String),
+}
+
+impl Data {
+    /// Bytes that are no JSON.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self::Base64(STANDARD.encode(bytes))
+    }
 }
 
 impl Event {

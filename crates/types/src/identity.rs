@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use uuid::{Uuid, uuid};
 
 use crate::ids::{EventId, TraceId};
-use crate::names::Client;
+use crate::names::{Client, QueueName};
 
 /// The namespace of trace ids mapped from producers' spellings.
 pub const TRACE_NAMESPACE: Uuid = uuid!("6f72d1c6-8c0f-5f3d-9a55-74726163652e");
@@ -75,6 +75,15 @@ pub fn is_own_source(source: &str) -> bool {
 /// The id of a row: of its request's event id and its index, 0 for the first.
 pub fn row_id(event: EventId, index: u64) -> Uuid {
     derive("row", &[event.0.as_bytes(), &index.to_be_bytes()])
+}
+
+/// The name under which one queue remembers an event that reached it through a broker,
+/// where each queue gets a message of its own. It differs from the event's id in its
+/// second half alone, so that names made one after the other stay neighbours.
+pub fn in_queue(event: EventId, queue: &QueueName) -> Uuid {
+    let (high, low) = event.0.as_u64_pair();
+    let (_, mask) = derive("queue", &[queue.as_str().as_bytes()]).as_u64_pair();
+    Uuid::from_u64_pair(high, low ^ mask)
 }
 
 /// The trace of an event that came without one: the same for the same event,
@@ -163,6 +172,7 @@ mod tests {
             derived_trace(event).to_string(),
             span_id(event),
             own_id("gateway", &client, "seen").to_string(),
+            in_queue(event, &"infra".parse().unwrap()).to_string(),
         ];
         insta::assert_snapshot!(ids.join("\n"));
     }

@@ -111,6 +111,20 @@ pub struct QueueDef {
     pub backoff: Backoff,
 }
 
+impl QueueDef {
+    /// A queue of this kind for these types, with every other setting at its default.
+    pub fn new(kind: Kind, types: Vec<Pattern>) -> Self {
+        Self {
+            kind,
+            types,
+            key: Key::default(),
+            format: Format::default(),
+            attempts: attempts_default(),
+            backoff: Backoff::default(),
+        }
+    }
+}
+
 fn attempts_default() -> u32 {
     5
 }
@@ -119,15 +133,7 @@ fn attempts_default() -> u32 {
 pub fn default_queues() -> Vec<(QueueName, QueueDef)> {
     let queue = |name: &str, kind: Kind, types: &[&str]| {
         let types = types.iter().map(|text| text.parse().expect("a pattern")).collect();
-        let def = QueueDef {
-            kind,
-            types,
-            key: Key::default(),
-            format: Format::default(),
-            attempts: attempts_default(),
-            backoff: Backoff::default(),
-        };
-        (name.parse().expect("a queue name"), def)
+        (name.parse().expect("a queue name"), QueueDef::new(kind, types))
     };
     vec![
         queue("infra", Kind::Task, &["*.*.event.*.published", "orderwire.order.requested"]),

@@ -32,7 +32,7 @@ pub(super) const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "services",
-        crates: &["gateway", "worker", "recorder", "query", "provisioner"],
+        crates: &["gateway", "worker", "recorder", "query", "provisioner", "transport"],
         imports: &["ports", "surface", "types"],
         // The real engine rather than an imitation of it.
         imports_in_tests: &["engines"],
@@ -77,6 +77,11 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         from: "recorder",
         to: "worker",
         because: "worker is the runtime that every worker shares, the recorder is one",
+    },
+    Exception {
+        from: "transport",
+        to: "worker",
+        because: "worker is the runtime that every worker shares; a relay is one, and so is the drain of a spool",
     },
     Exception {
         from: "provisioner",

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 
 use orderwire_types::dataset::Span;
-use orderwire_types::queue::{Backoff, Format, Key, Kind, QueueDef, default_queues};
-use orderwire_types::{Pattern, QueueName};
+use orderwire_types::queue::{Backoff, Declare, Format, Key, Kind, QueueDef, default_queues};
+use orderwire_types::{EventType, Pattern, QueueName, Right};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::views::Clients;
 
 /// The queue of everything, which exists only when it is configured.
 pub(crate) const AUDIT: &str = "audit";
@@ -33,6 +35,99 @@ pub struct QueueSettings {
     /// The pause between attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<BackoffSettings>,
+    /// How it comes to be at the broker; by default `adopt` for `infra`, `clients` and
+    /// `status`, `quorum` for all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declare: Option<Declare>,
+    /// Whether its events are for other people's consumers at the broker, in the form that
+    /// `format` says; task queues only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native: Option<bool>,
+    /// Whose are messages of its broker queue that no gateway signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub principal: Option<PrincipalSettings>,
+    /// The type of messages of its broker queue that say none; with it, objects there may
+    /// have the flat form.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub event_type: Option<EventType>,
+}
+
+/// Whose are messages that no gateway signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrincipalSettings {
+    /// The clients that they may name: `all` (the default) or a list.
+    pub clients: Clients,
+    /// What they may do: `write`, `order`. By default `[write]`, for `infra` also `order`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub rights: Option<Vec<Right>>,
+}
+
+impl Default for PrincipalSettings {
+    fn default() -> Self {
+        Self { clients: Clients::All, rights: None }
+    }
+}
+
+/// What a broker has to do with a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerQueue {
+    /// Its name.
+    pub name: QueueName,
+    /// Its settings.
+    pub def: QueueDef,
+    /// How it comes to be at the broker.
+    pub declare: Declare,
+    /// Whether its events are for other people's consumers at the broker.
+    pub native: bool,
+    /// The clients that messages of other producers may name.
+    pub clients: Clients,
+    /// What they may do.
+    pub rights: Vec<Right>,
+    /// The type of messages that say none.
+    pub event_type: Option<EventType>,
+}
+
+impl BrokerQueue {
+    /// The queue at the broker from which events come in: of its own name, unless that is
+    /// where they go out to other people's consumers.
+    pub fn intake(&self) -> QueueName {
+        if !self.native {
+            return self.name.clone();
+        }
+        format!("{}{INTAKE}", self.name).parse().expect("checked to be short enough")
+    }
+}
+
+/// What the name of a native queue's intake ends with.
+pub(crate) const INTAKE: &str = ".in";
+
+/// What a broker has to do with each queue.
+pub(crate) fn at_broker(settings: &BTreeMap<QueueName, QueueSettings>) -> Vec<BrokerQueue> {
+    let default = QueueSettings::default();
+    let with = |(name, def): (QueueName, QueueDef)| {
+        let settings = settings.get(&name).unwrap_or(&default);
+        let principal = settings.principal.clone().unwrap_or_default();
+        let is_infra = name.as_str() == "infra";
+        let declare = if ["infra", "clients", "status"].contains(&name.as_str()) {
+            Declare::Adopt
+        } else {
+            Declare::default()
+        };
+        let rights = if is_infra { vec![Right::Write, Right::Order] } else { vec![Right::Write] };
+        BrokerQueue {
+            declare: settings.declare.unwrap_or(declare),
+            native: settings.native.unwrap_or(false),
+            clients: principal.clients,
+            rights: principal.rights.unwrap_or(rights),
+            event_type: settings.event_type.clone(),
+            name,
+            def,
+        }
+    };
+    definitions(settings).into_iter().map(with).collect()
 }
 
 /// The pause before another attempt: doubles from `first` up to `last`.

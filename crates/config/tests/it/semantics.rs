@@ -162,7 +162,6 @@ rules: []
 scaler:
 targets: {a: {kind: kubernetes}, b: {kind: gitops}, c: {kind: proces}, d: {kind: docker}}
 channels: {}
-queues: {a: {types: [a], declare: false, native: true, principal: x, type: y}}
 ",
     );
     insta::assert_snapshot!(shown);

@@ -16,9 +16,11 @@ pub(crate) const ORDER: &str = "orderwire.order.requested";
 
 /// Checks one event after the other. What it found out for a type is kept for
 /// the next event of that type.
-pub(super) struct Admission<'r> {
+pub(crate) struct Admission<'r> {
     state: &'r State,
     scope: &'r Scope,
+    /// Whether the event still has to find its queues.
+    routed: bool,
     last: Option<(EventType, Kind)>,
 }
 
@@ -29,14 +31,19 @@ enum Kind {
 }
 
 impl<'r> Admission<'r> {
-    pub(super) fn new(state: &'r State, scope: &'r Scope) -> Self {
-        Self { state, scope, last: None }
+    pub(crate) fn new(state: &'r State, scope: &'r Scope) -> Self {
+        Self { state, scope, routed: true, last: None }
+    }
+
+    /// For events that came by their queue.
+    pub(crate) fn by_queue(state: &'r State, scope: &'r Scope) -> Self {
+        Self { routed: false, ..Self::new(state, scope) }
     }
 
     /// # Errors
     /// 403 for a client or type outside the caller's rights, 422 for a source
     /// of Orderwire's own, for a type that no queue takes and for rows that their dataset cannot hold.
-    pub(super) fn admit(&mut self, event: &Event) -> Result<(), Problem> {
+    pub(crate) fn admit(&mut self, event: &Event) -> Result<(), Problem> {
         if !self.scope.covers(&event.client) {
             let detail = format!("client {} is outside the scope of this key", event.client);
             return Err(Problem::forbidden(detail).at("/client"));
@@ -82,7 +89,7 @@ impl<'r> Admission<'r> {
             self.check_objects(&queues)?;
             Kind::Event
         };
-        if queues.is_empty() {
+        if self.routed && queues.is_empty() {
             let detail = format!(
                 "no queue takes events of the type {event_type}; add a queue whose types match it, \
                  or correct the type"

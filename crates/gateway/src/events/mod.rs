@@ -16,6 +16,8 @@ use orderwire_api::{Caller, Problem, WriteProblems};
 use orderwire_types::{EventType, Right, TraceId};
 use serde::Deserialize;
 
+pub(crate) use admit::Admission;
+
 use crate::events::form::Form;
 use crate::events::intake::{Batch, Intake};
 use crate::problems::invalid;

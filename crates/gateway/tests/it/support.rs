@@ -105,6 +105,7 @@ impl Server {
         let admin = std::fs::read_to_string(&path).unwrap().trim().to_owned();
         let gateway = Gateway {
             queues: queues.clone(),
+            outlet: Arc::new(queues.clone()),
             store: store.clone(),
             keys: keys.clone(),
             readiness: Arc::new(AllFine),

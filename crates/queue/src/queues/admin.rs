@@ -40,6 +40,12 @@ impl Queues {
         Ok(self.find(scope, queue)?.def.clone())
     }
 
+    /// The queues that the scope touches with their settings, by name.
+    pub fn definitions(&self, scope: &Scope) -> Vec<(QueueName, QueueDef)> {
+        let all = self.inner.catalog().definitions();
+        all.into_iter().filter(|(name, _)| touches(scope, name)).collect()
+    }
+
     /// The role of the worker that consumes this queue, if there is one.
     pub fn worker(&self, queue: &QueueName) -> Option<&str> {
         self.inner.workers.get(&canonical(queue)).map(String::as_str)

@@ -1,6 +1,7 @@
 //! The handle that everyone uses.
 
 mod admin;
+mod arrive;
 mod dead;
 mod lease;
 mod publish;
@@ -25,6 +26,7 @@ use crate::options::Options;
 use crate::replay::{RUNNING_MAX, Replays};
 use crate::service::Service;
 
+pub use arrive::Arrived;
 pub use dead::Selected;
 pub use lease::LeaseRequest;
 pub use publish::{Publication, Published, PublishedEvent};

@@ -64,19 +64,7 @@ impl Queues {
     /// - `IdempotencyConflict`: the request's name was used with another body.
     pub async fn publish(&self, scope: &Scope, publication: Publication) -> Result<Published, Error> {
         let Publication { events, request } = publication;
-        let catalog = self.inner.catalog();
-        let mut routes: Vec<Route> = Vec::with_capacity(events.len());
-        for (index, Incoming { event, .. }) in events.iter().enumerate() {
-            covered(scope, index, event)?;
-            let route = catalog.route(&event.event_type);
-            if route.is_empty() {
-                return Err(Error::new(
-                    ErrorKind::Unroutable,
-                    format!("publish event {index}: no queue takes the type {}", event.event_type),
-                ));
-            }
-            routes.push(route);
-        }
+        let routes = self.routes(scope, &events)?;
         let arriving = count(&routes);
         self.check_room(&arriving).await?;
 
@@ -89,6 +77,48 @@ impl Queues {
                 duplicate: !new,
             });
         Ok(Published { events: published.collect() })
+    }
+
+    /// What [`Queues::publish`] would answer, without publishing: for events that reach
+    /// their queues another way.
+    ///
+    /// # Errors
+    /// `Unroutable` and `NotFound` as for [`Queues::publish`].
+    pub fn routed(&self, scope: &Scope, events: &[Incoming]) -> Result<Published, Error> {
+        let routes = self.routes(scope, events)?;
+        let published = events.iter().zip(routes).map(|(incoming, route)| PublishedEvent {
+            event_id: incoming.event.id,
+            trace: incoming.event.trace.clone(),
+            queues: route.iter().map(|queue| queue.name.clone()).collect(),
+            duplicate: false,
+        });
+        Ok(Published { events: published.collect() })
+    }
+
+    /// Remembers the name of a request whose events reach their queues another way.
+    ///
+    /// # Errors
+    /// `IdempotencyConflict`: the name was used with another body.
+    pub async fn remember(&self, request: NamedRequest) -> Result<(), Error> {
+        self.append(&[], &[], Some(request)).await.map(drop)
+    }
+
+    /// The queues of each event.
+    fn routes(&self, scope: &Scope, events: &[Incoming]) -> Result<Vec<Route>, Error> {
+        let catalog = self.inner.catalog();
+        let mut routes = Vec::with_capacity(events.len());
+        for (index, Incoming { event, .. }) in events.iter().enumerate() {
+            covered(scope, index, event)?;
+            let route = catalog.route(&event.event_type);
+            if route.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::Unroutable,
+                    format!("publish event {index}: no queue takes the type {}", event.event_type),
+                ));
+            }
+            routes.push(route);
+        }
+        Ok(routes)
     }
 
     /// Puts events, durably and in one commit, on those of their queues that have room:
@@ -156,7 +186,7 @@ impl Queues {
     }
 
     /// Whether every queue has room.
-    async fn check_room(&self, arriving: &[(Arc<Queue>, u64)]) -> Result<(), Error> {
+    pub(super) async fn check_room(&self, arriving: &[(Arc<Queue>, u64)]) -> Result<(), Error> {
         for (queue, count) in arriving {
             if self.room(queue, *count).await? < *count {
                 let (waiting, max) = (queue.live.waiting(), self.inner.options.queue_events);
@@ -195,11 +225,11 @@ fn covered(scope: &Scope, index: usize, event: &Event) -> Result<(), Error> {
     Err(Error::new(ErrorKind::NotFound, message))
 }
 
-fn entry(incoming: &Incoming, route: &Route) -> NewEntry {
+pub(super) fn entry(incoming: &Incoming, route: &[Arc<Queue>]) -> NewEntry {
     let event = &incoming.event;
     NewEntry {
         event_id: event.id,
-        named: incoming.named,
+        remembered: incoming.named.then_some(event.id.0),
         event_type: event.event_type.clone(),
         client: event.client.clone(),
         trace: event.trace.id,

@@ -139,7 +139,7 @@ impl Bench {
         };
         NewEntry {
             event_id: id,
-            named: false,
+            remembered: None,
             event_type: event.event_type.clone(),
             client: event.client.clone(),
             trace: event.trace.id,

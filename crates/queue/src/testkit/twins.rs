@@ -29,6 +29,10 @@ orderwire_types::faults! {
     ForgetsNamedIds => named_events_are_remembered,
     /// Every id is remembered, named or not.
     RemembersUnnamedIds => unnamed_events_are_not_remembered,
+    /// What is rejected is delivered all the same.
+    DeliversTheRejected => what_is_rejected_is_a_dead_letter_and_no_delivery,
+    /// What is rejected is not remembered.
+    ForgetsTheRejected => what_is_rejected_is_remembered,
     /// Named requests are not remembered.
     ForgetsRequests => a_repeated_request_appends_nothing,
     /// The fingerprint of a named request is not compared.

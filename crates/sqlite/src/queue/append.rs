@@ -48,7 +48,7 @@ impl Tx<'_> {
     }
 
     /// The queues of an entry, each once, with the key of its lane.
-    fn route<'e>(&self, entry: &'e NewEntry) -> Result<Vec<(i64, &'e LaneKey)>, Error> {
+    pub(super) fn route<'e>(&self, entry: &'e NewEntry) -> Result<Vec<(i64, &'e LaneKey)>, Error> {
         let mut route: Vec<(i64, &LaneKey)> = Vec::with_capacity(entry.queues.len());
         for (name, key) in &entry.queues {
             let id = self.state.id(name)?;
@@ -68,16 +68,12 @@ impl Tx<'_> {
     }
 
     fn append_entry(&mut self, entry: &NewEntry, route: &[(i64, &LaneKey)]) -> Result<bool, Stop> {
-        let id = entry.event_id.0.as_bytes();
-        if entry.named {
-            if self.recall(Memory::Event, id)?.is_some() {
-                return Ok(false);
-            }
-            self.remember(Memory::Event, id, None)?;
+        if !self.is_new(entry)? {
+            return Ok(false);
         }
         let tasks = route.iter().filter(|(_, key)| **key != LaneKey::Stream).map(|(queue, _)| *queue);
         let event = NewEvent {
-            event_id: id,
+            event_id: entry.event_id.0.as_bytes(),
             trace: entry.trace.as_bytes(),
             accepted_at: nanos(entry.accepted_at),
             client: entry.client.as_str(),
@@ -94,6 +90,16 @@ impl Tx<'_> {
             };
             self.deliver(*queue, event.client, key, position)?;
         }
+        Ok(true)
+    }
+
+    /// Whether the entry did not come before; it is remembered now.
+    pub(super) fn is_new(&mut self, entry: &NewEntry) -> Result<bool, Stop> {
+        let Some(name) = &entry.remembered else { return Ok(true) };
+        if self.recall(Memory::Event, name.as_bytes())?.is_some() {
+            return Ok(false);
+        }
+        self.remember(Memory::Event, name.as_bytes(), None)?;
         Ok(true)
     }
 

@@ -27,6 +27,7 @@ mod peek;
 #[cfg(test)]
 mod plans;
 mod read;
+mod reject;
 mod remembered;
 mod settle;
 mod state;

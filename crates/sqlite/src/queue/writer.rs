@@ -92,6 +92,7 @@ impl Tx<'_> {
         }
         match op {
             Op::Append(append) => self.append(append),
+            Op::Reject(reject) => self.reject(reject),
             Op::Claim(claim) => self.claim(claim),
             Op::Settle(settle) => self.settle(settle),
             Op::Extend { queue, delivery, clients, until } => self.extend(queue, *delivery, clients, *until),

@@ -108,7 +108,7 @@ impl Arrival<'_> {
     }
 
     /// The source of an event that names none.
-    pub(super) fn own_source(&self) -> String {
+    pub fn own_source(&self) -> String {
         self.source.map_or_else(|| format!("/{}", self.principal), str::to_owned)
     }
 

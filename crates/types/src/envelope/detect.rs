@@ -34,6 +34,14 @@ pub fn from_json(body: &[u8], arrival: &Arrival<'_>) -> Result<Incoming, Fault> 
     }
 }
 
+/// Whether a document is an object that is neither a CloudEvent nor message-attributes:
+/// the flat form, where its transport says that it may be.
+pub fn is_flat(text: &str) -> bool {
+    Members::parse(text, "").is_ok_and(|members| {
+        members.get("specversion").is_none() && members.get("MessageAttributes").is_none()
+    })
+}
+
 /// Cuts a CloudEvents JSON batch into its members, each as it was written.
 ///
 /// # Errors

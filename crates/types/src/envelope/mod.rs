@@ -24,6 +24,7 @@
 
 mod arrival;
 mod binary;
+mod carried;
 mod cloudevents;
 mod detect;
 mod edited;
@@ -36,8 +37,9 @@ mod trace;
 
 pub use arrival::{Arrival, Incoming, RequestName};
 pub use binary::from_binary;
+pub use carried::{Carried, from_carried, to_carried};
 pub use cloudevents::to_cloudevent;
-pub use detect::{batch, from_json, lines};
+pub use detect::{batch, from_json, is_flat, lines};
 pub use edited::with_data;
 pub use flat::{from_flat, to_flat};
 pub use message_attributes::to_message_attributes;

@@ -1,6 +1,8 @@
 //! The real binary, from outside: nothing acknowledged is lost, faults are
 //! clear, clients are served in turn.
 
+mod behind;
+mod broker;
 mod cli;
 mod dead;
 mod demo;

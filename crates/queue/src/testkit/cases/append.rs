@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::engine::{Append, LaneKey, NamedRequest, Op, Outcome};
+use crate::engine::{Append, LaneKey, NamedRequest, NewEntry, Op, Outcome, Reject};
 use crate::error::ErrorKind;
 use crate::model::{DeadFilter, Position};
 use crate::testkit::bench::{
@@ -75,7 +75,7 @@ pub(super) async fn a_refused_operation_leaves_the_others_alone(b: &mut Bench) -
 
 pub(super) async fn named_events_are_remembered(b: &mut Bench) -> Checked {
     let mut entry = b.entry("once", "acme", "k");
-    entry.named = true;
+    entry.remembered = Some(Uuid::from_u128(0xabc));
     let again = entry.clone();
     ensure_eq!(b.append(vec![entry, again.clone()]).await?, [true, false], "twice in one append");
     ensure_eq!(b.append(vec![again.clone()]).await?, [false], "again in another commit");
@@ -93,6 +93,56 @@ pub(super) async fn unnamed_events_are_not_remembered(b: &mut Bench) -> Checked 
     ensure_eq!(b.append(vec![entry.clone()]).await?, [true], "first");
     ensure_eq!(b.append(vec![entry]).await?, [true], "again");
     ensure_eq!(labels(&b.claim(10).await?), ["twice", "twice"], "deliveries");
+    Ok(())
+}
+
+fn reject(entry: NewEntry) -> Op {
+    Op::Reject(Reject { entry, cause: "it is no event".to_owned() })
+}
+
+pub(super) async fn what_is_rejected_is_a_dead_letter_and_no_delivery(b: &mut Bench) -> Checked {
+    let (bad, good) = (b.entry("bad", "acme", "k"), b.entry("good", "acme", "k"));
+    let rejected = b.op(reject(bad.clone())).await?;
+    ensure!(matches!(&rejected, Outcome::Appended(new) if *new == [true]), "answered by {rejected:?}");
+    b.append(vec![good]).await?;
+    b.reopen().await?;
+    ensure_eq!(labels(&b.claim(10).await?), ["good"], "deliveries");
+    let dead = b.dead(&DeadFilter::default()).await?;
+    ensure_eq!(dead.len(), 1, "dead letters");
+    let found = (&dead[0].queue, dead[0].event_id, &dead[0].client, dead[0].attempts, dead[0].cause.as_str());
+    ensure_eq!(found, (&tasks(), bad.event_id, &bad.client, 1, "it is no event"), "the dead letter");
+    ensure_eq!(dead[0].body, bad.body, "its payload");
+    ensure_eq!(b.engine().state(&tasks()).await.map_err(say)?.dead, 1, "dead letters of the queue's state");
+    let view = b.engine().trace(bad.trace, &Clients::All).await.map_err(say)?;
+    let steps: Vec<_> = view.steps.iter().map(|step| step.step.as_str()).collect();
+    ensure_eq!(steps, ["accepted", "dead-lettered"], "steps of its trace");
+    // It can be put back like any other.
+    ensure_eq!(
+        b.count(Op::Replay { ids: vec![dead[0].id], principal: "suite".to_owned() }).await?,
+        1,
+        "replayed"
+    );
+    let of_stream = b.stream_entry("bad entry", "acme");
+    b.op(reject(of_stream)).await?;
+    ensure_eq!(b.read(Position::default(), 10).await?.len(), 0, "entries of the stream");
+    ensure_eq!(b.engine().state(&stream()).await.map_err(say)?.dead, 1, "dead letters of the stream");
+    let mut both = b.entry("for two", "acme", "k");
+    both.queues.push((others(), LaneKey::Alone));
+    refused(b.try_op(reject(both)).await?, ErrorKind::Conflict, "for two queues")?;
+    Ok(())
+}
+
+pub(super) async fn what_is_rejected_is_remembered(b: &mut Bench) -> Checked {
+    let mut bad = b.entry("bad", "acme", "k");
+    bad.remembered = Some(bad.event_id.0);
+    for new in [true, false] {
+        match b.op(reject(bad.clone())).await? {
+            Outcome::Appended(found) => ensure_eq!(found, [new], "whether it was new"),
+            other => return Err(format!("a rejection was answered by {other:?}")),
+        }
+    }
+    ensure_eq!(b.append(vec![bad]).await?, [false], "appended after it was rejected");
+    ensure_eq!(b.dead(&DeadFilter::default()).await?.len(), 1, "dead letters");
     Ok(())
 }
 

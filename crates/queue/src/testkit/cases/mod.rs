@@ -50,6 +50,8 @@ suite! { $
         a_refused_operation_leaves_the_others_alone
         named_events_are_remembered
         unnamed_events_are_not_remembered
+        what_is_rejected_is_a_dead_letter_and_no_delivery
+        what_is_rejected_is_remembered
         a_repeated_request_appends_nothing
         another_body_under_the_same_request_conflicts
         positions_only_grow

@@ -14,7 +14,8 @@ fn sweep(before: Timestamp, limit: usize) -> Op {
 
 /// Publishes a named event and dead-letters it.
 async fn named_dead(b: &mut Bench, name: &str) -> Checked<NewEntry> {
-    let entry = NewEntry { named: true, ..b.entry(name, "acme", name) };
+    let mut entry = b.entry(name, "acme", name);
+    entry.remembered = Some(entry.event_id.0);
     b.append(vec![entry.clone()]).await?;
     let got = b.claim(1).await?;
     b.fail(&got[0], "no").await?;

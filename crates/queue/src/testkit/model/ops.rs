@@ -13,7 +13,7 @@ use super::lanes::{Lane, Lease};
 use super::state::{Dead, Item, State, covers};
 use crate::clock::after;
 use crate::engine::{
-    Append, Appended, Claim, Committed, Edit, NewEntry, Op, Outcome, Settle, Settled, Sweep,
+    Append, Appended, Claim, Committed, Edit, NewEntry, Op, Outcome, Reject, Settle, Settled, Sweep,
 };
 use crate::error::{Error, ErrorKind};
 use crate::model::{DeadLetter, Delivery, DeliveryId, Position, Settlement};
@@ -33,6 +33,7 @@ impl State {
     fn apply(&mut self, op: Op, now: Timestamp, ready: &mut Ready) -> Result<Outcome, Error> {
         match op {
             Op::Append(append) => self.append(&append, now, ready),
+            Op::Reject(reject) => self.reject(reject, now),
             Op::Claim(claim) => self.claim(&claim, now),
             Op::Settle(settle) => self.settle(&settle, now, ready).map(Outcome::Settled),
             Op::Extend { queue, delivery, clients, until } => {
@@ -98,12 +99,46 @@ impl State {
         Ok(Outcome::Appended(new))
     }
 
-    fn append_one(&mut self, entry: &NewEntry, now: Timestamp, ready: &mut Ready) -> bool {
-        if entry.named && self.remembered.contains_key(&entry.event_id) {
+    fn reject(&mut self, Reject { entry, cause }: Reject, now: Timestamp) -> Result<Outcome, Error> {
+        let [(name, lane)] = &entry.queues[..] else {
+            return Err(Error::new(ErrorKind::Conflict, "reject: an event is rejected for one queue"));
+        };
+        self.queue(name)?;
+        if !self.is_new(&entry, now) {
+            return Ok(Outcome::Appended(vec![false]));
+        }
+        self.last_position += 1;
+        let steps = Appended::from(&entry).steps(&[], now);
+        self.steps.extend(steps.into_iter().map(|step| (entry.trace, entry.client.clone(), step)));
+        let item = Item {
+            position: Position(self.last_position),
+            attempts: 1,
+            held: false,
+            event_id: entry.event_id,
+            event_type: entry.event_type.clone(),
+            client: entry.client.clone(),
+            trace: entry.trace,
+            accepted_at: entry.accepted_at,
+            body: entry.body.clone(),
+            lane: lane.clone(),
+        };
+        self.die(name, item, cause, now);
+        Ok(Outcome::Appended(vec![true]))
+    }
+
+    /// Whether the entry did not come before; it is remembered now.
+    fn is_new(&mut self, entry: &NewEntry, now: Timestamp) -> bool {
+        let Some(name) = entry.remembered else { return true };
+        if self.remembered.contains_key(&name) {
             return false;
         }
-        if entry.named {
-            self.remembered.insert(entry.event_id, now);
+        self.remembered.insert(name, now);
+        true
+    }
+
+    fn append_one(&mut self, entry: &NewEntry, now: Timestamp, ready: &mut Ready) -> bool {
+        if !self.is_new(entry, now) {
+            return false;
         }
         self.last_position += 1;
         let mut task_queues = Vec::new();

@@ -19,7 +19,7 @@ use crate::model::{DeadFilter, DeadLetter, DeadPage, Entry, Position, QueueState
 pub(super) struct State {
     pub(super) queues: BTreeMap<QueueName, Queue>,
     pub(super) dead: BTreeMap<i64, Dead>,
-    pub(super) remembered: HashMap<EventId, Timestamp>,
+    pub(super) remembered: HashMap<Uuid, Timestamp>,
     pub(super) requests: HashMap<Uuid, ([u8; 16], Timestamp)>,
     pub(super) steps: Vec<(Uuid, Client, Step)>,
     pub(super) last_position: i64,

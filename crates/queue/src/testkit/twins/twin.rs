@@ -49,8 +49,17 @@ impl Twin {
     pub(super) fn distort(&self, op: Op) -> Op {
         match (self.fault, op) {
             (Fault::FansOutInPart, Op::Append(append)) => each(append, |entry| entry.queues.truncate(1)),
-            (Fault::ForgetsNamedIds, Op::Append(append)) => each(append, |entry| entry.named = false),
-            (Fault::RemembersUnnamedIds, Op::Append(append)) => each(append, |entry| entry.named = true),
+            (Fault::ForgetsNamedIds, Op::Append(append)) => each(append, |entry| entry.remembered = None),
+            (Fault::RemembersUnnamedIds, Op::Append(append)) => {
+                each(append, |entry| entry.remembered = Some(entry.event_id.0))
+            }
+            (Fault::DeliversTheRejected, Op::Reject(reject)) => {
+                Op::Append(Append { entries: vec![reject.entry], request: None })
+            }
+            (Fault::ForgetsTheRejected, Op::Reject(mut reject)) => {
+                reject.entry.remembered = None;
+                Op::Reject(reject)
+            }
             (Fault::ForgetsRequests, Op::Append(append)) => Op::Append(Append { request: None, ..append }),
             (Fault::IgnoresFingerprints, Op::Append(mut append)) => {
                 if let Some(request) = &mut append.request {
@@ -219,7 +228,7 @@ impl Twin {
                 let page = self.inner.dead(&Clients::All, &filter, 0, 100, usize::MAX).await?;
                 let entries = page.items.into_iter().map(|letter| NewEntry {
                     event_id: letter.event_id,
-                    named: false,
+                    remembered: None,
                     event_type: letter.event_type,
                     client: letter.client,
                     trace: letter.trace,

@@ -14,7 +14,7 @@ const GROUP: usize = 2_000;
 const LATER: i64 = 5 * 3_600;
 
 fn named(n: u64) -> NewEntry {
-    NewEntry { named: true, ..entry(n, "a", &[("t1", key("k"))]) }
+    super::support::named(entry(n, "a", &[("t1", key("k"))]))
 }
 
 /// Appends these in groups; how many of them were new.

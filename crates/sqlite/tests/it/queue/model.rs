@@ -13,7 +13,7 @@ use orderwire_queue::{Error, ErrorKind};
 use orderwire_types::scope::Clients;
 use proptest::prelude::*;
 
-use super::support::{Bench, at, claim, entry, key, name, number};
+use super::support::{Bench, at, claim, entry, key, name, named, number};
 use reference::{End, Reference};
 
 const TASKS: [&str; 2] = ["t1", "t2"];
@@ -153,8 +153,7 @@ impl Run {
                 }
             }
             Step::Fail { pick } => {
-                let mut new = entry(self.next, "0", &[(TASKS[0], LaneKey::Alone)]);
-                new.named = true;
+                let new = named(entry(self.next, "0", &[(TASKS[0], LaneKey::Alone)]));
                 let entries = self.pick_named(pick).into_iter().chain([new]).collect();
                 self.bench.fail(vec![Op::Append(Append { entries, request: None })], self.time()).await;
             }
@@ -202,7 +201,7 @@ impl Run {
     fn pick_named(&self, pick: usize) -> Option<NewEntry> {
         let known: Vec<u64> = self.appended.iter().filter(|(_, named)| *named).map(|(n, _)| *n).collect();
         let n = known.get(pick % known.len().max(1))?;
-        Some(NewEntry { named: true, ..entry(*n, "0", &[(TASKS[0], LaneKey::Alone)]) })
+        Some(named(entry(*n, "0", &[(TASKS[0], LaneKey::Alone)])))
     }
 
     async fn append(
@@ -210,17 +209,18 @@ impl Run {
         client: u8,
         lane: Option<u8>,
         queues: u8,
-        named: bool,
+        is_named: bool,
     ) -> Result<(), TestCaseError> {
         let lane_key = lane.map_or(LaneKey::Alone, |lane| key(&lane.to_string()));
         let chosen: Vec<_> = TASKS.iter().enumerate().filter(|(i, _)| queues & (1 << i) != 0).collect();
         let routes: Vec<_> = chosen.iter().map(|(_, queue)| (**queue, lane_key.clone())).collect();
-        let entry = NewEntry { named, ..entry(self.next, &client.to_string(), &routes) };
+        let entry = entry(self.next, &client.to_string(), &routes);
+        let entry = if is_named { named(entry) } else { entry };
         prop_assert_eq!(self.bench.append(vec![entry], self.time()).await, [true]);
         for (queue, _) in chosen {
             self.model.queues[queue].append(self.next, client, lane);
         }
-        self.appended.push((self.next, named));
+        self.appended.push((self.next, is_named));
         self.next += 1;
         Ok(())
     }

@@ -8,7 +8,7 @@ use orderwire_queue::model::{DeadFilter, Position, Settlement};
 use orderwire_types::scope::Clients;
 use uuid::Uuid;
 
-use super::support::{Bench, at, claim, definitions, entry, key, name, number, numbers};
+use super::support::{Bench, at, claim, definitions, entry, key, name, named, number, numbers};
 
 fn retry() -> Settlement {
     Settlement::Retry { delay: Some(Duration::ZERO), cause: "no".to_owned() }
@@ -63,11 +63,7 @@ async fn positions_begin_behind_what_a_reader_stored_elsewhere() {
 #[tokio::test]
 async fn named_events_and_requests_are_appended_once_until_forgotten() {
     let bench = Bench::new().await;
-    let named = |n| {
-        let mut entry = entry(n, "a", &[("t1", key("k"))]);
-        entry.named = true;
-        entry
-    };
+    let named = |n| named(entry(n, "a", &[("t1", key("k"))]));
     assert_eq!(bench.append(vec![named(1), named(1), named(2)], at(0)).await, [true, false, true]);
     assert_eq!(bench.append(vec![named(2), named(3)], at(10)).await, [false, true]);
     let bench = bench.reopen();

@@ -159,7 +159,7 @@ pub(crate) fn claim(queue: &str, clients: Clients, max: usize, until: Timestamp)
 pub(crate) fn entry(n: u64, client: &str, queues: &[(&str, LaneKey)]) -> NewEntry {
     NewEntry {
         event_id: EventId(Uuid::from_u128(u128::from(n) + 1)),
-        named: false,
+        remembered: None,
         event_type: "a.b".parse().unwrap(),
         client: client.parse().unwrap(),
         trace: Uuid::from_u128((u128::from(n) << 64) + 7),
@@ -168,6 +168,11 @@ pub(crate) fn entry(n: u64, client: &str, queues: &[(&str, LaneKey)]) -> NewEntr
         queues: queues.iter().map(|(queue, key)| (name(queue), key.clone())).collect(),
         body: n.to_string().into_bytes().into(),
     }
+}
+
+/// The same event, remembered by its id.
+pub(crate) fn named(entry: NewEntry) -> NewEntry {
+    NewEntry { remembered: Some(entry.event_id.0), ..entry }
 }
 
 pub(crate) fn key(key: &str) -> LaneKey {

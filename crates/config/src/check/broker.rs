@@ -1,0 +1,59 @@
+//! The broker, and what queues have to do with it.
+
+use orderwire_types::queue::Kind;
+use orderwire_types::{QueueName, Right};
+
+use super::{Report, unavailable};
+use crate::model::{Config, INTAKE};
+
+/// The schemes of brokers that are known.
+const SCHEMES: [&str; 2] = ["amqp", "amqps"];
+/// The one password that everybody knows: that of a RabbitMQ on this machine.
+const NO_SECRET: &str = "guest";
+/// The most events that a spool may hold.
+const SPOOL_EVENTS_MAX: u64 = 100_000_000;
+
+pub(super) fn check(config: &Config, report: &mut Report<'_>) {
+    let url = &config.broker.url;
+    let path = ["broker", "url"];
+    if !url.is_none() {
+        if !url.scheme().is_some_and(|scheme| SCHEMES.contains(&scheme)) {
+            let instead = "use amqp:// or amqps:// (RabbitMQ), or remove it (the embedded queue is used)";
+            report.fault(&path, unavailable(url.as_written(), instead));
+        } else if let Some(password) = url.password()
+            && password != NO_SECRET
+            && !(password.starts_with("${") && password.ends_with('}'))
+            && report.is_in_file(&path)
+        {
+            let detail = "a password does not belong into a file: write ${NAME} in its place, and set that \
+                          environment variable";
+            report.fault(&path, detail);
+        } else if let Err(fault) = url.resolved(|name| std::env::var(name).ok()) {
+            report.fault(&path, fault);
+        }
+    }
+    if config.broker.spool.events > SPOOL_EVENTS_MAX {
+        let detail = format!("{} is out of range: 0 to {SPOOL_EVENTS_MAX}", config.broker.spool.events);
+        report.fault(&["broker", "spool", "events"], detail);
+    }
+    for queue in config.broker_queues() {
+        let name = queue.name.as_str();
+        if queue.native && queue.def.kind == Kind::Stream {
+            let detail = "a stream is read here alone; remove native, or use kind: task";
+            report.fault(&["queues", name, "native"], detail);
+        }
+        if queue.native && format!("{name}{INTAKE}").parse::<QueueName>().is_err() {
+            let detail = format!(
+                "the name is too long: {name}{INTAKE}, where its events come in, is no name of a queue"
+            );
+            report.fault(&["queues", name, "native"], detail);
+        }
+        for (index, right) in queue.rights.iter().enumerate() {
+            if !matches!(right, Right::Write | Right::Order) {
+                let index = format!("[{index}]");
+                let detail = "messages of a queue may have the rights write and order";
+                report.fault(&["queues", name, "principal", "rights", &index], detail);
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The outside transport between producers and Orderwire.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Broker {
+    /// `none`: producers talk to Orderwire, events wait in the embedded queue. Else
+    /// `amqp://` or `amqps://` (RabbitMQ). A password stands in it as `${NAME}`, which
+    /// the environment variable replaces.
+    pub url: BrokerUrl,
+    /// A file of certificates (PEM) that the broker's is checked against, instead of the
+    /// system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// What is kept while the broker is away.
+    pub spool: Spool,
+}
+
+/// What is kept while the broker is away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spool {
+    /// How many events at most, up to 100,000,000; 0: none, so that events are refused with
+    /// 503 while the broker is away.
+    pub events: u64,
+    /// The folder; by default `spool` in the data folder. It has to outlive the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self { events: 1_000_000, folder: None }
+    }
+}
+
+/// The address of a broker. It may hold a password, which `Debug` does not show.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct BrokerUrl(String);
+
+/// There is no broker.
+const NONE: &str = "none";
+
+impl Default for BrokerUrl {
+    fn default() -> Self {
+        Self(NONE.to_owned())
+    }
+}
+
+impl fmt::Debug for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.scheme().unwrap_or("");
+        if self.is_none() { f.write_str(NONE) } else { write!(f, "{scheme}://…") }
+    }
+}
+
+impl BrokerUrl {
+    /// Whether there is no broker.
+    pub fn is_none(&self) -> bool {
+        self.0 == NONE
+    }
+
+    /// What stands before `://`.
+    pub fn scheme(&self) -> Option<&str> {
+        self.0.split_once("://").map(|(scheme, _)| scheme)
+    }
+
+    /// As it was written.
+    pub(crate) fn as_written(&self) -> &str {
+        &self.0
+    }
+
+    /// The password as it was written, if there is one.
+    pub(crate) fn password(&self) -> Option<&str> {
+        let (_, rest) = self.0.split_once("://")?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let (user_info, _) = authority.rsplit_once('@')?;
+        user_info.split_once(':').map(|(_, password)| password)
+    }
+
+    /// The address with every `${NAME}` replaced by that variable.
+    ///
+    /// # Errors
+    /// When a variable is not there, or a `${` has no end.
+    pub fn resolved(&self, variable: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+        let mut out = String::with_capacity(self.0.len());
+        let mut rest = self.0.as_str();
+        while let Some((before, after)) = rest.split_once("${") {
+            let (name, behind) = after.split_once('}').ok_or("a ${ without its }")?;
+            out.push_str(before);
+            out.push_str(
+                &variable(name).ok_or_else(|| format!("the environment variable {name} is not set"))?,
+            );
+            rest = behind;
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_found_replaced_and_not_shown() {
+        let url = BrokerUrl("amqp://shop:${RABBIT}@mq.example:5672/%2f".to_owned());
+        assert_eq!(url.password(), Some("${RABBIT}"));
+        assert_eq!(format!("{url:?}"), "amqp://…");
+        let variable = |name: &str| (name == "RABBIT").then(|| "secret".to_owned());
+        assert_eq!(url.resolved(variable).unwrap(), "amqp://shop:secret@mq.example:5672/%2f");
+        assert!(url.resolved(|_| None).unwrap_err().contains("RABBIT"));
+        assert!(BrokerUrl("amqp://${A".to_owned()).resolved(|_| None).is_err());
+        for (text, password) in [
+            ("none", None),
+            ("amqp://localhost", None),
+            ("amqp://guest@localhost", None),
+            ("amqp://guest:guest@localhost/a@b", Some("guest")),
+            ("nats://localhost:4222", None),
+        ] {
+            assert_eq!(BrokerUrl(text.to_owned()).password(), password, "{text}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Events in that do not come over HTTP: from the queues of a broker.
+
+use std::collections::HashMap;
+
+use orderwire_broker::{Capabilities, Received, SigningKey};
+use orderwire_queue::{Arrived, Publication};
+use orderwire_types::envelope::{Arrival, Incoming, from_flat, from_json};
+use orderwire_types::{
+    Client, Data, Event, EventId, EventType, Fault, Origin, QueueName, RawJson, Right, Scope, identity,
+};
+use uuid::Uuid;
+
+use crate::announce::announcements;
+use crate::events::Admission;
+use crate::state::{Gateway, Shared, State};
+
+/// How much of a message that is too large is kept with its dead letter, in bytes.
+const KEPT_OF_TOO_LARGE: usize = 64 << 10;
+/// The type of a message that says none.
+const UNKNOWN: &str = "unknown";
+
+/// Who speaks through a queue of the broker, and in which form.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The principal of messages that no gateway of this installation signed.
+    pub scope: Scope,
+    /// The type of messages that say none. With it, an object that is neither a CloudEvent
+    /// nor message-attributes is the flat form.
+    pub event_type: Option<EventType>,
+}
+
+/// Checks what comes through a broker as the gateway checks what comes over HTTP.
+pub struct Entrance {
+    state: Shared,
+    key: SigningKey,
+    inputs: HashMap<QueueName, Input>,
+    /// Whether messages come whose type their queue does not take.
+    sifts: bool,
+}
+
+impl Entrance {
+    /// An entrance with these inputs, one for each queue that is asked about, for a broker
+    /// of these capabilities.
+    pub fn new(
+        gateway: Gateway,
+        key: SigningKey,
+        inputs: HashMap<QueueName, Input>,
+        capabilities: Capabilities,
+    ) -> Self {
+        Self { state: State::new(gateway), key, inputs, sifts: !capabilities.routes_by_pattern }
+    }
+
+    /// What a message is to a queue; `None`: the queue does not take its type.
+    pub fn read(&self, queue: &QueueName, message: &Received) -> Option<Arrived> {
+        let input = self.inputs.get(queue)?;
+        // By which type it was published, where it found the queue by its type.
+        let event_type = message.event_type.as_deref().and_then(|text| text.parse::<EventType>().ok());
+        if let Some(event_type) = &event_type
+            && self.sifts
+            && !self.state.queues().route(event_type).contains(queue)
+        {
+            return None;
+        }
+        let read = match self.key.event(message) {
+            Some(signed) => signed.map(|event| Incoming { event, named: true }).map_err(|fault| say(&fault)),
+            None => self.foreign(input, event_type.as_ref(), message),
+        };
+        Some(match read {
+            Ok(incoming) => Arrived { incoming, rejected: None },
+            Err(cause) => {
+                Arrived { incoming: self.unusable(input, event_type, message), rejected: Some(cause) }
+            }
+        })
+    }
+
+    /// Registers the clients that events are of, where they are new.
+    ///
+    /// # Errors
+    /// When their announcements cannot be made durable now.
+    pub async fn announce(&self, arrived: &[Arrived]) -> Result<(), String> {
+        let usable = arrived.iter().filter(|arrived| arrived.rejected.is_none());
+        let events = announcements(&self.state, usable.map(|arrived| &arrived.incoming.event)).await;
+        if events.is_empty() {
+            return Ok(());
+        }
+        let clients: Vec<Client> = events.iter().map(|new| new.event.client.clone()).collect();
+        let scope = Scope::internal("gateway");
+        let published = self.state.queues().publish(&scope, Publication { events, request: None }).await;
+        published.map_err(|error| error.to_string())?;
+        self.state.known_clients.add(clients);
+        Ok(())
+    }
+
+    /// The event of a message of another producer; or why it is none.
+    fn foreign(
+        &self,
+        input: &Input,
+        event_type: Option<&EventType>,
+        message: &Received,
+    ) -> Result<Incoming, String> {
+        let limits = self.state.limits();
+        if message.body.len() > limits.body_bytes {
+            return Err(format!(
+                "the message has {} bytes, at most {} are taken; of it the first {KEPT_OF_TOO_LARGE} are kept",
+                message.body.len(),
+                limits.body_bytes
+            ));
+        }
+        let arrival =
+            Arrival { event_type: event_type.or(input.event_type.as_ref()), ..self.arrival(input, message) };
+        let read = match (&input.event_type, is_flat(&message.body)) {
+            (Some(event_type), true) => from_flat(&message.body, event_type, &arrival),
+            _ => from_json(&message.body, &arrival),
+        };
+        let mut incoming = read.map_err(|fault| say(&fault))?;
+        let event = &mut incoming.event;
+        Admission::by_queue(&self.state, &input.scope).admit(event).map_err(|problem| {
+            match problem.pointer.as_deref() {
+                None | Some("") => problem.detail.clone(),
+                Some(pointer) => format!("{pointer}: {}", problem.detail),
+            }
+        })?;
+        event.may_order = input.scope.may(Right::Order) && input.scope.covers(&event.client);
+        Ok(incoming)
+    }
+
+    /// The event that stands for a message that is none: of no client that it may name,
+    /// without any right, its bytes as its data.
+    fn unusable(&self, input: &Input, event_type: Option<EventType>, message: &Received) -> Incoming {
+        let arrival = self.arrival(input, message);
+        let body =
+            &message.body[..message.body.len().min(if message.body.len() > self.state.limits().body_bytes {
+                KEPT_OF_TOO_LARGE
+            } else {
+                usize::MAX
+            })];
+        let json = std::str::from_utf8(body).ok().filter(|text| {
+            orderwire_types::json::nests_at_most(text.as_bytes(), self.state.limits().json_depth)
+        });
+        let json = json.and_then(|text| RawJson::parse(text.trim().to_owned()).ok());
+        let source = arrival.own_source();
+        let named = message.id.as_deref().filter(|id| !id.is_empty());
+        let id = named.map(|id| identity::message_id(&arrival.client, &source, id));
+        let event_id = id.unwrap_or(EventId(arrival.new_id));
+        let unknown = || UNKNOWN.parse().expect("a valid type");
+        let event = Event {
+            id: event_id,
+            event_type: event_type.or_else(|| input.event_type.clone()).unwrap_or_else(unknown),
+            source,
+            client: arrival.client,
+            key: None,
+            time: None,
+            trace: identity::derived_trace(event_id),
+            attempt: None,
+            cause: None,
+            accepted_at: arrival.now,
+            principal: input.scope.principal.to_string(),
+            may_order: false,
+            import: None,
+            origin: Origin::Plain,
+            data: json.map_or_else(|| Data::of_bytes(body), Data::Json),
+        };
+        Incoming { event, named: id.is_some() }
+    }
+
+    fn arrival<'a>(&'a self, input: &'a Input, message: &'a Received) -> Arrival<'a> {
+        Arrival {
+            principal: &input.scope.principal,
+            client: input.scope.own_client(),
+            event_type: None,
+            source: None,
+            traceparent: message.header("traceparent"),
+            message_id: message.id.as_deref(),
+            request: None,
+            now: self.state.now(),
+            new_id: Uuid::now_v7(),
+            limits: self.state.limits(),
+        }
+    }
+}
+
+/// Whether a body is an object that is neither a CloudEvent nor message-attributes.
+fn is_flat(body: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(body) else { return false };
+    orderwire_types::envelope::is_flat(text)
+}
+
+fn say(fault: &Fault) -> String {
+    match fault.pointer.as_str() {
+        "" => fault.detail.clone(),
+        pointer => format!("{pointer}: {}", fault.detail),
+    }
+}

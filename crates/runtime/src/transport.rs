@@ -1,0 +1,212 @@
+//! The way through a broker: what carries events to it, and what takes them in.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use orderwire_broker::{Broker, QueueBinding, Received, SigningKey};
+use orderwire_broker_rabbitmq::RabbitBroker;
+use orderwire_config::{BrokerQueue, Clients, Config};
+use orderwire_gateway::{Entrance, Gateway, Input, Outlet};
+use orderwire_queue::{Arrived, Clock, Error as QueueError, Publication, Published, Queues, Service};
+use orderwire_sqlite::{DataDir, SqliteQueue};
+use orderwire_store::Store;
+use orderwire_transport::{Carrier, Drain, Intake, IntakeOptions, Reader, Relay, Spool, Topology};
+use orderwire_types::{QueueName, Scope, scope};
+use orderwire_worker::{Pause, StreamOptions, StreamWorker, TaskHandler, TaskOptions, TaskWorker};
+
+use crate::error::{Error, While as _};
+use crate::start::Stage;
+
+/// The folder of the spool in the data folder.
+const SPOOL: &str = "spool";
+/// How long the intakes may take to stop: a commit and an answer of the broker.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The broker and everything between it and the queues.
+pub(crate) struct Transport {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) spool: Option<Arc<Spool>>,
+    topology: Arc<Topology>,
+    key: SigningKey,
+    queues: Vec<BrokerQueue>,
+}
+
+impl Transport {
+    /// The transport that the configuration names, if any, and the service of its spool,
+    /// which has to run. A broker that is away is no fault: it is waited for.
+    pub(crate) async fn open(
+        config: &Config,
+        store: &dyn Store,
+        clock: &Clock,
+    ) -> Result<Option<(Self, Option<Service>)>, Error> {
+        if config.broker.url.is_none() {
+            return Ok(None);
+        }
+        let broker = connect(config)?;
+        let secret = store.hash_key().await.while_("reading the key of this installation")?;
+        let (spool, service) = match open_spool(config, clock).await? {
+            Some((spool, service)) => (Some(spool), Some(service)),
+            None => (None, None),
+        };
+        let key = SigningKey::derived_from(&secret);
+        let queues = config.broker_queues();
+        let topology = Arc::new(Topology::new(queues.iter().flat_map(bindings).collect()));
+        Ok(Some((Self { broker, spool, topology, key, queues }, service)))
+    }
+
+    /// The way of the gateway's events.
+    pub(crate) fn outlet(&self, queues: &Queues) -> Arc<dyn Outlet> {
+        let bound: HashSet<QueueName> = self.queues.iter().map(|queue| queue.name.clone()).collect();
+        let (broker, key) = (self.broker.clone(), self.key.clone());
+        Arc::new(ThroughBroker(Carrier::new(
+            queues.clone(),
+            bound,
+            broker,
+            self.topology.clone(),
+            key,
+            self.spool.clone(),
+        )))
+    }
+
+    /// What is handed on to other people's consumers, behind the worker of the queue, if
+    /// it has one.
+    pub(crate) fn relay(&self, queue: &str, first: Option<Arc<dyn TaskHandler>>) -> Option<Relay> {
+        let queue = self.queues.iter().find(|other| other.native && other.name.as_str() == queue)?;
+        Some(Relay::new(self.broker.clone(), queue.name.clone(), queue.def.format, first))
+    }
+
+    /// Starts the relays of queues that have no other worker.
+    pub(crate) fn start_relays(&self, stage: &mut Stage, queues: &Queues) {
+        for queue in self.queues.iter().filter(|queue| queue.native) {
+            if queues.worker(&queue.name) != Some(RELAY) {
+                continue;
+            }
+            let relay = Relay::new(self.broker.clone(), queue.name.clone(), queue.def.format, None);
+            let options = TaskOptions::default();
+            let worker = TaskWorker::new(queues.clone(), queue.name.clone(), RELAY, Arc::new(relay), options);
+            let stop = stage.stop.clone().cancelled_owned();
+            stage.spawn("a relay to the broker", worker.run(stop));
+        }
+    }
+
+    /// Starts the intake of every queue, and the drain of the spool.
+    pub(crate) fn start(self, gateway: &Gateway) -> Stage {
+        let mut stage = Stage::new("the transport", PATIENCE);
+        let inputs: HashMap<QueueName, Input> =
+            self.queues.iter().map(|queue| (queue.name.clone(), input(queue))).collect();
+        let entrance = Entrance::new(gateway.clone(), self.key.clone(), inputs, self.broker.capabilities());
+        let reader: Arc<dyn Reader> = Arc::new(ByEntrance(entrance));
+        let (topology, broker, stop) = (self.topology.clone(), self.broker.clone(), stage.stop.clone());
+        stage.spawn("the making of queues at the broker", async move {
+            tokio::select! {
+                () = async { topology.make(broker.as_ref()).await; std::future::pending().await } => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        for queue in &self.queues {
+            let binding = bindings(queue).pop().expect("its intake is the last");
+            let (queues, name, reader) = (gateway.queues.clone(), queue.name.clone(), reader.clone());
+            let options = IntakeOptions::default();
+            let intake = Intake::new(self.broker.clone(), binding, queues, name, reader, options);
+            let stop = stage.stop.clone().cancelled_owned();
+            stage.spawn("an intake from the broker", intake.run(stop));
+        }
+        if let Some(spool) = &self.spool {
+            let (queues, name) = spool.queues();
+            let drain = Drain::new(
+                gateway.queues.clone(),
+                spool.clone(),
+                self.broker.clone(),
+                self.topology.clone(),
+                self.key.clone(),
+            );
+            // A piece at a time, so that little is published again after a crash.
+            // Tried again soon, because all that is accepted meanwhile waits behind it.
+            let pause = Pause { first: Duration::from_millis(100), last: Duration::from_secs(2) };
+            let options = StreamOptions { batch_entries: 512, pause, ..StreamOptions::default() };
+            let drain = StreamWorker::new(queues, name, Arc::new(drain), options);
+            let stop = stage.stop.clone().cancelled_owned();
+            stage.spawn("the drain of the spool", drain.run(stop));
+        }
+        stage
+    }
+}
+
+/// The role of a relay.
+pub(crate) const RELAY: &str = "relay";
+
+/// The queues at the broker that a queue has there: where its events come in, and where
+/// they go out to other people's consumers.
+fn bindings(queue: &BrokerQueue) -> Vec<QueueBinding> {
+    let intake =
+        QueueBinding { name: queue.intake(), types: queue.def.types.clone(), declare: queue.declare };
+    let native = QueueBinding { name: queue.name.clone(), types: Vec::new(), declare: queue.declare };
+    if queue.native { vec![native, intake] } else { vec![intake] }
+}
+
+fn input(queue: &BrokerQueue) -> Input {
+    let clients = match &queue.clients {
+        Clients::All => scope::Clients::All,
+        Clients::Named(names) => scope::Clients::Only(names.iter().cloned().collect()),
+    };
+    let scope = Scope {
+        principal: format!("queue:{}", queue.name).into(),
+        clients,
+        rights: queue.rights.iter().copied().collect(),
+        objects: None,
+    };
+    Input { scope, event_type: queue.event_type.clone() }
+}
+
+async fn open_spool(config: &Config, clock: &Clock) -> Result<Option<(Arc<Spool>, Service)>, Error> {
+    let settings = &config.broker.spool;
+    if settings.events == 0 {
+        return Ok(None);
+    }
+    let folder = settings.folder.clone().unwrap_or_else(|| config.data.join(SPOOL));
+    let engine = tokio::task::spawn_blocking(move || {
+        let dir = DataDir::open(&folder).while_("opening the folder of the spool")?;
+        SqliteQueue::open(&dir, &orderwire_sqlite::Options::default()).while_("opening the spool")
+    });
+    let engine = Arc::new(engine.await.while_("opening the spool")??);
+    let options =
+        orderwire_queue::Options { queue_events: settings.events, ..orderwire_queue::Options::default() };
+    let opened = Queues::open(engine, vec![Spool::definition()], HashMap::new(), options, clock.clone());
+    let (queues, service) = opened.await.while_("opening the spool")?;
+    let spool = Spool::open(queues).await.while_("opening the spool")?;
+    Ok(Some((spool, service)))
+}
+
+/// The broker of the configuration; its connection is made when it is there.
+fn connect(config: &Config) -> Result<Arc<dyn Broker>, Error> {
+    let url = config.broker.url.resolved(|name| std::env::var(name).ok()).map_err(Error::failed)?;
+    let mut options = orderwire_broker_rabbitmq::Options::from_url(&url).while_("reading broker.url")?;
+    if let Some(tls) = &mut options.tls {
+        tls.ca_file = config.broker.ca.clone();
+    }
+    Ok(Arc::new(RabbitBroker::start(options)))
+}
+
+struct ThroughBroker(Carrier);
+
+#[async_trait]
+impl Outlet for ThroughBroker {
+    async fn publish(&self, scope: &Scope, publication: Publication) -> Result<Published, QueueError> {
+        self.0.publish(scope, publication).await
+    }
+}
+
+struct ByEntrance(Entrance);
+
+#[async_trait]
+impl Reader for ByEntrance {
+    fn read(&self, queue: &QueueName, message: &Received) -> Option<Arrived> {
+        self.0.read(queue, message)
+    }
+
+    async fn took_in(&self, arrived: &[Arrived]) -> Result<(), String> {
+        self.0.announce(arrived).await
+    }
+}
