@@ -57,7 +57,6 @@ fn document<'d>(
             "cloudevents": reference("messages", "cloudevents"),
             "message-attributes": reference("messages", "message-attributes"),
         },
-        "bindings": {"http": {"bindingVersion": "0.3.0"}},
     }));
     operations.insert(
         "publish".to_owned(),
