@@ -62,7 +62,7 @@ impl Entrance {
             return None;
         }
         let read = match self.key.event(message) {
-            Some(signed) => signed.map(|event| Incoming { event, named: true }).map_err(|fault| say(&fault)),
+            Some(signed) => signed.map_err(|fault| say(&fault)).and_then(|event| self.signed(queue, event)),
             None => self.foreign(input, event_type.as_ref(), message),
         };
         Some(match read {
@@ -89,6 +89,15 @@ impl Entrance {
         published.map_err(|error| error.to_string())?;
         self.state.known_clients.add(clients);
         Ok(())
+    }
+
+    /// The event of a message of this installation. The signature does not say for which
+    /// queue it was made: its rights must not be carried into another one.
+    fn signed(&self, queue: &QueueName, event: Event) -> Result<Incoming, String> {
+        if self.state.queues().route(&event.event_type).contains(queue) {
+            return Ok(Incoming { event, named: true });
+        }
+        Err(format!("queue {queue} does not take signed events of the type {}", event.event_type))
     }
 
     /// The event of a message of another producer; or why it is none.
