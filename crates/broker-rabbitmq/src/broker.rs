@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use orderwire_broker::{
     Broker, Capabilities, Consumer, Durability, Error, ErrorKind, Message, Ordering, QueueBinding, Retention,
 };
+use orderwire_types::{Pattern, QueueName};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -77,6 +78,14 @@ impl Broker for RabbitBroker {
             self.topology.declare(&link.connection, queue).await
         };
         self.in_time(format!("declare queue {}", queue.name), declaring).await
+    }
+
+    async fn unbind(&self, queue: &QueueName, types: &[Pattern]) -> Result<(), Error> {
+        let unbinding = async {
+            let link = self.consuming.link().await?;
+            self.topology.unbind(&link.connection, queue, types).await
+        };
+        self.in_time(format!("unbind queue {queue}"), unbinding).await
     }
 
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Error>> {

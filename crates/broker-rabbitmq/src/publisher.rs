@@ -46,6 +46,8 @@ pub(crate) struct Publisher {
     exchange: ShortString,
     body_bytes_max: usize,
     unconfirmed_bytes_max: usize,
+    /// Cancelled by us when the connection is of no use any more.
+    ended: CancellationToken,
 }
 
 /// A message that is to be published.
@@ -94,7 +96,7 @@ impl Publisher {
         let courier = Courier {
             status: connection.status().clone(),
             channel,
-            ended,
+            ended: ended.clone(),
             jobs: received,
             sent: FuturesUnordered::new(),
             returned: HashMap::new(),
@@ -108,20 +110,40 @@ impl Publisher {
             exchange: options.exchange.as_str().into(),
             body_bytes_max: options.body_bytes_max,
             unconfirmed_bytes_max: options.unconfirmed_bytes_max,
+            ended,
         })
     }
 
-    /// Publishes in order; one answer each, until `until`.
+    /// Publishes in order; one answer each, until `until`. What is behind a message that
+    /// could not be sent is not sent either.
     pub(crate) async fn publish(&self, messages: Vec<Message>, until: Instant) -> Vec<Result<(), Error>> {
         let mut waiting = Vec::with_capacity(messages.len());
+        let mut stuck: Option<Error> = None;
         for message in messages {
             let id = message.id.clone();
-            waiting.push((id, self.hand_over(message, until).await));
+            let handed_over = match &stuck {
+                Some(error) => Err(error.clone()),
+                None => self.hand_over(message, until).await,
+            };
+            if let Err(error) = &handed_over
+                && error.is_retryable()
+            {
+                stuck.get_or_insert_with(|| error.clone());
+            }
+            waiting.push((id, handed_over));
         }
         let mut answers = Vec::with_capacity(waiting.len());
         for (id, handed_over) in waiting {
             answers.push(match handed_over {
-                Ok(told) => confirmed(&id, timeout_at(until, told).await),
+                Ok(told) => {
+                    let told = timeout_at(until, told).await;
+                    if told.is_err() {
+                        // A channel that confirms nothing any more, or too late, would
+                        // hold its messages for good: the connection is made anew.
+                        self.ended.cancel();
+                    }
+                    confirmed(&id, told)
+                }
                 Err(error) => Err(error),
             });
         }

@@ -34,6 +34,28 @@ impl Topology {
         Ok(())
     }
 
+    /// Takes bindings away, and remembers that.
+    ///
+    /// # Errors
+    /// `Refused`, `Unavailable`.
+    pub(crate) async fn unbind(
+        &self,
+        connection: &Connection,
+        queue: &QueueName,
+        types: &[Pattern],
+    ) -> Result<(), Error> {
+        for pattern in types {
+            // Each by a channel of its own: a queue that is not there ends it.
+            let channel = channel(connection).await?;
+            self.take_away(&channel, queue, pattern).await?;
+            close(&channel).await;
+        }
+        if let Some(declared) = self.declared().get_mut(queue) {
+            declared.types.retain(|pattern| !types.contains(pattern));
+        }
+        Ok(())
+    }
+
     /// Declares the exchange, and all queues that were declared before. One that cannot
     /// be is told and left: the others have to work.
     ///
@@ -79,11 +101,22 @@ impl Topology {
             binding.await.map_err(failed)?;
         }
         for pattern in before.iter().filter(|pattern| !queue.types.contains(pattern)) {
-            let key = pattern.as_str().into();
-            channel.queue_unbind(name(), exchange(), key, FieldTable::default()).await.map_err(failed)?;
+            self.take_away(&channel, &queue.name, pattern).await?;
         }
         close(&channel).await;
         Ok(())
+    }
+
+    /// Takes a binding away, if it is there.
+    async fn take_away(&self, channel: &Channel, queue: &QueueName, pattern: &Pattern) -> Result<(), Error> {
+        let (name, exchange) = (queue.as_str().into(), self.exchange.as_str().into());
+        let key = pattern.as_str().into();
+        match channel.queue_unbind(name, exchange, key, FieldTable::default()).await {
+            Err(error) if !error::is_not_found(&error) => {
+                Err(error::of_call(&format!("unbind queue {queue}"), &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn make_exchange(&self, channel: &Channel) -> Result<(), Error> {

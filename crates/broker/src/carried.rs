@@ -59,8 +59,8 @@ impl SigningKey {
         let context = message.header(CONTEXT)?;
         let signature = message.header(SIGNATURE).and_then(unhex).unwrap_or_default();
         if self.sign(context, &message.body).verify_slice(&signature).is_err() {
-            let detail = "the signature of its header is not one of this server: servers that share a broker \
-                 need the same broker.signing_key, and other producers send no header of Orderwire's";
+            let detail = "the signature of its header is not one of this installation, and other producers send \
+                 no header of Orderwire's";
             return Some(Err(Fault::invalid("", detail)));
         }
         Some(from_carried(context, &message.body))

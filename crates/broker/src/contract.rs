@@ -31,18 +31,26 @@ pub trait Broker: Send + Sync + 'static {
     fn capabilities(&self) -> Capabilities;
 
     /// Makes a queue exist, bound to its types. Again for what is there already
-    /// changes nothing but bindings that are new; bindings that are no longer asked for
-    /// are removed where they are Orderwire's own and the broker can tell.
+    /// changes nothing but bindings that are new; those that the last declaration of the
+    /// same process asked for, and this one does not, are taken away.
     ///
     /// # Errors
     /// `Conflict`: it exists with other arguments, which the message names, with what
     /// to do. `Refused`, `Unavailable`.
     async fn declare(&self, queue: &QueueBinding) -> Result<(), Error>;
 
+    /// Takes bindings away from a queue, which keeps what is in it: those of an earlier
+    /// configuration. What is not bound, or not there, is no error.
+    ///
+    /// # Errors
+    /// `Refused`, `Unavailable`.
+    async fn unbind(&self, queue: &QueueName, types: &[Pattern]) -> Result<(), Error>;
+
     /// Publishes messages in order. One answer each, in order: `Ok` after the broker
     /// confirmed that it is responsible for the message, as durably as
-    /// [`Capabilities::durability`] says. One that failed fails no other; only that
-    /// those behind a failed one may be there although it is not.
+    /// [`Capabilities::durability`] says. One that can never be
+    /// taken fails no other; those behind one that failed in another way may be there
+    /// although it is not.
     ///
     /// # Errors
     /// Each: `TooLarge`, `Unroutable`, `Unavailable`, `Unconfirmed`, `Refused`.

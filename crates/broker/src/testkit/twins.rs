@@ -105,6 +105,14 @@ orderwire_types::faults! {
     EmptiesOnDeclare => declaring_again_changes_nothing adopt_uses_what_is_there,
     /// Bindings are those of the first declaration.
     BindsOnce => a_declaration_adds_bindings,
+    /// What was bound stays bound.
+    KeepsBindings => unbinding_takes_away_types_and_nothing_else,
+    /// All bindings are taken away.
+    UnbindsEverything => unbinding_takes_away_types_and_nothing_else,
+    /// A queue is emptied with its binding.
+    EmptiesOnUnbind => unbinding_takes_away_types_and_nothing_else,
+    /// What is not there cannot be unbound.
+    UnbindsOnlyWhatIsThere => unbinding_what_is_not_there_is_no_error,
     /// What is there is not adopted.
     AdoptsNothing => adopt_uses_what_is_there,
     /// A queue that was to be adopted is made of another kind.

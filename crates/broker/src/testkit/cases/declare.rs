@@ -34,6 +34,43 @@ pub(super) async fn a_declaration_adds_bindings(b: &mut Bench) -> Outcome {
     same("what came", labels(&reader.take(3).await?), expected)
 }
 
+pub(super) async fn unbinding_takes_away_types_and_nothing_else(b: &mut Bench) -> Outcome {
+    let queue = b.queue(&["gone", "stays"]).await?;
+    // So that what the first does not take any more is taken by somebody.
+    let other = b.queue(&["gone"]).await?;
+    b.say("gone", &["before"]).await?;
+    let gone = [b.pattern("gone")];
+    // By a process that did not declare it, as after a restart.
+    b.another().await?.unbind(&queue.name, &gone).await.map_err(|error| error.to_string())?;
+    b.say("gone", &["for the other"]).await?;
+    b.say("stays", &["after"]).await?;
+    let mut reader = b.reader(&queue, 10).await?;
+    if b.broker().capabilities().routes_by_pattern {
+        same("what came", labels(&reader.take(2).await?), ["before", "after"].map(str::to_owned).into())?;
+        reader.nothing_more().await?;
+    } else {
+        // It gets everything for as long as it takes anything.
+        let all = ["before", "for the other", "after"].map(str::to_owned).into();
+        same("what came", labels(&reader.take(3).await?), all)?;
+    }
+    let mut reader = b.reader(&other, 10).await?;
+    let came = labels(&reader.take(2).await?);
+    same("what the other got", came, ["before", "for the other"].map(str::to_owned).into())
+}
+
+pub(super) async fn unbinding_what_is_not_there_is_no_error(b: &mut Bench) -> Outcome {
+    let (queue, absent) = (b.queue(&["some"]).await?, b.plan(&["absent"], Declare::Classic));
+    let never = [b.pattern("never")];
+    for (name, types) in [(&queue.name, &never[..]), (&absent.name, &absent.types)] {
+        b.broker().unbind(name, types).await.map_err(|error| error.to_string())?;
+    }
+    // Nothing was harmed by it, and nothing was made.
+    b.say("some", &["after"]).await?;
+    same("what came", labels(&b.reader(&queue, 10).await?.take(1).await?), vec!["after".to_owned()])?;
+    let opened = b.broker().consume(&absent, 10).await;
+    refused("a consumer of what is not there", opened, ErrorKind::Conflict).map(drop)
+}
+
 pub(super) async fn adopt_uses_what_is_there(b: &mut Bench) -> Outcome {
     for kind in [Declare::Classic, Declare::Quorum] {
         let queue = b.plan(&[], kind);

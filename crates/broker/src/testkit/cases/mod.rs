@@ -85,6 +85,8 @@ suite! { $
     declare:
         declaring_again_changes_nothing
         a_declaration_adds_bindings
+        unbinding_takes_away_types_and_nothing_else
+        unbinding_what_is_not_there_is_no_error
         adopt_uses_what_is_there
         adopt_makes_a_plain_queue
         other_arguments_conflict

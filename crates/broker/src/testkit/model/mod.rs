@@ -6,8 +6,8 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use orderwire_types::QueueName;
 use orderwire_types::queue::Declare;
+use orderwire_types::{Pattern, QueueName};
 use tokio::sync::watch;
 
 use self::state::{ConnectionId, ConsumerId, Kind, State};
@@ -64,6 +64,11 @@ impl ModelPlace {
     /// Makes `copy` a queue with what is in `queue`.
     pub(super) fn copy_queue(&self, queue: &QueueName, copy: &QueueName) {
         self.lock().copy_queue(queue, copy);
+    }
+
+    /// Takes all bindings away from a queue.
+    pub(super) fn unbind_all(&self, queue: &QueueName) {
+        self.lock().bind(queue, &[]);
     }
 
     /// Takes all messages out of a queue.
@@ -134,6 +139,12 @@ impl Broker for ModelBroker {
             }
         }
         state.bind(name, &queue.types);
+        Ok(())
+    }
+
+    async fn unbind(&self, queue: &QueueName, types: &[Pattern]) -> Result<(), Error> {
+        self.is_open()?;
+        self.place.lock().unbind(queue, types);
         Ok(())
     }
 

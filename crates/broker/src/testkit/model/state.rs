@@ -109,6 +109,12 @@ impl State {
         }
     }
 
+    pub(super) fn unbind(&mut self, queue: &QueueName, types: &[Pattern]) {
+        if let Some(queue) = self.queues.get_mut(queue) {
+            queue.types.retain(|pattern| !types.contains(pattern));
+        }
+    }
+
     pub(super) fn remove(&mut self, queues: &[QueueName]) {
         self.queues.retain(|name, _| !queues.contains(name));
     }

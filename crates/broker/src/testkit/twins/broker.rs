@@ -181,6 +181,19 @@ impl Broker for Twin {
         answer
     }
 
+    async fn unbind(&self, queue: &QueueName, types: &[Pattern]) -> Result<(), Error> {
+        match self.fault {
+            Fault::KeepsBindings => return Ok(()),
+            Fault::EmptiesOnUnbind => self.place.empty_queue(queue),
+            Fault::UnbindsEverything => self.place.unbind_all(queue),
+            Fault::UnbindsOnlyWhatIsThere if !self.bound(|bound| bound.contains_key(queue)) => {
+                return Err(Error::new(ErrorKind::Conflict, "no such queue"));
+            }
+            _ => {}
+        }
+        self.inner.unbind(queue, types).await
+    }
+
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Error>> {
         if self.fault == Fault::LosesTheLastPublish {
             *self.before.lock().unwrap_or_else(PoisonError::into_inner) = self.place.copy();
