@@ -7,7 +7,7 @@ use orderwire_broker::Broker;
 use orderwire_gateway::{Component, Readiness};
 use orderwire_queue::Queues;
 use orderwire_store::Store;
-use orderwire_transport::Spool;
+use orderwire_transport::{Spool, Topology};
 
 /// The parts of a server.
 pub(crate) struct Parts {
@@ -17,6 +17,8 @@ pub(crate) struct Parts {
     pub(crate) broker: Option<Arc<dyn Broker>>,
     /// What is kept while the broker is away.
     pub(crate) spool: Option<Arc<Spool>>,
+    /// The queues at the broker.
+    pub(crate) topology: Option<Arc<Topology>>,
 }
 
 #[async_trait]
@@ -27,23 +29,33 @@ impl Readiness for Parts {
         let store = self.store.position("data").await.map(drop).map_err(|error| error.to_string());
         let mut components = vec![component("queue", queue), component("store", store)];
         if let Some(broker) = &self.broker {
-            components.push(broker_component(broker.as_ref(), self.spool.as_deref()).await);
+            let faults = [
+                broker.check().await.err().map(|error| error.to_string()),
+                self.topology.as_ref().and_then(|topology| topology.fault()),
+            ];
+            components.push(broker_component(faults, self.spool.as_deref()));
         }
         components
     }
 }
 
-/// A broker that is away is told; it is no reason to send callers elsewhere for as long as
-/// the spool takes their events.
-async fn broker_component(broker: &dyn Broker, spool: Option<&Spool>) -> Component {
+/// A broker that is away, or refuses a queue, is told; it is no reason to send callers
+/// elsewhere for as long as the spool takes their events.
+fn broker_component(faults: [Option<String>; 2], spool: Option<&Spool>) -> Component {
+    let fault = faults.into_iter().flatten().next();
     let waiting = spool.map_or(0, Spool::len);
-    let detail = match broker.check().await {
-        Ok(()) if waiting == 0 => return component("broker", Ok(())),
-        Ok(()) => format!("{waiting} events of the spool are on their way"),
-        Err(error) if spool.is_none() => return component("broker", Err(error.to_string())),
-        Err(error) => format!("{error}; {waiting} events wait in the spool"),
+    let is_full = spool.is_some_and(Spool::is_full);
+    let ok = if spool.is_some() { !is_full } else { fault.is_none() };
+    let mut detail = match fault {
+        None if waiting == 0 => None,
+        None => Some(format!("{waiting} events of the spool are on their way")),
+        Some(fault) if spool.is_none() => Some(fault),
+        Some(fault) => Some(format!("{fault}; {waiting} events wait in the spool")),
     };
-    Component { name: "broker".to_owned(), ok: true, detail: Some(detail) }
+    if let (Some(detail), true) = (&mut detail, is_full) {
+        detail.push_str(", which is full");
+    }
+    Component { name: "broker".to_owned(), ok, detail }
 }
 
 fn component(name: &str, outcome: Result<(), String>) -> Component {

@@ -219,6 +219,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         store: store.clone(),
         broker: transport.as_ref().map(|transport| transport.broker.clone()),
         spool: transport.as_ref().and_then(|transport| transport.spool.clone()),
+        topology: transport.as_ref().map(|transport| transport.topology.clone()),
     };
     let readiness = Arc::new(readiness);
     let gateway = Gateway { queues, outlet, store, keys, readiness, clock, limits };

@@ -21,6 +21,8 @@ use crate::start::Stage;
 
 /// The folder of the spool in the data folder.
 const SPOOL: &str = "spool";
+/// The file of what was bound at the broker, in the data folder.
+const BINDINGS: &str = "broker.json";
 /// How long the intakes may take to stop: a commit and an answer of the broker.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Transport {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) spool: Option<Arc<Spool>>,
-    topology: Arc<Topology>,
+    pub(crate) topology: Arc<Topology>,
     key: SigningKey,
     queues: Vec<BrokerQueue>,
 }
@@ -52,7 +54,8 @@ impl Transport {
         };
         let key = SigningKey::derived_from(&secret);
         let queues = config.broker_queues();
-        let topology = Arc::new(Topology::new(queues.iter().flat_map(bindings).collect()));
+        let memory = config.data.join(BINDINGS);
+        let topology = Arc::new(Topology::new(queues.iter().flat_map(bindings).collect(), memory));
         Ok(Some((Self { broker, spool, topology, key, queues }, service)))
     }
 
@@ -74,7 +77,7 @@ impl Transport {
     /// it has one.
     pub(crate) fn relay(&self, queue: &str, first: Option<Arc<dyn TaskHandler>>) -> Option<Relay> {
         let queue = self.queues.iter().find(|other| other.native && other.name.as_str() == queue)?;
-        Some(Relay::new(self.broker.clone(), queue.name.clone(), queue.def.format, first))
+        Some(Relay::new(self.broker.clone(), outside(queue), queue.def.format, first))
     }
 
     /// Starts the relays of queues that have no other worker.
@@ -83,7 +86,7 @@ impl Transport {
             if queues.worker(&queue.name) != Some(RELAY) {
                 continue;
             }
-            let relay = Relay::new(self.broker.clone(), queue.name.clone(), queue.def.format, None);
+            let relay = Relay::new(self.broker.clone(), outside(queue), queue.def.format, None);
             let options = TaskOptions::default();
             let worker = TaskWorker::new(queues.clone(), queue.name.clone(), RELAY, Arc::new(relay), options);
             let stop = stage.stop.clone().cancelled_owned();
@@ -142,8 +145,12 @@ pub(crate) const RELAY: &str = "relay";
 fn bindings(queue: &BrokerQueue) -> Vec<QueueBinding> {
     let intake =
         QueueBinding { name: queue.intake(), types: queue.def.types.clone(), declare: queue.declare };
-    let native = QueueBinding { name: queue.name.clone(), types: Vec::new(), declare: queue.declare };
-    if queue.native { vec![native, intake] } else { vec![intake] }
+    if queue.native { vec![outside(queue), intake] } else { vec![intake] }
+}
+
+/// The queue at the broker of other people's consumers.
+fn outside(queue: &BrokerQueue) -> QueueBinding {
+    QueueBinding { name: queue.name.clone(), types: Vec::new(), declare: queue.declare }
 }
 
 fn input(queue: &BrokerQueue) -> Input {
@@ -175,7 +182,7 @@ async fn open_spool(config: &Config, clock: &Clock) -> Result<Option<(Arc<Spool>
         orderwire_queue::Options { queue_events: settings.events, ..orderwire_queue::Options::default() };
     let opened = Queues::open(engine, vec![Spool::definition()], HashMap::new(), options, clock.clone());
     let (queues, service) = opened.await.while_("opening the spool")?;
-    let spool = Spool::open(queues).await.while_("opening the spool")?;
+    let spool = Spool::open(queues, settings.events).await.while_("opening the spool")?;
     Ok(Some((spool, service)))
 }
 

@@ -39,14 +39,14 @@ impl Carrier {
         Self { queues, bound, broker, topology, key, spool }
     }
 
-    /// As [`Queues::publish`], with these differences: events that are durable stay so
-    /// when others of the same publication are refused; whether one was there already is
-    /// not known, but its queues will take it once.
+    /// As [`Queues::publish`], with these differences: the events of one publication are
+    /// not durable together, and whether one was there already is not known, but its queues
+    /// will take it once.
     ///
     /// # Errors
-    /// As [`Queues::publish`]; `TooLarge`: one of them is more than the broker ever takes,
-    /// and none was published; `Unavailable`: the broker does not take them and there is
-    /// no spool; `Full`: nor does the spool.
+    /// As [`Queues::publish`]; `TooLarge`: one of them is more than the broker ever takes.
+    /// `Unavailable`: the broker does not take them and there is no spool; `Full`: nor does
+    /// the spool. With these none is there. `Unconfirmed`: some may be there.
     pub async fn publish(&self, scope: &Scope, publication: Publication) -> Result<Published, Error> {
         let Publication { events, request } = publication;
         let published = self.queues.routed(scope, &events)?;
@@ -69,43 +69,57 @@ impl Carrier {
                 outcome => outcome?,
             }
         }
-        feed(&self.queues, &events, |queue| !self.bound.contains(queue)).await?;
+        let count = carried.len();
         let waits = !self.topology.is_made() || self.spool.as_ref().is_some_and(|spool| !spool.is_empty());
-        let left = if waits {
-            carried.into_iter().map(|(event, _)| event.clone()).collect()
+        let Carriage { left, maybe_there } = if waits {
+            let left = carried.into_iter().map(|(event, _)| event.clone()).collect();
+            Carriage { left, maybe_there: false }
         } else {
             self.carry(carried).await?
         };
-        match &self.spool {
-            _ if left.is_empty() => {}
-            Some(spool) => spool.keep(left).await?,
-            None => {
-                return Err(Error::new(ErrorKind::Unavailable, "publish: the broker does not take events"));
-            }
-        }
+        let some = maybe_there || left.len() < count;
+        self.keep(left).await.map_err(|error| unconfirmed_if(some, error))?;
+        // Last, so that nothing is there when what is most likely to fail does.
+        let fed = feed(&self.queues, &events, |queue| !self.bound.contains(queue)).await;
+        fed.map_err(|error| unconfirmed_if(count > 0, error))?;
         Ok(published)
     }
 
-    /// Gives messages to the broker; the events that it did not confirm.
-    async fn carry(&self, carried: Vec<(&Event, Message)>) -> Result<Vec<Event>, Error> {
+    async fn keep(&self, events: Vec<Event>) -> Result<(), Error> {
+        match &self.spool {
+            _ if events.is_empty() => Ok(()),
+            Some(spool) => spool.keep(events).await,
+            None => Err(Error::new(ErrorKind::Unavailable, "publish: the broker does not take events")),
+        }
+    }
+
+    /// Gives messages to the broker. After one that it did not take, all that are behind it
+    /// are left as well, whatever became of them: they must not overtake, and come once.
+    async fn carry(&self, carried: Vec<(&Event, Message)>) -> Result<Carriage, Error> {
         let (events, messages): (Vec<&Event>, Vec<Message>) = carried.into_iter().unzip();
-        let (mut left, mut astray) = (Vec::new(), Vec::new());
+        let mut carriage = Carriage { left: Vec::new(), maybe_there: false };
+        let mut astray = Vec::new();
         let mut fault = None;
         for (event, answer) in events.into_iter().zip(self.broker.publish(messages).await) {
             match answer {
-                Ok(()) => {}
                 Err(error) if error.kind() == BrokerErrorKind::Unroutable => astray.push(event.clone()),
                 Err(error) => {
-                    left.push(event.clone());
+                    carriage.maybe_there |= error.kind() == BrokerErrorKind::Unconfirmed;
+                    carriage.left.push(event.clone());
                     fault.get_or_insert(error);
                 }
+                Ok(()) if fault.is_some() => {
+                    carriage.maybe_there = true;
+                    carriage.left.push(event.clone());
+                }
+                Ok(()) => {}
             }
         }
         if let Some(fault) = fault {
-            tracing::warn!(error = %fault, events = left.len(), "the broker did not take events");
+            tracing::warn!(error = %fault, events = carriage.left.len(), "the broker did not take events");
         }
-        feed(&self.queues, &astray, |_| true).await?;
-        Ok(left)
+        feed(&self.queues, &astray, |_| true).await.map_err(|error| unconfirmed_if(true, error))?;
+        Ok(carriage)
     }
 
     /// # Errors
@@ -122,6 +136,25 @@ impl Carrier {
         );
         Err(Error::new(ErrorKind::TooLarge, message))
     }
+}
+
+/// What became of events that were given to the broker.
+struct Carriage {
+    /// Those that it is not responsible for, in order.
+    left: Vec<Event>,
+    /// Whether some of these may be there all the same.
+    maybe_there: bool,
+}
+
+/// The error of a publication of which something is durable, or may be.
+fn unconfirmed_if(some: bool, error: Error) -> Error {
+    if some && error.kind() != ErrorKind::Unconfirmed {
+        return Error::new(
+            ErrorKind::Unconfirmed,
+            format!("{error}; others of the same request may be there"),
+        );
+    }
+    error
 }
 
 /// Puts events straight on those of their queues that are chosen: where no intake would

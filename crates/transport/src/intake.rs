@@ -30,7 +30,10 @@ pub trait Reader: Send + Sync + 'static {
 pub struct IntakeOptions {
     /// The most messages of one commit.
     pub batch: usize,
-    /// How many messages the broker hands over ahead.
+    /// The most bytes of one commit, its first message aside.
+    pub batch_bytes: usize,
+    /// How many messages the broker hands over ahead. They are in memory: a broker bounds
+    /// their number, and each by its own maximum.
     pub prefetch: u16,
     /// The pause after a failure.
     pub pause: Pause,
@@ -39,7 +42,7 @@ pub struct IntakeOptions {
 impl Default for IntakeOptions {
     fn default() -> Self {
         let pause = Pause { first: Duration::from_millis(100), last: Duration::from_secs(5) };
-        Self { batch: 128, prefetch: 256, pause }
+        Self { batch: 64, batch_bytes: 4 << 20, prefetch: 128, pause }
     }
 }
 
@@ -129,12 +132,27 @@ impl Intake {
                 Ok(messages) => messages,
                 Err(error) => return Ok(error),
             };
-            let tags: Vec<Tag> = messages.iter().map(|message| message.tag).collect();
-            self.take_in(&messages).await?;
-            if let Err(error) = consumer.ack(&tags).await {
-                return Ok(error);
+            let mut rest = messages.as_slice();
+            while !rest.is_empty() {
+                let (batch, behind) = rest.split_at(self.one_commit(rest));
+                self.take_in(batch).await?;
+                let tags: Vec<Tag> = batch.iter().map(|message| message.tag).collect();
+                if let Err(error) = consumer.ack(&tags).await {
+                    return Ok(error);
+                }
+                rest = behind;
             }
         }
+    }
+
+    /// How many of these messages one commit takes.
+    fn one_commit(&self, messages: &[Received]) -> usize {
+        let mut bytes = 0;
+        let fits = |message: &&Received| {
+            bytes += message.body.len();
+            bytes <= self.options.batch_bytes
+        };
+        messages.iter().take_while(fits).count().max(1)
     }
 
     /// Makes messages durable as deliveries, or as dead letters.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use orderwire_broker::{Broker, ErrorKind as BrokerErrorKind, SigningKey};
@@ -10,6 +11,7 @@ use orderwire_types::envelope::Incoming;
 use orderwire_types::queue::{Kind, QueueDef};
 use orderwire_types::{Event, QueueName, Scope};
 use orderwire_worker::{BatchError, StreamEntry, StreamHandler};
+use tokio::sync::RwLock;
 
 use crate::carrier::feed;
 use crate::topology::Topology;
@@ -20,8 +22,11 @@ pub struct Spool {
     queues: Queues,
     name: QueueName,
     scope: Scope,
+    events_max: u64,
     /// How many events are in it, those included that are on their way in.
     held: AtomicI64,
+    /// Held by all that are on their way in; alone by who looks whether anything is left.
+    moving: Arc<RwLock<()>>,
 }
 
 impl Spool {
@@ -31,15 +36,16 @@ impl Spool {
         ("spool".parse().expect("a queue name"), QueueDef::new(Kind::Stream, vec![everything]))
     }
 
-    /// The spool in these queues, which hold [`Spool::definition`] and nothing else.
+    /// The spool in these queues, which hold [`Spool::definition`] and nothing else, and at
+    /// most `events_max` events.
     ///
     /// # Errors
     /// When the engine does not say what it holds.
-    pub async fn open(queues: Queues) -> Result<Arc<Self>, Error> {
+    pub async fn open(queues: Queues, events_max: u64) -> Result<Arc<Self>, Error> {
         let (name, scope) = (Self::definition().0, Scope::internal("spool"));
         let held = queues.state(&scope, &name).await?.ready;
         let held = AtomicI64::new(i64::try_from(held).unwrap_or(i64::MAX));
-        let spool = Self { queues, name, scope, held };
+        let spool = Self { queues, name, scope, events_max, held, moving: Arc::default() };
         spool.show();
         Ok(Arc::new(spool))
     }
@@ -54,28 +60,42 @@ impl Spool {
         u64::try_from(self.held.load(Ordering::SeqCst)).unwrap_or(0)
     }
 
+    /// Whether it takes no more.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.events_max
+    }
+
     /// The queues that it is made of: for the worker that drains it.
     pub fn queues(&self) -> (Queues, QueueName) {
         (self.queues.clone(), self.name.clone())
     }
 
-    /// Keeps events durably, in order.
+    /// Keeps events durably, in order; to the end also when nobody waits for it any more.
     ///
     /// # Errors
     /// `Full`: it holds its maximum. Others when nothing durable can be promised.
-    pub(crate) async fn keep(&self, events: Vec<Event>) -> Result<(), Error> {
+    pub(crate) async fn keep(self: &Arc<Self>, events: Vec<Event>) -> Result<(), Error> {
         let count = i64::try_from(events.len()).expect("a batch is small");
-        let events = events.into_iter().map(|event| Incoming { event, named: false }).collect();
+        let moving = Arc::clone(&self.moving).read_owned().await;
         // Counted first: whoever comes next must not overtake.
         self.held.fetch_add(count, Ordering::SeqCst);
-        let kept = self.queues.publish(&self.scope, Publication { events, request: None }).await;
-        if let Err(error) = &kept {
-            // What may have happened stays counted: the drain counts what it finds.
-            if error.kind() != ErrorKind::Unconfirmed {
-                self.held.fetch_sub(count, Ordering::SeqCst);
+        let spool = Arc::clone(self);
+        let keeping = tokio::spawn(async move {
+            let _moving = moving;
+            let events = events.into_iter().map(|event| Incoming { event, named: false }).collect();
+            let kept = spool.queues.publish(&spool.scope, Publication { events, request: None }).await;
+            if let Err(error) = &kept {
+                // What may have happened stays counted, until the drain finds nothing more.
+                if error.kind() != ErrorKind::Unconfirmed {
+                    spool.held.fetch_sub(count, Ordering::SeqCst);
+                }
             }
-        }
-        self.show();
+            spool.show();
+            kept
+        });
+        let kept = keeping.await.unwrap_or_else(|ended| {
+            Err(Error::new(ErrorKind::Unconfirmed, format!("publish to the spool: {ended}")))
+        });
         kept.map(drop).map_err(|error| match error.kind() {
             ErrorKind::Full => Error::new(
                 ErrorKind::Full,
@@ -85,8 +105,17 @@ impl Spool {
         })
     }
 
-    fn took_out(&self, count: usize) {
+    /// Everything up to `to` was taken out of it, `count` events.
+    async fn took_out(&self, to: Position, count: usize) {
         self.held.fetch_sub(i64::try_from(count).expect("a batch is small"), Ordering::SeqCst);
+        let alone = self.moving.write().await;
+        // A count that is wrong, because nobody knows whether something came in, would send
+        // all that comes through the spool for good.
+        let rest = self.queues.read(&self.name, to, 1, 1, Duration::ZERO).await;
+        if rest.is_ok_and(|rest| rest.is_empty()) {
+            self.held.store(0, Ordering::SeqCst);
+        }
+        drop(alone);
         self.show();
     }
 
@@ -124,9 +153,9 @@ impl Drain {
         Self { queues, spool, broker, topology, key, position: AtomicI64::new(Position::default().0) }
     }
 
-    fn reached(&self, position: Position, entries: usize) {
+    async fn reached(&self, position: Position, entries: usize) {
         self.position.store(position.0, Ordering::SeqCst);
-        self.spool.took_out(entries);
+        self.spool.took_out(position, entries).await;
     }
 }
 
@@ -143,30 +172,29 @@ impl StreamHandler for Drain {
         let messages = batch.iter().map(|entry| self.key.message(entry.event.clone())).collect();
         let answers = self.broker.publish(messages).await;
         let mut astray = Vec::new();
-        for (index, answer) in answers.into_iter().enumerate() {
-            match answer {
+        for (entry, answer) in batch.iter().zip(answers) {
+            match answer.map_err(|error| (error.kind(), error)) {
                 Ok(()) => {}
-                Err(error) if error.kind() == BrokerErrorKind::Unroutable => {
-                    astray.push(batch[index].event.clone());
+                // What the broker has no place for, and what is too large for it by now, goes
+                // the short way.
+                Err((BrokerErrorKind::Unroutable | BrokerErrorKind::TooLarge, _)) => {
+                    astray.push(entry.event.clone());
                 }
-                Err(error) if error.kind() == BrokerErrorKind::TooLarge => {
-                    return Err(BatchError::entry(index, error.to_string()));
-                }
-                Err(error) => return Err(BatchError::retryable(error.to_string())),
+                Err((_, error)) => return Err(BatchError::retryable(error.to_string())),
             }
         }
         feed(&self.queues, &astray, |_| true)
             .await
             .map_err(|error| BatchError::retryable(error.to_string()))?;
         if let Some(last) = batch.last() {
-            self.reached(last.position, batch.len());
+            self.reached(last.position, batch.len()).await;
             metrics::counter!("orderwire_spool_drained_total").increment(batch.len() as u64);
         }
         Ok(())
     }
 
     async fn skip(&self, position: Position) -> Result<(), BatchError> {
-        self.reached(position, 1);
+        self.reached(position, 1).await;
         Ok(())
     }
 }

@@ -1,22 +1,38 @@
 //! The queues at the broker, all of them.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use orderwire_broker::{Broker, QueueBinding};
+use orderwire_broker::{Broker, Error, QueueBinding};
+use orderwire_types::{Pattern, QueueName};
 use orderwire_worker::Pause;
+
+/// The types that each queue is bound to.
+type Bindings = BTreeMap<QueueName, Vec<Pattern>>;
 
 /// Every queue that has to be at the broker before anything is published there: an event
 /// that is published while one of its queues is still missing would not reach that one,
 /// and nobody would say so.
+///
+/// What was bound is remembered in a file, because a broker does not tell it: a binding of an
+/// earlier configuration would go on bringing events where nobody wants them.
 pub struct Topology {
     bindings: Vec<QueueBinding>,
+    memory: PathBuf,
     made: AtomicBool,
+    /// Why they are not made yet, after the first attempt.
+    fault: Mutex<Option<String>>,
 }
 
 impl Topology {
-    /// These queues, which nobody has made yet.
-    pub fn new(bindings: Vec<QueueBinding>) -> Self {
-        Self { bindings, made: AtomicBool::new(false) }
+    /// These queues, which nobody has made yet. `memory`: the file of what was bound, whose
+    /// folder is there.
+    pub fn new(bindings: Vec<QueueBinding>, memory: PathBuf) -> Self {
+        Self { bindings, memory, made: AtomicBool::new(false), fault: Mutex::default() }
     }
 
     /// Whether all of them were there once since the start. What is deleted afterwards is
@@ -25,16 +41,87 @@ impl Topology {
         self.made.load(Ordering::SeqCst)
     }
 
-    /// Makes all of them, however long the broker is away.
+    /// Why they are not made, where that was tried and failed.
+    pub fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes all of them, and takes away what an earlier configuration bound, however long
+    /// the broker is away or refuses.
     pub async fn make(&self, broker: &dyn Broker) {
         let (pause, mut failures) = (Pause::default(), 0);
-        for binding in &self.bindings {
-            while let Err(error) = broker.declare(binding).await {
-                failures += 1;
-                tracing::warn!(queue.name = %binding.name, %error, "cannot make a queue at the broker, which is tried again");
-                tokio::time::sleep(pause.after(failures)).await;
-            }
+        while let Err(why) = self.try_make(broker).await {
+            failures += 1;
+            tracing::warn!(
+                error = why,
+                failures,
+                "the queues at the broker are not made, which is tried again"
+            );
+            self.tell(Some(why));
+            tokio::time::sleep(pause.after(failures)).await;
         }
+        self.tell(None);
         self.made.store(true, Ordering::SeqCst);
     }
+
+    async fn try_make(&self, broker: &dyn Broker) -> Result<(), String> {
+        let wanted: Bindings =
+            self.bindings.iter().map(|binding| (binding.name.clone(), binding.types.clone())).collect();
+        let before = recall(&self.memory).map_err(|error| self.says("read", &error))?;
+        // Remembered before it is there: a binding that is remembered and was never made
+        // harms nobody.
+        let mut all = before.clone();
+        for (name, types) in &wanted {
+            let known = all.entry(name.clone()).or_default();
+            known.extend(without(types, before.get(name)));
+        }
+        self.remember(&all)?;
+        for binding in &self.bindings {
+            broker.declare(binding).await.map_err(|error: Error| error.to_string())?;
+        }
+        for (name, types) in &before {
+            let gone = without(types, wanted.get(name));
+            if !gone.is_empty() {
+                broker.unbind(name, &gone).await.map_err(|error| error.to_string())?;
+                tracing::info!(broker.queue = %name, "bindings of an earlier configuration were taken away");
+            }
+        }
+        self.remember(&wanted)
+    }
+
+    fn remember(&self, bindings: &Bindings) -> Result<(), String> {
+        write(&self.memory, bindings).map_err(|error| self.says("write", &error))
+    }
+
+    fn says(&self, what: &str, error: &io::Error) -> String {
+        format!("cannot {what} {}, which tells what was bound at the broker: {error}", self.memory.display())
+    }
+
+    fn tell(&self, fault: Option<String>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+}
+
+/// Those of these types that are not among the others.
+fn without(types: &[Pattern], others: Option<&Vec<Pattern>>) -> Vec<Pattern> {
+    types.iter().filter(|pattern| !others.is_some_and(|others| others.contains(pattern))).cloned().collect()
+}
+
+/// What was bound; nothing, where nothing was remembered yet.
+fn recall(memory: &Path) -> io::Result<Bindings> {
+    match std::fs::read(memory) {
+        Ok(text) => Ok(serde_json::from_slice(&text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Bindings::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the file so that at any moment the old or the new one is there.
+fn write(memory: &Path, bindings: &Bindings) -> io::Result<()> {
+    let new = memory.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(&serde_json::to_vec_pretty(bindings)?)?;
+    file.sync_all()?;
+    std::fs::rename(&new, memory)?;
+    File::open(memory.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -44,6 +44,9 @@ pub enum Verdict {
         /// Why, in plain words.
         cause: String,
     },
+    /// What it is for is away: given back as if it had never been handed out, which
+    /// counts as no attempt. It comes again at once, so the handler waits before.
+    Release,
 }
 
 /// Handles the entries of a stream, and keeps the position of what it handled.

@@ -165,8 +165,8 @@ impl<H: TaskHandler> Shared<H> {
             self.measure(&ended, start.elapsed());
             let goes_on = match ended {
                 Ended::With(verdict) => {
-                    // A retry takes those behind it along.
-                    let stays = !matches!(verdict, Verdict::Retry { .. });
+                    // These take those behind it along.
+                    let stays = !matches!(verdict, Verdict::Retry { .. } | Verdict::Release);
                     let settled = self.settle(&delivery, settlement(verdict), renewed).await;
                     if let (Rest::Unsure, true, Some(next)) = (&settled, stays, lane.front()) {
                         // Held by nobody else: without this they would wait for the
@@ -304,6 +304,7 @@ impl<H: TaskHandler> Shared<H> {
             Ended::With(Verdict::Ack) => "ok",
             Ended::With(Verdict::Retry { .. }) => "retry",
             Ended::With(Verdict::Fail { .. }) => "failed",
+            Ended::With(Verdict::Release) => "released",
             Ended::CutOff => "cut off",
             Ended::LeaseLost => "lease lost",
         };
@@ -340,6 +341,7 @@ fn settlement(verdict: Verdict) -> Settlement {
         Verdict::Ack => Settlement::Ack,
         Verdict::Retry { after, cause } => Settlement::Retry { delay: after, cause },
         Verdict::Fail { cause } => Settlement::Fail { cause },
+        Verdict::Release => Settlement::Release,
     }
 }
 

@@ -1,0 +1,9 @@
+//! Carrier, spool, drain, intake and relay between the scheduler and the reference broker, in
+//! paused time.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod out;
+mod relay;
+mod topology;
+mod world;

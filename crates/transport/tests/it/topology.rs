@@ -1,0 +1,85 @@
+//! The queues at the broker.
+
+use orderwire_broker::testkit::ModelPlace;
+use orderwire_broker::{Broker, Declare, ErrorKind, Message, QueueBinding, To};
+use orderwire_transport::Topology;
+
+use crate::world::{Switched, World, binding};
+
+/// The queues that a message of this type reaches.
+async fn reached(place: &ModelPlace, event_type: &str, queues: &[&str]) -> Vec<String> {
+    let broker = place.broker();
+    let message = Message {
+        to: To::Type(event_type.parse().unwrap()),
+        id: event_type.to_owned(),
+        key: None,
+        content_type: "text/plain",
+        headers: Vec::new(),
+        body: Vec::new().into(),
+    };
+    match broker.publish(vec![message]).await.remove(0) {
+        Err(error) if error.kind() == ErrorKind::Unroutable => return Vec::new(),
+        answer => answer.unwrap(),
+    }
+    let mut reached = Vec::new();
+    for queue in queues {
+        let Ok(mut consumer) = broker.consume(&binding(queue, &[]), 100).await else { continue };
+        let nothing = tokio::time::sleep(std::time::Duration::from_millis(1));
+        tokio::select! {
+            biased;
+            came = consumer.next(100) => {
+                let came = came.unwrap();
+                consumer.ack(&came.iter().map(|message| message.tag).collect::<Vec<_>>()).await.unwrap();
+                reached.push((*queue).to_owned());
+            }
+            () = nothing => {}
+        }
+    }
+    reached
+}
+
+#[tokio::test(start_paused = true)]
+async fn bindings_of_an_earlier_configuration_are_taken_away() {
+    let place = ModelPlace::default();
+    let folder = tempfile::tempdir().unwrap();
+    let start = async |bindings: Vec<QueueBinding>| {
+        let broker = Switched::on(&place);
+        let topology = Topology::new(bindings, folder.path().join("broker.json"));
+        topology.make(broker.as_ref()).await;
+        assert!(topology.is_made() && topology.fault().is_none());
+    };
+    let all = ["shop", "shop.in", "old"];
+    start(vec![binding("shop", &["shop.#", "till.*"]), binding("old", &["shop.#"])]).await;
+    assert_eq!(reached(&place, "shop.sold", &all).await, ["shop", "old"]);
+
+    // `shop` is for other people now and takes one type less, `old` is gone.
+    start(vec![binding("shop", &[]), binding("shop.in", &["shop.#"])]).await;
+    assert_eq!(reached(&place, "shop.sold", &all).await, ["shop.in"]);
+    assert_eq!(reached(&place, "till.one", &all).await, Vec::<String>::new());
+
+    // And back.
+    start(vec![binding("shop", &["shop.#"])]).await;
+    assert_eq!(reached(&place, "shop.sold", &all).await, ["shop"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_cannot_be_made_is_told_until_it_can() {
+    let world = World::open(10).await;
+    let taken = QueueBinding { declare: Declare::Classic, ..binding("shop", &[]) };
+    world.broker.declare(&taken).await.unwrap();
+    let making = tokio::spawn({
+        let (topology, broker) = (world.topology.clone(), world.broker.clone());
+        async move { topology.make(broker.as_ref()).await }
+    });
+    while world.topology.fault().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let fault = world.topology.fault().unwrap();
+    assert!(fault.contains("shop") && !world.topology.is_made(), "{fault}");
+    // What comes meanwhile is kept.
+    world.publish(0, 2).await.unwrap();
+    assert_eq!(world.spool.as_ref().unwrap().len(), 2);
+    orderwire_broker::testkit::Factory::remove(&world.place, &[taken.name]).await.unwrap();
+    making.await.unwrap();
+    assert_eq!(world.topology.fault(), None);
+}
