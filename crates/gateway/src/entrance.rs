@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use orderwire_broker::{Capabilities, Received, SigningKey};
-use orderwire_queue::{Arrived, Publication};
+use orderwire_queue::Arrived;
 use orderwire_types::envelope::{Arrival, Incoming, from_flat, from_json};
 use orderwire_types::{
     Client, Data, Event, EventId, EventType, Fault, Origin, QueueName, RawJson, Right, Scope, identity,
@@ -73,7 +73,8 @@ impl Entrance {
         })
     }
 
-    /// Registers the clients that events are of, where they are new.
+    /// Registers the clients that events are of, where they are new. A queue that is full
+    /// must not keep events from theirs: the client is announced by its next event then.
     ///
     /// # Errors
     /// When their announcements cannot be made durable now.
@@ -85,9 +86,10 @@ impl Entrance {
         }
         let clients: Vec<Client> = events.iter().map(|new| new.event.client.clone()).collect();
         let scope = Scope::internal("gateway");
-        let published = self.state.queues().publish(&scope, Publication { events, request: None }).await;
-        published.map_err(|error| error.to_string())?;
-        self.state.known_clients.add(clients);
+        let missed = self.state.queues().publish_where_room(&scope, events).await;
+        if missed.map_err(|error| error.to_string())?.is_empty() {
+            self.state.known_clients.add(clients);
+        }
         Ok(())
     }
 

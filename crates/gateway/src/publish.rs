@@ -22,7 +22,8 @@ pub trait Outlet: Send + Sync + 'static {
     /// there.
     ///
     /// # Errors
-    /// Those of [`Queues::publish`], with their meaning.
+    /// Those of [`Queues::publish`], with their meaning. `Unconfirmed` also: some of the
+    /// events are there, or may be.
     async fn publish(&self, scope: &Scope, publication: Publication) -> Result<Published, Error>;
 }
 
@@ -33,8 +34,8 @@ impl Outlet for Queues {
     }
 }
 
-/// Makes events durable, together or not at all, and with them the
-/// announcements of clients that are new. One answer per event.
+/// Makes events durable (straight on their queues: together or not at all), and with them
+/// the announcements of clients that are new. One answer per event.
 pub(crate) async fn publish(
     state: &State,
     caller: &Caller,

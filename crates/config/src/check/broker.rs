@@ -22,7 +22,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
             report.fault(&path, unavailable(url.as_written(), instead));
         } else if let Some(password) = url.password()
             && password != NO_SECRET
-            && !(password.starts_with("${") && password.ends_with('}'))
+            && !is_variable(password)
             && report.is_in_file(&path)
         {
             let detail = "a password does not belong into a file: write ${NAME} in its place, and set that \
@@ -42,10 +42,17 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
             let detail = "a stream is read here alone; remove native, or use kind: task";
             report.fault(&["queues", name, "native"], detail);
         }
-        if queue.native && format!("{name}{INTAKE}").parse::<QueueName>().is_err() {
+        let intake = format!("{name}{INTAKE}");
+        if queue.native && config.queue_definitions().iter().any(|(other, _)| other.as_str() == intake) {
             let detail = format!(
-                "the name is too long: {name}{INTAKE}, where its events come in, is no name of a queue"
+                "its events come in by a queue {intake} at the broker, which is configured, too; \
+                                  choose another name for one of them"
             );
+            report.fault(&["queues", name, "native"], detail);
+        }
+        if queue.native && intake.parse::<QueueName>().is_err() {
+            let detail =
+                format!("the name is too long: {intake}, where its events come in, is no name of a queue");
             report.fault(&["queues", name, "native"], detail);
         }
         for (index, right) in queue.rights.iter().enumerate() {
@@ -56,4 +63,9 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Whether it is one variable and nothing else.
+fn is_variable(text: &str) -> bool {
+    text.strip_prefix("${").and_then(|rest| rest.find('}')).is_some_and(|end| end + 3 == text.len())
 }

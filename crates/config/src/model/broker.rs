@@ -93,14 +93,22 @@ impl BrokerUrl {
         while let Some((before, after)) = rest.split_once("${") {
             let (name, behind) = after.split_once('}').ok_or("a ${ without its }")?;
             out.push_str(before);
-            out.push_str(
-                &variable(name).ok_or_else(|| format!("the environment variable {name} is not set"))?,
-            );
+            let value =
+                variable(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
+            out.push_str(&encoded(&value));
             rest = behind;
         }
         out.push_str(rest);
         Ok(out)
     }
+}
+
+/// A value as a part of a URL: what may mean anything there is percent-encoded (RFC 3986, section 2.1).
+fn encoded(value: &str) -> String {
+    let unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let encode =
+        |byte: u8| if unreserved(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    value.bytes().map(encode).collect()
 }
 
 #[cfg(test)]
@@ -115,6 +123,8 @@ mod tests {
         let variable = |name: &str| (name == "RABBIT").then(|| "secret".to_owned());
         assert_eq!(url.resolved(variable).unwrap(), "amqp://shop:secret@mq.example:5672/%2f");
         assert!(url.resolved(|_| None).unwrap_err().contains("RABBIT"));
+        let awkward = url.resolved(|_| Some("p@ss/w%rd:é".to_owned())).unwrap();
+        assert_eq!(awkward, "amqp://shop:p%40ss%2Fw%25rd%3A%C3%A9@mq.example:5672/%2f");
         assert!(BrokerUrl("amqp://${A".to_owned()).resolved(|_| None).is_err());
         for (text, password) in [
             ("none", None),

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod dead;
+mod entrance;
 mod events;
 mod health;
 mod keys;

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use tower::ServiceExt;
 
 pub(crate) struct Server {
+    pub(crate) gateway: Gateway,
     pub(crate) app: Router,
     pub(crate) openapi: utoipa::openapi::OpenApi,
     pub(crate) queues: Queues,
@@ -112,14 +113,14 @@ impl Server {
             clock,
             limits: limits.clone(),
         };
-        let (routes, openapi) = router(gateway).split_for_parts();
+        let (routes, openapi) = router(gateway.clone()).split_for_parts();
         let guards = Guards {
             authenticator: keys.clone(),
             concurrent_requests: limits.concurrent_requests,
             time_out: Duration::from_secs(60),
         };
         let app = guarded(routes, guards);
-        Self { app, openapi, queues, store, keys, folder, admin, time, _stop: stop }
+        Self { gateway, app, openapi, queues, store, keys, folder, admin, time, _stop: stop }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -1,0 +1,88 @@
+//! Events in from a broker.
+
+use std::collections::HashMap;
+
+use orderwire_broker::testkit::MODEL_CAPABILITIES;
+use orderwire_broker::{Message, Received, SigningKey, Tag};
+use orderwire_gateway::{Entrance, Input};
+use orderwire_types::{Data, Event, EventId, Origin, QueueName, Right, Scope, TraceId, scope};
+
+use crate::support::Server;
+
+const KEY: &[u8] = b"of this installation";
+
+fn event(event_type: &str, client: &str) -> Event {
+    let id = EventId("6f72d1c6-8c0f-5f3d-9a55-6576656e742e".parse().unwrap());
+    Event {
+        id,
+        event_type: event_type.parse().unwrap(),
+        source: "/s".to_owned(),
+        client: client.parse().unwrap(),
+        key: None,
+        time: None,
+        trace: TraceId::from_uuid(id.0),
+        attempt: None,
+        cause: None,
+        accepted_at: "2024-06-01T00:00:00Z".parse().unwrap(),
+        principal: "key:1".to_owned(),
+        may_order: true,
+        import: None,
+        origin: Origin::Plain,
+        data: Data::None,
+    }
+}
+
+/// As the broker hands it over, from whichever queue it was put into.
+fn received(message: Message) -> Received {
+    Received {
+        tag: Tag(1),
+        id: Some(message.id),
+        event_type: None,
+        content_type: Some(message.content_type.to_owned()),
+        headers: message.headers,
+        body: message.body,
+        redelivered: false,
+    }
+}
+
+/// An entrance whose queues may name this client alone.
+async fn entrance() -> (Server, Entrance, [QueueName; 2]) {
+    let server = Server::start().await;
+    let queues: [QueueName; 2] = ["shop", "infra"].map(|name| name.parse().unwrap());
+    let scope = Scope {
+        principal: "queue:shop".into(),
+        clients: scope::Clients::Only(["acme".parse().unwrap()].into()),
+        rights: [Right::Write].into(),
+        objects: None,
+    };
+    let inputs: HashMap<_, _> =
+        queues.iter().map(|name| (name.clone(), Input { scope: scope.clone(), event_type: None })).collect();
+    let key = SigningKey::derived_from(KEY);
+    let entrance = Entrance::new(server.gateway.clone(), key, inputs, MODEL_CAPABILITIES);
+    (server, entrance, queues)
+}
+
+#[tokio::test]
+async fn a_signed_message_keeps_its_principal_in_the_queues_of_its_type_alone() {
+    let (_server, entrance, [shop, infra]) = entrance().await;
+    let signed = SigningKey::derived_from(KEY).message(event("shop.sold", "zeta"));
+    let taken = entrance.read(&shop, &received(signed.clone())).unwrap();
+    assert_eq!(taken.rejected, None);
+    assert_eq!((taken.incoming.event.principal.as_str(), taken.incoming.event.may_order), ("key:1", true));
+
+    // Whoever may write to another queue puts it there.
+    let carried_off = entrance.read(&infra, &received(signed)).unwrap();
+    assert!(carried_off.rejected.unwrap().contains("does not take signed events"));
+    let left = carried_off.incoming.event;
+    assert_eq!((left.principal.as_str(), left.may_order), ("queue:shop", false));
+    assert_ne!(left.client.as_str(), "zeta");
+}
+
+#[tokio::test]
+async fn what_another_installation_signed_is_refused() {
+    let (_server, entrance, [shop, _]) = entrance().await;
+    let signed = SigningKey::derived_from(b"of another one").message(event("shop.sold", "acme"));
+    let refused = entrance.read(&shop, &received(signed)).unwrap();
+    assert!(refused.rejected.unwrap().contains("signature"));
+    assert!(!refused.incoming.event.may_order);
+}
