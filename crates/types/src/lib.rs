@@ -4,6 +4,7 @@
 //! Invariants: no I/O, no async runtime, no clock. Whoever needs the time or
 //! randomness passes it in, so that everything here is a pure function.
 
+pub mod address;
 pub mod dataset;
 pub mod envelope;
 pub mod event;

@@ -47,6 +47,17 @@ pub enum Format {
     Flat,
 }
 
+impl Format {
+    /// The form as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cloudevents => "cloudevents",
+            Self::MessageAttributes => "message-attributes",
+            Self::Flat => "flat",
+        }
+    }
+}
+
 /// How a queue comes to be at a broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -45,7 +45,7 @@ pub use flat::{from_flat, to_flat};
 pub use message_attributes::to_message_attributes;
 pub use plain::from_row;
 pub use time::{parse_rfc3339, parse_time};
-pub use trace::parse_traceparent;
+pub use trace::{parse_traceparent, traceparent};
 
 pub(crate) use members::{Name, escape_pointer, member_text, unquote, write_text};
 pub(crate) use time::parse_csv_time;

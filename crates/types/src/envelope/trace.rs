@@ -23,8 +23,8 @@ pub fn parse_traceparent(text: &str) -> Option<Uuid> {
     Uuid::parse_str(trace).ok()
 }
 
-/// The `traceparent` of an event: its trace, a span derived from its id.
-pub(super) fn traceparent(event: &Event) -> String {
+/// The W3C `traceparent` of an event: its trace, a span derived from its id.
+pub fn traceparent(event: &Event) -> String {
     format!("00-{}-{}-01", event.trace.w3c(), identity::span_id(event.id))
 }
 
