@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use orderwire_queue::{Delivery, ErrorKind, LeaseRequest, Queues, Settlement};
 use orderwire_types::{Event, QueueName, Scope};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,8 @@ struct Shared<H> {
     scope: Scope,
     handler: Arc<H>,
     options: TaskOptions,
+    /// How many lanes may be handled at the same time for now.
+    places: Option<watch::Receiver<usize>>,
     /// Nothing new is begun.
     draining: CancellationToken,
     /// What is under way is cut off.
@@ -74,6 +77,7 @@ impl<H> Clone for Shared<H> {
             scope: self.scope.clone(),
             handler: Arc::clone(&self.handler),
             options: self.options.clone(),
+            places: self.places.clone(),
             draining: self.draining.clone(),
             cut: self.cut.clone(),
         }
@@ -85,7 +89,17 @@ impl<H: TaskHandler> TaskWorker<H> {
     pub fn new(queues: Queues, queue: QueueName, role: &str, handler: Arc<H>, options: TaskOptions) -> Self {
         let scope = Scope::internal(role);
         let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
-        Self { shared: Shared { queues, queue, scope, handler, options, draining, cut } }
+        Self { shared: Shared { queues, queue, scope, handler, options, places: None, draining, cut } }
+    }
+
+    /// The same worker, which handles no more lanes at the same time than this says, and
+    /// never more than [`TaskOptions::parallel`]. While it says 0 nothing is leased: what
+    /// waits keeps its attempts, and what was leased and not begun is given back,
+    /// uncounted. What is under way goes on.
+    #[must_use]
+    pub fn with_places(mut self, places: watch::Receiver<usize>) -> Self {
+        self.shared.places = Some(places);
+        self
     }
 
     /// Works until `shutdown` is ready; then leases nothing more, waits for the
@@ -94,7 +108,7 @@ impl<H: TaskHandler> TaskWorker<H> {
     /// delivery given back as well. The queue's service must run until then.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let shared = self.shared;
-        let parallel = shared.options.parallel.max(1);
+        let mut places = shared.places.clone();
         let mut shutdown = pin!(shutdown);
         let mut lanes: JoinSet<()> = JoinSet::new();
         // One lease call at a time; it is kept while lanes end, because
@@ -102,12 +116,15 @@ impl<H: TaskHandler> TaskWorker<H> {
         let mut leasing: Option<Leasing> = None;
         let mut failures = 0;
         loop {
-            if leasing.is_none() && lanes.len() < parallel {
-                leasing = Some(shared.clone().lease(parallel - lanes.len(), failures));
+            let free = shared.places().saturating_sub(lanes.len());
+            if leasing.is_none() && free > 0 {
+                leasing = Some(shared.clone().lease(free, failures));
             }
             tokio::select! {
                 biased;
                 () = shutdown.as_mut() => break,
+                // A call that was made for other places may hand out too much.
+                () = changed(&mut places) => leasing = None,
                 Some(ended) = lanes.join_next() => report(ended),
                 leased = async { leasing.as_mut().expect("checked").await }, if leasing.is_some() => {
                     leasing = None;
@@ -125,7 +142,25 @@ impl<H: TaskHandler> TaskWorker<H> {
 
 type Leasing = Pin<Box<dyn Future<Output = Option<Vec<Delivery>>> + Send>>;
 
+/// Returns when the number of places has changed.
+async fn changed(places: &mut Option<watch::Receiver<usize>>) {
+    let changed = match places {
+        Some(places) => places.changed().await.is_ok(),
+        None => false,
+    };
+    // Nobody can change it any more.
+    if !changed {
+        std::future::pending::<()>().await;
+    }
+}
+
 impl<H: TaskHandler> Shared<H> {
+    /// How many lanes may be handled at the same time now.
+    fn places(&self) -> usize {
+        let places = self.places.as_ref().map_or(usize::MAX, |places| *places.borrow());
+        places.min(self.options.parallel.max(1))
+    }
+
     /// Leases deliveries; after failures in a row, after a pause. `None` is
     /// another failure.
     fn lease(self, free: usize, failures: u32) -> Leasing {
@@ -156,7 +191,7 @@ impl<H: TaskHandler> Shared<H> {
     async fn work_off(self, mut lane: VecDeque<Delivery>) {
         let mut renewed = Instant::now();
         while let Some(delivery) = lane.pop_front() {
-            if self.draining.is_cancelled() {
+            if self.draining.is_cancelled() || self.places() == 0 {
                 self.release(&delivery, renewed).await;
                 return;
             }

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use orderwire_queue::testkit::Factory;
 use orderwire_queue::testkit::twins::{Fault, TwinFactory};
 use orderwire_worker::{Task, TaskHandler, TaskOptions, TaskWorker, Verdict};
-use tokio::sync::{Barrier, Notify, mpsc};
+use tokio::sync::{Barrier, Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::line::{Line, ROLE, Running, SECOND, scope, tasks};
@@ -269,6 +269,102 @@ async fn a_handler_that_outlasts_the_drain_is_cut_off_and_its_delivery_returned(
     worker.drain().await;
     assert!((5 * SECOND..8 * SECOND).contains(&begin.elapsed()), "stopped after {:?}", begin.elapsed());
     assert_eq!(figures(&line).await, (2, 0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_place_nothing_is_leased_and_no_attempt_is_counted() {
+    let mut line = Line::open().await;
+    let (places, open) = watch::channel(4);
+    let (handler, mut told) = handler({
+        let places = places.clone();
+        move |seen| {
+            // The first that fails closes the worker.
+            let fails = seen.label == "a1" && seen.attempt == 1;
+            if fails {
+                places.send_replace(0);
+            }
+            async move {
+                match fails {
+                    true => Verdict::Retry { after: Some(SECOND), cause: "away".to_owned() },
+                    false => Verdict::Ack,
+                }
+            }
+        }
+    });
+    line.publish("task.do", &[("a1", "a"), ("a2", "a"), ("a3", "a")]).await;
+    let worker = TaskWorker::new(line.queues.clone(), tasks(), ROLE, handler.clone(), TaskOptions::default());
+    let worker = Running::start(|stopped| {
+        worker.with_places(open).run(async {
+            let _ = stopped.await;
+        })
+    });
+    told.recv().await.unwrap();
+    line.publish("task.do", &[("b1", "b"), ("c1", "c")]).await;
+    // tidy: sleep because nothing happening is what is tested, on a paused clock
+    tokio::time::sleep(600 * SECOND).await;
+    assert_eq!(handler.seen(), seen(&[("a1", 1)]));
+    let attempts: Vec<u32> = line
+        .queues
+        .peek(&scope(), &tasks(), 10)
+        .await
+        .unwrap()
+        .iter()
+        .map(|(attempts, _)| *attempts)
+        .collect();
+    assert_eq!(attempts, [1, 0, 0, 0, 0]);
+
+    places.send_replace(4);
+    for _ in 0..5 {
+        told.recv().await.unwrap();
+    }
+    worker.drain().await;
+    let of = |key: &str| -> Vec<(String, u32)> {
+        handler.seen().into_iter().filter(|(label, _)| label.starts_with(key)).collect()
+    };
+    assert_eq!(of("a"), seen(&[("a1", 1), ("a1", 2), ("a2", 1), ("a3", 1)]));
+    assert_eq!((of("b"), of("c")), (seen(&[("b1", 1)]), seen(&[("c1", 1)])));
+    assert_eq!(figures(&line).await, (0, 0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_leased_and_not_begun_is_given_back_when_the_last_place_goes() {
+    let mut line = Line::open().await;
+    let (places, open) = watch::channel(4);
+    let gate = Arc::new(Notify::new());
+    let (handler, mut told) = handler({
+        let gate = Arc::clone(&gate);
+        move |_| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.notified().await;
+                Verdict::Ack
+            }
+        }
+    });
+    line.publish("task.do", &[("a1", "a"), ("a2", "a"), ("a3", "a")]).await;
+    let worker = TaskWorker::new(line.queues.clone(), tasks(), ROLE, handler.clone(), TaskOptions::default());
+    let worker = Running::start(|stopped| {
+        worker.with_places(open).run(async {
+            let _ = stopped.await;
+        })
+    });
+    told.recv().await.unwrap();
+    assert_eq!(figures(&line).await, (0, 3, 0, 0), "the whole lane is in hand");
+    places.send_replace(0);
+    gate.notify_one();
+    // tidy: sleep because nothing happening is what is tested, on a paused clock
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(handler.seen(), seen(&[("a1", 1)]));
+    assert_eq!(figures(&line).await, (2, 0, 0, 0));
+    // One place: one after the other, each with its first attempt.
+    places.send_replace(1);
+    for _ in 0..2 {
+        told.recv().await.unwrap();
+        gate.notify_one();
+    }
+    worker.drain().await;
+    assert_eq!(handler.seen(), seen(&[("a1", 1), ("a2", 1), ("a3", 1)]));
+    assert_eq!(figures(&line).await, (0, 0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
