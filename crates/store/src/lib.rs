@@ -6,12 +6,14 @@
 //! - [`Keys`]: who may call; written by the gateway.
 //! - [`Traces`]: the steps that workers recorded with their effects.
 //! - [`Orders`]: orders, releases and revisions; written by the provisioner.
+//! - [`DeliveryLog`]: attempts at endpoints; written by the forwarder.
 //!
 //! Every call takes a [`Scope`](orderwire_types::Scope) or is for Orderwire's own use and says so.
 //! Invariants: what a write returned is durable; a read after it sees it; no
 //! SQL and no engine type crosses this boundary.
 
 pub mod error;
+pub mod log;
 pub mod model;
 pub mod orders;
 pub mod select;
@@ -21,6 +23,7 @@ pub mod testkit;
 pub mod traits;
 
 pub use error::{Error, ErrorKind};
+pub use log::DeliveryLog;
 pub use model::*;
 pub use orders::Orders;
 pub use select::{Cell, Column, Compare, Count, Filter, Nulls, Operand, OrderBy, RowSink, Select, Selected};

@@ -11,6 +11,7 @@ use orderwire_types::{Client, DatasetName, Scope};
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::log::DeliveryLog;
 use crate::model::{
     ClientChange, ClientRecord, Dataset, Defined, KeyRecord, Recording, RowsRecorded, TraceView,
 };
@@ -173,6 +174,6 @@ pub trait Traces: Send + Sync {
 }
 
 /// The whole store.
-pub trait Store: Datasets + Clients + Keys + Traces + Orders {}
+pub trait Store: Datasets + Clients + Keys + Traces + Orders + DeliveryLog {}
 
-impl<T: Datasets + Clients + Keys + Traces + Orders> Store for T {}
+impl<T: Datasets + Clients + Keys + Traces + Orders + DeliveryLog> Store for T {}

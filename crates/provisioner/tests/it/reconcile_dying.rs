@@ -88,6 +88,7 @@ impl Forward for DyingStore {
 impl ForwardClients for DyingStore {}
 impl ForwardKeys for DyingStore {}
 impl ForwardTraces for DyingStore {}
+impl ForwardDeliveryLog for DyingStore {}
 
 #[async_trait]
 impl ForwardDatasets for DyingStore {

@@ -22,6 +22,7 @@ mod catalogue;
 mod clients;
 mod datasets;
 mod define;
+mod delivery_log;
 mod error;
 mod filter;
 mod imports;

@@ -14,11 +14,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::step::TraceRecord;
-use orderwire_types::{Client, DatasetName, EventId, Scope};
+use orderwire_types::{Client, DatasetName, EventId, Label, Scope};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::log::*;
 use crate::model::*;
 use crate::orders::*;
 use crate::select::{RowSink, Select, Selected};
@@ -100,6 +101,16 @@ forwards! {
     ForwardTraces to Traces {
         async fn add_steps(&self, records: &[TraceRecord]) -> Result<(), Error>;
         async fn trace(&self, scope: &Scope, trace: Uuid) -> Result<TraceView, Error>;
+    }
+
+    ForwardDeliveryLog to DeliveryLog {
+        async fn log_attempts(
+            &self, endpoint: &Label, attempts: &[DeliveryAttempt], keep: u64
+        ) -> Result<(), Error>;
+        async fn attempts(
+            &self, scope: &Scope, endpoint: &Label, filter: &AttemptFilter, before: Option<u64>, max: usize
+        ) -> Result<Vec<LoggedAttempt>, Error>;
+        async fn sweep_attempts(&self, before: Timestamp, limit: usize) -> Result<u64, Error>;
     }
 
     ForwardOrders to Orders {

@@ -38,6 +38,7 @@ fn to_the_first_version(file: &Path) {
          DROP TABLE target_claims; ALTER TABLE provisioner ADD COLUMN claims INTEGER NOT NULL DEFAULT 1;
          DROP INDEX release_work_at; ALTER TABLE release_work DROP COLUMN ordered;
          CREATE INDEX release_work_at ON release_work (target, client, at) WHERE at IS NOT NULL;
+         DROP TABLE delivery_attempt;
          PRAGMA user_version = 1;",
         &first[begin..end]
     ))

@@ -1,5 +1,6 @@
 //! A store around a store that breaks one promise.
 
+mod log;
 mod orders;
 mod ports;
 mod rewrite;
@@ -64,7 +65,7 @@ orderwire_types::faults! {
     HidesWrongReads => wrong_columns_and_values_are_invalid,
     SelectsForAll => rows_of_other_clients_are_not_there,
     SelectsForMany => a_scope_of_many_clients_reads_theirs_alone,
-    IgnoresObjects => datasets_outside_the_objects_are_not_there,
+    IgnoresObjects => datasets_outside_the_objects_are_not_there attempts_outside_the_scope_are_not_there,
     IgnoresTimeOut => a_read_that_takes_too_long_is_too_costly,
     ReadsOnWhenDropped => a_read_ends_when_its_call_is_dropped,
     NoObjectsAreAll => a_key_comes_back_as_it_was_given,
@@ -74,10 +75,12 @@ orderwire_types::faults! {
     AppliesChangesAgain => a_change_is_applied_once,
     LastArrivalWins => an_older_change_keeps_what_is_there an_older_order_that_comes_late_is_superseded,
     ShowsAllClients => clients_outside_the_scope_are_not_there traces_of_other_clients_are_not_there
-        orders_of_other_clients_are_not_there orders_of_a_trace_are_counted,
+        orders_of_other_clients_are_not_there orders_of_a_trace_are_counted
+        attempts_outside_the_scope_are_not_there,
     StepsBackwards => steps_come_back_in_order_of_time,
     RecordsWithoutTrace => a_recording_leaves_one_record_per_trace,
-    SweepsWithoutLimit => rows_past_their_retention_go_a_piece_at_a_time sweeping_keeps_what_is_needed,
+    SweepsWithoutLimit => rows_past_their_retention_go_a_piece_at_a_time sweeping_keeps_what_is_needed
+        attempts_go_when_they_are_old_a_piece_at_a_time,
     NeverSweepsRows => rows_without_a_time_go_by_their_record,
     NeverSweepsTraces => traces_go_when_they_are_old,
     ForgetsFingerprints => an_order_is_recorded_once,
@@ -102,7 +105,7 @@ orderwire_types::faults! {
     NoticesNothing => changes_are_noticed_after_the_commit,
     OverwritesFinished => a_finished_order_keeps_its_state,
     ForgetsUntold => changes_of_state_are_told_in_order_until_they_are_told,
-    IgnoresFilters => orders_are_listed_newest_first releases_are_listed_by_name,
+    IgnoresFilters => orders_are_listed_newest_first releases_are_listed_by_name attempts_are_filtered,
     SweepsTooEarly => sweeping_keeps_what_is_needed,
     SweepsUntold => sweeping_keeps_what_is_needed,
     TakesAnyState => an_order_begins_accepted_or_failed,
@@ -111,6 +114,9 @@ orderwire_types::faults! {
     DescribesAlways => only_orders_that_describe_a_release_change_what_they_name,
     CancelsHalfDone => what_an_older_order_left_half_done_is_not_cancelled_at_once,
     NoticesTooMuch => prolonging_a_lease_is_no_change,
+    LogsBackwards => attempts_come_back_newest_first_as_they_were_given,
+    LogsWithoutBound => the_log_of_an_endpoint_is_bounded,
+    SweepsNoAttempts => attempts_go_when_they_are_old_a_piece_at_a_time,
     HandsOutAll => of_a_long_journal_the_newest_entries_are_handed_out,
 }
 

@@ -4,6 +4,7 @@ mod clients;
 mod define;
 mod imports;
 mod keys;
+mod log;
 mod orders_accept;
 mod orders_read;
 mod orders_work;
@@ -31,6 +32,7 @@ pub fn cases() -> Vec<Case> {
         clients::CASES,
         traces::CASES,
         sweep::CASES,
+        log::CASES,
         orders_accept::CASES,
         orders_work::CASES,
         orders_read::CASES,
