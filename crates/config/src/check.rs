@@ -2,6 +2,7 @@
 //! cannot work.
 
 mod broker;
+mod forwards;
 mod orders;
 mod views;
 
@@ -11,6 +12,7 @@ use orderwire_types::queue::{Kind, alias};
 use crate::fault::{Fault, Position};
 use crate::model::{AUDIT, ByteSize, Config, MEMORY, SQLITE, base};
 use crate::read::name;
+use crate::secret::{Secret, SecretValue};
 use crate::tree::{Id, Tree};
 
 /// Queues whose worker expects them as they are.
@@ -24,6 +26,7 @@ pub(crate) fn check(config: &Config, report: &mut Report<'_>) {
     datasets(config, report);
     views::check(config, report);
     orders::check(config, report);
+    forwards::check(config, report);
     limits(config, report);
     retention(config, report);
     log(config, report);
@@ -70,6 +73,17 @@ impl<'a> Report<'a> {
         self.tree.locate(self.root, &path).is_some_and(|position| position.line.is_some())
     }
 
+    /// Reads the secret that the value at a path names; a fault when that fails.
+    pub fn secret(&mut self, path: &[&str], secret: &Secret) -> Option<SecretValue> {
+        match secret.resolve() {
+            Ok(value) => Some(value),
+            Err(detail) => {
+                self.fault(path, detail);
+                None
+            }
+        }
+    }
+
     /// Whether something at or below this path could not be read.
     pub(crate) fn lost(&self, path: &[&str]) -> bool {
         self.lost.iter().any(|lost| lost.len() >= path.len() && lost.iter().zip(path).all(|(a, b)| a == b))
@@ -114,6 +128,9 @@ fn unavailable(url: &str, instead: &str) -> String {
 fn queues(config: &Config, report: &mut Report<'_>) {
     for (name, def) in config.queue_definitions() {
         let Some(settings) = config.queues.get(&name) else { continue };
+        if forwards::owns(config, &name) {
+            continue;
+        }
         let name = name.as_str();
         let base = base(name);
         let meant = alias(name);
@@ -206,6 +223,7 @@ fn retention(config: &Config, report: &mut Report<'_>) {
     span(report, &["retention", "traces"], retention.traces, "1h", "3650d");
     span(report, &["retention", "dead_letters"], retention.dead_letters, "1h", "3650d");
     span(report, &["retention", "idempotency"], retention.idempotency, "1h", "30d");
+    span(report, &["retention", "forwards"], retention.forwards, "1h", "3650d");
     span(report, &["retention", "orders"], retention.orders, "1d", "3650d");
     if !(2..=1000).contains(&retention.revisions) {
         let detail = format!("{} is out of range: 2 to 1000", retention.revisions);

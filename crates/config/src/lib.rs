@@ -10,7 +10,8 @@
 //! merged tree (`read`), and the checks that need more than one key come last
 //! (`check`).
 //!
-//! Invariants: plain values only, no vendor types, no network. Hostile files
+//! Invariants: plain values only, no vendor types, no network. No secret is in it: a
+//! [`Secret`] says where one is. Hostile files
 //! are bounded: 1 MiB, 32 levels, 50,000 values and 16 MiB of text with aliases
 //! counted as often as they are used. [`yaml`] reads other files in the same way.
 
@@ -20,6 +21,7 @@ mod load;
 mod model;
 mod read;
 mod schema;
+mod secret;
 mod tree;
 pub mod yaml;
 
@@ -27,8 +29,10 @@ pub use check::Report;
 pub use fault::{Fault, Faults, Position};
 pub use load::{Overrides, Sources, environment};
 pub use model::{
-    BackoffSettings, Broker, BrokerQueue, BrokerUrl, ByteSize, Cache, Clients, Config, Environment,
-    Freshness, LimitsSettings, Names, PrincipalSettings, Products, QueueSettings, Read, Retention, Shape,
-    Spool, Store, TargetKind, TargetSettings, Telemetry, View, Word,
+    BackoffSettings, BreakerSettings, Broker, BrokerQueue, BrokerUrl, ByteSize, Cache, Clients, Config,
+    Environment, ForwardBackoff, ForwardSettings, Freshness, HeaderText, LimitsSettings, Names,
+    PrincipalSettings, Products, QueueSettings, Read, Retention, Shape, Spool, Store, TargetKind,
+    TargetSettings, Telemetry, View, Word, forward_queue,
 };
 pub use schema::{default_yaml, schema};
+pub use secret::{Secret, SecretValue};

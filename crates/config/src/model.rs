@@ -1,6 +1,7 @@
 //! The structure of the configuration: plain values with their defaults.
 
 mod broker;
+mod forwards;
 mod limits;
 mod orders;
 mod queues;
@@ -19,6 +20,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use broker::{Broker, BrokerUrl, Spool};
+pub(crate) use forwards::definitions as forward_definitions;
+pub use forwards::{BreakerSettings, ForwardBackoff, ForwardSettings, HeaderText, forward_queue};
 pub use limits::LimitsSettings;
 pub(crate) use orders::{ARCHTYPES, DEFAULT, ENVIRONMENTS, HARDWARE, LOCAL, PLACEHOLDERS};
 pub use orders::{Environment, Names, Products, TargetKind, TargetSettings, Word};
@@ -51,6 +54,9 @@ pub struct Config {
     pub datasets: BTreeMap<DatasetName, DatasetDef>,
     /// Cached, shaped reads of a dataset under a path of their own, by name.
     pub views: BTreeMap<String, View>,
+    /// Endpoints of other systems that get events by HTTP, by name.
+    #[schemars(with = "BTreeMap<String, ForwardSettings>")]
+    pub forwards: BTreeMap<Label, ForwardSettings>,
     /// What can be ordered.
     pub products: Products,
     /// Where releases run, by name. `local`, processes of this machine, exists anyway.
@@ -85,6 +91,7 @@ impl Default for Config {
             queues: BTreeMap::new(),
             datasets: BTreeMap::new(),
             views: BTreeMap::new(),
+            forwards: BTreeMap::new(),
             products: Products::default(),
             targets: BTreeMap::new(),
             environments: BTreeMap::new(),
@@ -99,15 +106,17 @@ impl Default for Config {
 
 impl Config {
     /// Every queue that exists: the default ones with the settings given for
-    /// them, then the others by name. `audit` is among them only when it is
-    /// configured.
+    /// them, then the others by name, then those of endpoints. `audit` is among them
+    /// only when it is configured.
     pub fn queue_definitions(&self) -> Vec<(QueueName, QueueDef)> {
-        queues::definitions(&self.queues)
+        let mut all = queues::definitions(&self.queues);
+        all.extend(forward_definitions(&self.forwards));
+        all
     }
 
     /// What a broker has to do with each queue; in the order of [`Self::queue_definitions`].
     pub fn broker_queues(&self) -> Vec<BrokerQueue> {
-        queues::at_broker(&self.queues)
+        queues::at_broker(self.queue_definitions(), &self.queues)
     }
 
     /// The folder of the store's files: the data folder, or the one that
@@ -166,6 +175,9 @@ pub struct Retention {
     /// Names of events and `Idempotency-Key`s: for so long a repetition is
     /// known as one, 1h to 30d.
     pub idempotency: Span,
+    /// The delivery log of endpoints, 1h to 3650d. Of each endpoint no more is kept than
+    /// its `log` says.
+    pub forwards: Span,
     /// Finished orders with their journals, and releases that were removed, 1d to
     /// 3650d. Of a release that is there the newest order always stays.
     pub orders: Span,
@@ -180,6 +192,7 @@ impl Default for Retention {
             traces: days(7),
             dead_letters: days(30),
             idempotency: days(1),
+            forwards: days(7),
             orders: days(90),
             revisions: 50,
         }

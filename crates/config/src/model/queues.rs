@@ -104,8 +104,11 @@ impl BrokerQueue {
 /// What the name of a native queue's intake ends with.
 pub(crate) const INTAKE: &str = ".in";
 
-/// What a broker has to do with each queue.
-pub(crate) fn at_broker(settings: &BTreeMap<QueueName, QueueSettings>) -> Vec<BrokerQueue> {
+/// What a broker has to do with each of these queues.
+pub(crate) fn at_broker(
+    definitions: Vec<(QueueName, QueueDef)>,
+    settings: &BTreeMap<QueueName, QueueSettings>,
+) -> Vec<BrokerQueue> {
     let default = QueueSettings::default();
     let with = |(name, def): (QueueName, QueueDef)| {
         let settings = settings.get(&name).unwrap_or(&default);
@@ -127,7 +130,7 @@ pub(crate) fn at_broker(settings: &BTreeMap<QueueName, QueueSettings>) -> Vec<Br
             def,
         }
     };
-    definitions(settings).into_iter().map(with).collect()
+    definitions.into_iter().map(with).collect()
 }
 
 /// The pause before another attempt: doubles from `first` up to `last`.

@@ -73,7 +73,7 @@ fn unknown_key_names_what_was_meant_or_what_there_is() {
     let shown = load("limits: {row: 5}\nretention: {x: 1d}\nstorage: {}\n").unwrap_err();
     insta::assert_snapshot!(shown, @r"
     orderwire.yaml:1:10: limits.row: unknown key; did you mean rows?
-    orderwire.yaml:2:13: retention.x: unknown key; use one of traces, dead_letters, idempotency, orders, revisions
+    orderwire.yaml:2:13: retention.x: unknown key; use one of traces, dead_letters, idempotency, forwards, orders, revisions
     orderwire.yaml:3:1: storage: unknown key; did you mean store?
     ");
 }

@@ -1,6 +1,7 @@
 //! The configuration from outside, as `up` and `check` load it.
 
 mod faults;
+mod forwards;
 mod generated;
 mod hostile;
 mod layers;
