@@ -40,6 +40,16 @@ const REQUIRED: &[Requirement] = &[
         wanted_here: cfg!(target_os = "linux"),
     },
     Requirement {
+        name: "python3",
+        suite: "the code in docs/webhooks.md that verifies a signature",
+        wanted_here: true,
+    },
+    Requirement {
+        name: "node",
+        suite: "the code in docs/webhooks.md that verifies a signature",
+        wanted_here: true,
+    },
+    Requirement {
         name: "mount",
         suite: "the full disk: a small file system that is filled to its end",
         wanted_here: cfg!(target_os = "linux"),
@@ -99,6 +109,10 @@ fn look() -> Vec<Finding> {
     findings.push(Finding { name: "strace", place: "able to trace a child".to_owned(), found: traces });
     let counts = counts::works();
     findings.push(Finding { name: "valgrind", place: "able to run callgrind".to_owned(), found: counts });
+    for name in ["python3", "node"] {
+        let found = shell::succeeds(Command::new(name).arg("--version"));
+        findings.push(Finding { name, place: "in the path".to_owned(), found });
+    }
     findings.push(Finding { name: "mount", place: "able to mount a tmpfs".to_owned(), found: mounts() });
     findings
 }

@@ -32,7 +32,7 @@ pub(super) const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "services",
-        crates: &["gateway", "worker", "recorder", "query", "provisioner", "transport"],
+        crates: &["gateway", "worker", "recorder", "query", "provisioner", "transport", "forwarder"],
         imports: &["ports", "surface", "types"],
         // The real engine rather than an imitation of it.
         imports_in_tests: &["engines"],
@@ -88,6 +88,11 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         to: "worker",
         because: "worker is the runtime that every worker shares, the provisioner is one",
     },
+    Exception {
+        from: "forwarder",
+        to: "worker",
+        because: "worker is the runtime that every worker shares, the forwarder is one",
+    },
 ];
 
 /// A library that only some crates may import.
@@ -120,9 +125,9 @@ pub(super) const KEPT: &[Kept] = &[
     },
     Kept {
         library: "reqwest",
-        by: &["cli", "e2e"],
+        by: &["cli", "forwarder", "e2e"],
         free_in_tests: true,
-        because: "only commands call the server",
+        because: "only commands call the server, only the forwarder calls others, behind its guard",
     },
     Kept {
         library: "clap",
@@ -141,6 +146,12 @@ pub(super) const KEPT: &[Kept] = &[
         by: &["config"],
         free_in_tests: false,
         because: "YAML is read in one place, with safe options",
+    },
+    Kept {
+        library: "governor",
+        by: &["forwarder"],
+        free_in_tests: false,
+        because: "only endpoints have a rate",
     },
     Kept {
         library: "minijinja",

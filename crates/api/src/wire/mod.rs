@@ -3,6 +3,7 @@
 mod datasets;
 mod dead;
 mod events;
+mod forwards;
 mod keys;
 mod orders;
 mod queues;
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 pub use datasets::*;
 pub use dead::*;
 pub use events::*;
+pub use forwards::*;
 pub use keys::*;
 pub use orders::*;
 pub use queues::*;
