@@ -15,6 +15,7 @@ pub mod demo;
 mod error;
 mod event;
 pub mod exit;
+mod forward;
 mod keys;
 mod load;
 mod local;

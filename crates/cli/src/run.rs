@@ -8,8 +8,8 @@ use crate::local::Local;
 use crate::out::Out;
 use crate::server::Server;
 use crate::{
-    check, clients, dataset, dead, event, exit, keys, load, manual, module, order, plan, product, queue,
-    release, trace,
+    check, clients, dataset, dead, event, exit, forward, keys, load, manual, module, order, plan, product,
+    queue, release, trace,
 };
 
 /// Carries out a command and returns its exit code, one of [`exit`]. What goes
@@ -51,6 +51,7 @@ async fn dispatch(cli: &Cli, local: Local, out: Out) -> Result<(), Error> {
         Command::Event(command) => Box::pin(event::run(command, &Server::new(global)?, out)).await,
         Command::Queue(command) => Box::pin(queue::run(command, &Server::new(global)?, out)).await,
         Command::Dead(command) => Box::pin(dead::run(command, global, out)).await,
+        Command::Forward(command) => Box::pin(forward::run(command, &Server::new(global)?, out)).await,
         Command::Trace(args) => trace::run(args, &Server::new(global)?, out).await,
         Command::Client(command) => clients::run(command, &Server::new(global)?, out).await,
         Command::Dataset(command) => Box::pin(dataset::run(command, &Server::new(global)?, out)).await,

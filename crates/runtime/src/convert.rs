@@ -7,6 +7,7 @@ use orderwire_provisioner::ReconcilerOptions;
 use orderwire_query::ViewDef;
 use orderwire_types::{Limits, QueueName, scope};
 
+use crate::forwards;
 use crate::transport::RELAY;
 
 /// The workers of this process: which role consumes which queue.
@@ -15,6 +16,7 @@ pub(crate) fn workers(config: &Config) -> HashMap<QueueName, String> {
         [("data", "recorder"), ("clients", "recorder"), ("infra", "provisioner")]
             .map(|(queue, role)| (queue.parse().expect("a queue name"), role.to_owned()))
             .into();
+    workers.extend(forwards::workers(config));
     if !config.broker.url.is_none() {
         for queue in config.broker_queues().into_iter().filter(|queue| queue.native) {
             workers.entry(queue.name).or_insert_with(|| RELAY.to_owned());

@@ -10,6 +10,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use orderwire_api::{Caller, Problem};
 use orderwire_cache::Cache;
+use orderwire_forwarder::Forwarder;
 use orderwire_gateway::{Gateway, Guards, guarded};
 use orderwire_provisioner::Provisioner;
 use orderwire_query::ViewDef;
@@ -32,6 +33,7 @@ pub(crate) struct Parts {
     pub(crate) gateway: Gateway,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) provisioner: Provisioner,
+    pub(crate) forwarder: Forwarder,
     /// Ends what would go on for as long as nothing happens.
     pub(crate) closing: CancellationToken,
     pub(crate) metrics: Metrics,
@@ -39,7 +41,7 @@ pub(crate) struct Parts {
 
 /// Everything that the server answers.
 pub(crate) fn router(parts: Parts) -> Result<Router, Error> {
-    let Parts { views, gateway, cache, provisioner, closing, metrics } = parts;
+    let Parts { views, gateway, cache, provisioner, forwarder, closing, metrics } = parts;
     let (limits, keys) = (gateway.limits.clone(), gateway.keys.clone());
     let options = convert::query_options(&limits);
     let query = orderwire_query::router(options, views, gateway.store.clone(), cache)
@@ -47,12 +49,13 @@ pub(crate) fn router(parts: Parts) -> Result<Router, Error> {
         .while_("serving the views")?;
     let orders = orderwire_provisioner::router(provisioner, &limits, closing);
     let gateway = orderwire_gateway::router(gateway);
+    let forwards = orderwire_forwarder::router(forwarder);
     let own = Arc::new(Own { metrics, api: OnceLock::new() });
     let routes = OpenApiRouter::new()
         .routes(routes!(get_metrics))
         .routes(routes!(get_openapi))
         .with_state(own.clone());
-    let (router, api) = gateway.merge(orders).merge(query).merge(routes).split_for_parts();
+    let (router, api) = gateway.merge(orders).merge(forwards).merge(query).merge(routes).split_for_parts();
     let api = description(api).to_pretty_json().while_("describing the routes")?;
     own.api.set(api.into()).expect("set once, here");
     let guards = Guards {

@@ -10,6 +10,7 @@
 
 mod convert;
 mod error;
+mod forwards;
 mod http;
 mod load;
 mod orders;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, While as _};
 use crate::load::load;
 use crate::transport::Transport;
-use crate::{convert, http, orders, ready, server};
+use crate::{convert, forwards, http, orders, ready, server};
 
 /// The file in the data folder that holds the first admin key.
 const ADMIN_KEY_FILE: &str = "admin.key";
@@ -198,6 +198,16 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     });
     let mut worker_stage = Stage::new("the workers", Duration::from_secs(30));
     start_workers(&mut worker_stage, &queues, &store, &provisioner, &clock, transport.as_ref());
+    let (forwarder, posting) = orderwire_forwarder::Forwarder::new(orderwire_forwarder::Parts {
+        endpoints: forwards::endpoints(&config)?,
+        queues: queues.clone(),
+        store: store.clone(),
+        lookup: Arc::new(orderwire_forwarder::SystemLookup),
+        clock: clock.clone(),
+        log_for: config.retention.forwards.0,
+    })
+    .map_err(Error::failed)?;
+    worker_stage.spawn("the forwarder", posting.run(worker_stage.stop.clone().cancelled_owned()));
     let traces_for = config.retention.traces;
     worker_stage.spawn(
         "the sweeper of the store",
@@ -229,6 +239,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         gateway,
         cache,
         provisioner: provisioner.clone(),
+        forwarder,
         closing: closing.clone(),
         metrics,
     })?;

@@ -3,6 +3,7 @@
 
 mod data;
 mod events;
+mod forwards;
 mod load;
 mod module;
 mod orders;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use data::{Dataset, FileFormat, Key};
 pub use events::{Dead, DeadChoice, DeadSelect, Event, Queue};
+pub use forwards::{Forward, Outcome};
 pub use load::{Arrivals, Load, Ramp, Scenario, Work};
 pub use module::{How, Module, Sensor, Web};
 pub use orders::{
@@ -105,6 +107,9 @@ pub enum Command {
     /// List, show, edit, replay and discard dead letters.
     #[command(subcommand)]
     Dead(Dead),
+    /// Show endpoints that get events, what was tried at them, and try one.
+    #[command(subcommand)]
+    Forward(Forward),
     /// Show everything that happened for a trace id, in order.
     Trace(Trace),
     /// List clients, and show what each has.

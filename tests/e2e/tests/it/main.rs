@@ -9,6 +9,7 @@ mod demo;
 mod drain;
 mod fair;
 mod faults;
+mod forwards;
 mod kill;
 mod line;
 mod load;

@@ -1,0 +1,229 @@
+//! Events to an HTTP endpoint, through `kill -9`.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+use anyhow::{Context, Result, ensure};
+use orderwire_e2e::rabbit::Rabbit;
+use orderwire_e2e::{PATIENCE, Server, Start, run};
+use serde_json::{Value, json};
+
+/// An endpoint that answers or hangs.
+struct Endpoint {
+    port: u16,
+    answers: Arc<AtomicBool>,
+    heads: mpsc::Receiver<String>,
+}
+
+impl Endpoint {
+    fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        let answers = Arc::new(AtomicBool::new(false));
+        let (send, heads) = mpsc::channel();
+        let answering = answers.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (send, answering) = (send.clone(), answering.clone());
+                // A connection that breaks off is the other side's business.
+                std::thread::spawn(move || drop(serve(stream, &send, &answering)));
+            }
+        });
+        Ok(Self { port, answers, heads })
+    }
+
+    /// The head of the next request, in lower case.
+    fn next(&self) -> Result<String> {
+        self.heads.recv_timeout(PATIENCE).context("a request")
+    }
+}
+
+fn serve(mut stream: TcpStream, send: &mpsc::Sender<String>, answers: &AtomicBool) -> Result<()> {
+    loop {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head)?.to_lowercase();
+        let mut body = vec![0; header(&head, "content-length")?.parse()?];
+        stream.read_exact(&mut body)?;
+        send.send(head)?;
+        if answers.load(Ordering::SeqCst) {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nthank")?;
+        }
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Result<&'a str> {
+    let line = head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    line.with_context(|| format!("no {name} in {head}"))
+}
+
+fn configuration(folder: &Path, port: u16) -> Result<String> {
+    let path = folder.join("orderwire.yaml");
+    std::fs::write(
+        &path,
+        format!(
+            "forwards:\n  shop:\n    url: http://127.0.0.1:{port}/hooks\n    types: [\"shop.#\"]\n    \
+             secret: ${{E2E_WEBHOOK_SECRET}}\n    allow_private: true\n    timeout: 30s\n"
+        ),
+    )?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+#[tokio::test]
+async fn an_event_comes_again_under_its_id_after_kill_9() -> Result<()> {
+    let endpoint = Endpoint::start()?;
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let start = Start {
+        flags: vec!["--config".to_owned(), configuration(folder.path(), endpoint.port)?],
+        env: [
+            ("E2E_WEBHOOK_SECRET", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
+            // Nobody listens there, and nobody is asked.
+            ("HTTP_PROXY", "http://127.0.0.1:1"),
+            ("http_proxy", "http://127.0.0.1:1"),
+            ("ALL_PROXY", "http://127.0.0.1:1"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec(),
+        ..Start::default()
+    };
+    let server = Server::start(&data, &start)?;
+    let (status, accepted) = server.post("/v1/events/shop.order.paid", &json!({"n": 1})).await?;
+    ensure!(status == 202 && accepted["queues"] == json!(["forward-shop"]), "{status}: {accepted}");
+    let event = accepted["event_id"].as_str().context("an id")?;
+    let head = endpoint.next()?;
+    ensure!(head.starts_with("post /hooks http/1.1") && header(&head, "webhook-id")? == event, "{head}");
+    ensure!(header(&head, "webhook-signature")?.starts_with("v1,"), "{head}");
+    // It was posted, and nobody knows whether it was taken.
+    server.kill()?;
+
+    endpoint.answers.store(true, Ordering::SeqCst);
+    let server = Server::start(&data, &start)?;
+    let again = endpoint.next()?;
+    ensure!(header(&again, "webhook-id")? == event, "{again}");
+    let forwards = server.until("/v1/forwards", |forwards| forwards["items"][0]["delivered"] == 1).await?;
+    let shop = &forwards["items"][0];
+    ensure!(shop["waiting"] == 0 && shop["dead"] == 0 && shop["breaker"] == "closed", "{shop}");
+    let is_logged = |log: &Value| log["items"].as_array().is_some_and(|all| all.len() == 1);
+    let log = server.until("/v1/forwards/shop/deliveries", is_logged).await?;
+    let attempt = &log["items"][0];
+    ensure!(attempt["attempt"] == 2 && attempt["outcome"] == "delivered", "{log}");
+
+    let flags = ["--server", server.url.as_str(), "--key", server.key.as_str()];
+    let told = |words: &[&str]| run(&[&flags[..], &["forward"], words].concat());
+    let listed = told(&["list"])?;
+    ensure!(
+        listed.code == 0 && listed.stdout.contains("shop") && listed.stdout.contains("closed"),
+        "{listed:?}"
+    );
+    let logged = told(&["log", "shop", "--outcome", "delivered"])?;
+    ensure!(logged.code == 0 && logged.stdout.contains(event), "{logged:?}");
+    let tested = told(&["test", "shop"])?;
+    ensure!(tested.code == 0 && tested.stdout.contains("thank"), "{tested:?}");
+    ensure!(header(&endpoint.next()?, "webhook-id")? != event, "a sample is an event of its own");
+    ensure!(told(&["test", "none"])?.code == 3);
+    let trace = accepted["trace_id"].as_str().context("a trace")?;
+    let trace = run(&[&flags[..], &["trace", trace]].concat())?;
+    ensure!(trace.stdout.contains("forward-shop") && trace.stdout.contains("state done"), "{trace:?}");
+    ensure!(!server.log()?.contains("whsec_"), "no secret is logged");
+    ensure!(server.stop()?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_others_put_on_the_broker_reaches_an_endpoint() -> Result<()> {
+    let (rabbit, endpoint) = (Rabbit::started()?, Endpoint::start()?);
+    endpoint.answers.store(true, Ordering::SeqCst);
+    let folder = tempfile::tempdir()?;
+    let start = Start {
+        flags: vec!["--config".to_owned(), configuration(folder.path(), endpoint.port)?],
+        env: vec![
+            ("E2E_WEBHOOK_SECRET".to_owned(), "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".to_owned()),
+            ("ORDERWIRE__BROKER__URL".to_owned(), rabbit.url()),
+        ],
+        ..Start::default()
+    };
+    let server = Server::start(&folder.path().join("data"), &start)?;
+    let (status, accepted) = server.post("/v1/events/shop.order.paid", &json!({"n": 1})).await?;
+    ensure!(status == 202 && accepted["queues"] == json!(["forward-shop"]), "{status}: {accepted}");
+    // It came through the broker, where everything is made by now.
+    ensure!(header(&endpoint.next()?, "webhook-id")? == accepted["event_id"], "{accepted}");
+    let script = r#"
+import json, os, pika
+connection = pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"]))
+channel = connection.channel()
+channel.confirm_delivery()
+event = {"specversion": "1.0", "id": "1", "source": "/till", "type": "shop.order.paid", "client": "acme",
+         "traceparent": "00-9a2ae9de3f824f55966b47df50ff51ff-b7ad6b7169203331-01", "data": {"n": 2}}
+properties = pika.BasicProperties(delivery_mode=2)
+channel.basic_publish("orderwire.events", event["type"], json.dumps(event), properties, mandatory=True)
+connection.close()
+"#;
+    let python = std::env::var_os("ORDERWIRE_PYTHON");
+    let python = python.context("ORDERWIRE_PYTHON is not set: run the tests with `cargo xtask test`")?;
+    let output = Command::new(python).args(["-c", script]).env("AMQP_URL", rabbit.url()).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let head = endpoint.next()?;
+    ensure!(header(&head, "traceparent")?.contains("9a2ae9de3f824f55966b47df50ff51ff"), "{head}");
+    server
+        .until("/v1/forwards", |forwards| {
+            let shop = &forwards["items"][0];
+            shop["delivered"] == 2 && shop["waiting"] == 0 && shop["dead"] == 0
+        })
+        .await?;
+    ensure!(server.stop()?.success());
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_with_an_endpoint_is_told_with_everything_else() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("orderwire.yaml");
+    let short = folder.path().join("short");
+    std::fs::write(&short, "hunter2")?;
+    std::fs::write(
+        &config,
+        format!(
+            "listen: nowhere
+forwards:
+  inside:
+    url: http://127.1:8080/hooks
+    types: [\"a.#\"]
+    secret: file:{}
+  shop:
+    url: https://user:hunter2@shop.example
+    types: [\"a.#\"]
+    secret: ${{E2E_NOT_SET_ANYWHERE}}
+    headers: {{Webhook-Id: x}}
+  plain:
+    url: https://shop.example
+    types: [\"a.#\"]
+    secret: hunter2-hunter2-hunter2-hunter2
+",
+            short.display()
+        ),
+    )?;
+    let checked = run(&["check", "--config", &config.to_string_lossy()])?;
+    ensure!(checked.code == 7 && !checked.stderr.contains("hunter2"), "{checked:?}");
+    for (line, said) in [
+        (1, "listen: "),
+        (4, "forwards.inside.url: 127.0.0.1 is a loopback address"),
+        (6, "forwards.inside.secret: the secret has 7 bytes"),
+        (8, "forwards.shop.url: a credential is never in the configuration"),
+        (10, "forwards.shop.secret: the environment variable E2E_NOT_SET_ANYWHERE is not set"),
+        (11, "forwards.shop.headers.Webhook-Id: this header is set by Orderwire"),
+        (15, "forwards.plain.secret: a secret is never a plain value"),
+    ] {
+        let found = checked.stderr.lines().find(|told| told.contains(said)).context(said.to_owned())?;
+        ensure!(found.contains(&format!("orderwire.yaml:{line}:")), "{found}");
+    }
+    Ok(())
+}
