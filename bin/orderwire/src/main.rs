@@ -5,14 +5,15 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use orderwire_cli::args::{Cli, Command, Global, Up};
-use orderwire_cli::{Config, Local, RenderRequest, Stop, demo, exit};
+use orderwire_cli::{Config, Local, RenderRequest, RuleRequest, Stop, demo, exit};
 use orderwire_runtime::{Error, Options, Running};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What commands do on this machine with the server's own code.
-const LOCAL: Local = Local { load: orderwire_runtime::load, lint: orderwire_runtime::lint, render };
+const LOCAL: Local =
+    Local { load: orderwire_runtime::load, lint: orderwire_runtime::lint, render, try_rules };
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|command| command == "supervise") {
@@ -54,6 +55,11 @@ fn render(config: &Config, request: &RenderRequest) -> Result<String, Vec<String
         parameters,
     };
     orderwire_runtime::render(config, &product, &request)
+}
+
+fn try_rules(config: &Config, request: &RuleRequest) -> Result<String, String> {
+    let RuleRequest { rule, event, event_type, client } = request.clone();
+    orderwire_runtime::try_rules(config, &orderwire_runtime::RuleRequest { rule, event, event_type, client })
 }
 
 async fn server(global: &Global, up: &Up, with_demo: bool) -> u8 {

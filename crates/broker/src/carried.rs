@@ -113,6 +113,7 @@ mod tests {
             accepted_at: "2026-01-01T00:00:00Z".parse().unwrap(),
             principal: "key:1".to_owned(),
             may_order: true,
+            depth: 7,
             import: None,
             origin: Origin::Plain,
             data: Data::Json(RawJson::parse(r#"{"client":"acme","n":9007199254740993}"#.to_owned()).unwrap()),

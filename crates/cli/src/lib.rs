@@ -28,6 +28,7 @@ mod product;
 mod progress;
 mod queue;
 mod release;
+mod rule;
 mod run;
 mod server;
 mod stop;
@@ -37,7 +38,7 @@ mod trace;
 
 pub use args::{Cli, Command};
 pub use error::{Error, ErrorKind};
-pub use local::{Load, Local, RenderRequest};
+pub use local::{Load, Local, RenderRequest, RuleRequest};
 pub use orderwire_config::Config;
 pub use run::run;
 pub use stop::Stop;

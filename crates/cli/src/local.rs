@@ -19,6 +19,22 @@ pub struct Local {
     pub lint: fn(&Config, &Path) -> Vec<String>,
     /// Renders a product: its objects as text, or every fault.
     pub render: fn(&Config, &RenderRequest) -> Result<String, Vec<String>>,
+    /// What rules would do with an event, as the JSON of [`RuleTrials`](orderwire_api::wire::RuleTrials) on
+    /// one line, or what is wrong with the request.
+    pub try_rules: fn(&Config, &RuleRequest) -> Result<String, String>,
+}
+
+/// What is tried on rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleRequest {
+    /// This rule alone, or all.
+    pub rule: Option<String>,
+    /// The event, in any of its forms.
+    pub event: Vec<u8>,
+    /// The type of an event that says none.
+    pub event_type: Option<String>,
+    /// The client of an event that names none.
+    pub client: Option<String>,
 }
 
 /// What is rendered.

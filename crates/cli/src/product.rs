@@ -163,6 +163,7 @@ mod tests {
             render: |config, request| {
                 Err(vec![format!("{request:?} {:?}", config.environments.keys().collect::<Vec<_>>())])
             },
+            try_rules: |_, _| panic!("no rule is tried here"),
         }
     }
 

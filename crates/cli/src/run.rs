@@ -9,7 +9,7 @@ use crate::out::Out;
 use crate::server::Server;
 use crate::{
     check, clients, dataset, dead, event, exit, forward, keys, load, manual, module, order, plan, product,
-    queue, release, trace,
+    queue, release, rule, trace,
 };
 
 /// Carries out a command and returns its exit code, one of [`exit`]. What goes
@@ -49,6 +49,7 @@ async fn dispatch(cli: &Cli, local: Local, out: Out) -> Result<(), Error> {
         }
         Command::Man => out.bytes(&manual::page()?),
         Command::Event(command) => Box::pin(event::run(command, &Server::new(global)?, out)).await,
+        Command::Rule(command) => rule::run(command, global, local, out),
         Command::Queue(command) => Box::pin(queue::run(command, &Server::new(global)?, out)).await,
         Command::Dead(command) => Box::pin(dead::run(command, global, out)).await,
         Command::Forward(command) => Box::pin(forward::run(command, &Server::new(global)?, out)).await,

@@ -4,6 +4,7 @@
 mod broker;
 mod forwards;
 mod orders;
+mod rules;
 mod views;
 
 use orderwire_types::dataset::Span;
@@ -27,6 +28,7 @@ pub(crate) fn check(config: &Config, report: &mut Report<'_>) {
     views::check(config, report);
     orders::check(config, report);
     forwards::check(config, report);
+    rules::check(config, report);
     limits(config, report);
     retention(config, report);
     log(config, report);

@@ -123,7 +123,7 @@ impl Config {
 }
 
 /// Keys of the product that this version does not have yet.
-const LATER: [&str; 5] = ["auth", "channels", "rollouts", "rules", "scaler"];
+const LATER: [&str; 4] = ["auth", "channels", "rollouts", "scaler"];
 /// Kinds of target that it does not have yet.
 const LATER_TARGET: [&str; 2] = ["kubernetes", "gitops"];
 

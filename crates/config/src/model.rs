@@ -5,6 +5,7 @@ mod forwards;
 mod limits;
 mod orders;
 mod queues;
+mod rules;
 mod values;
 mod views;
 
@@ -27,6 +28,7 @@ pub(crate) use orders::{ARCHTYPES, DEFAULT, ENVIRONMENTS, HARDWARE, LOCAL, PLACE
 pub use orders::{Environment, Names, Products, TargetKind, TargetSettings, Word};
 pub(crate) use queues::{AUDIT, INTAKE, base};
 pub use queues::{BackoffSettings, BrokerQueue, PrincipalSettings, QueueSettings};
+pub use rules::{Emission, RULES_QUEUE, Rule};
 pub use values::ByteSize;
 pub use views::{Clients, Freshness, Read, Shape, View};
 
@@ -57,6 +59,9 @@ pub struct Config {
     /// Endpoints of other systems that get events by HTTP, by name.
     #[schemars(with = "BTreeMap<String, ForwardSettings>")]
     pub forwards: BTreeMap<Label, ForwardSettings>,
+    /// Events that are emitted when others come, by name.
+    #[schemars(with = "BTreeMap<String, Rule>")]
+    pub rules: BTreeMap<Label, Rule>,
     /// What can be ordered.
     pub products: Products,
     /// Where releases run, by name. `local`, processes of this machine, exists anyway.
@@ -92,6 +97,7 @@ impl Default for Config {
             datasets: BTreeMap::new(),
             views: BTreeMap::new(),
             forwards: BTreeMap::new(),
+            rules: BTreeMap::new(),
             products: Products::default(),
             targets: BTreeMap::new(),
             environments: BTreeMap::new(),
@@ -107,9 +113,9 @@ impl Default for Config {
 impl Config {
     /// Every queue that exists: the default ones with the settings given for
     /// them, then the others by name, then those of endpoints. `audit` is among them
-    /// only when it is configured.
+    /// only when it is configured, `rules` when there are rules.
     pub fn queue_definitions(&self) -> Vec<(QueueName, QueueDef)> {
-        let mut all = queues::definitions(&self.queues);
+        let mut all = queues::definitions(&self.queues, rules::queue(&self.rules));
         all.extend(forward_definitions(&self.forwards));
         all
     }

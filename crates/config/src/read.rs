@@ -99,7 +99,7 @@ fn describe(error: &ReadError, path: &[String], later: Later) -> String {
 }
 
 /// What was meant, or else everything that could be.
-fn suggest(given: &str, expected: &[&str]) -> String {
+pub(crate) fn suggest(given: &str, expected: &[&str]) -> String {
     let lower = given.to_lowercase();
     let close = |word: &&&str| strsim::damerau_levenshtein(&lower, word) <= 1 + word.len() / 4;
     let nearest = expected.iter().filter(close).min_by_key(|word| strsim::damerau_levenshtein(&lower, word));

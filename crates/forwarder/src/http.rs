@@ -184,6 +184,7 @@ fn sample(forwarder: &Forwarder, client: Client, scope: &Scope, forward: &Forwar
         trace: TraceId::from_uuid(Uuid::now_v7()),
         attempt: None,
         cause: None,
+        depth: 0,
         accepted_at: now,
         principal: scope.principal.as_ref().to_owned(),
         may_order: false,

@@ -98,6 +98,7 @@ pub fn announcement(event: &Event) -> Event {
         accepted_at: event.accepted_at,
         principal: "gateway".to_owned(),
         may_order: false,
+        depth: event.depth,
         import: None,
         origin: Origin::Plain,
         data: Data::Json(data.expect("an object of one text is JSON")),

@@ -167,6 +167,7 @@ impl Entrance {
             accepted_at: arrival.now,
             principal: input.scope.principal.to_string(),
             may_order: false,
+            depth: 0,
             import: None,
             origin: Origin::Plain,
             data: json.map_or_else(|| Data::of_bytes(body), Data::Json),

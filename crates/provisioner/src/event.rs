@@ -77,6 +77,7 @@ fn event(
         accepted_at: at,
         principal: ROLE.to_owned(),
         may_order: false,
+        depth: order.depth,
         import: None,
         origin: Origin::Plain,
         data: Data::Json(RawJson::of(data).expect("a JSON value is JSON")),
@@ -108,6 +109,7 @@ mod tests {
             principal: "key:1".to_owned(),
             fingerprint: [0; 16],
             ordered_at: at,
+            depth: 3,
             release: Some(Uuid::from_u128(2)),
             state,
             reason: Some("because".to_owned()),
@@ -126,6 +128,7 @@ mod tests {
         assert_eq!(first, state_event(&change(OrderState::Failed, 2)));
         assert_ne!(first.id, state_event(&change(OrderState::Failed, 3)).id);
         assert_eq!((first.event_type.as_str(), first.may_order), ("orderwire.order.failed", false));
+        assert_eq!((first.depth, client_event(&change(OrderState::Failed, 2).order).depth), (3, 3));
         let Data::Json(data) = &first.data else { panic!("{first:?}") };
         assert!(!data.get().contains("private"), "{}", data.get());
         insta::assert_json_snapshot!(serde_json::from_str::<Value>(data.get()).unwrap());

@@ -164,6 +164,7 @@ fn read(event: &Event) -> (OrderRequest, Vec<Fault>) {
         to_revision: None,
         principal: event.principal.clone(),
         ordered_at: event.accepted_at,
+        depth: event.depth,
         is_event: true,
     };
     (request, faults)

@@ -72,6 +72,8 @@ pub struct OrderRequest {
     pub principal: String,
     /// When it was asked for: its place among the orders of its release.
     pub ordered_at: Timestamp,
+    /// How many rules in a row led to it; 0 for an order from outside.
+    pub depth: u8,
     /// Whether it comes as an event that was accepted already: then it cannot be
     /// refused any more, and what is wrong with it makes a failed order.
     pub is_event: bool,

@@ -179,6 +179,7 @@ pub(crate) async fn resolve(
         principal: request.principal.clone(),
         fingerprint: fingerprint(request),
         ordered_at: request.ordered_at,
+        depth: request.depth,
         release: request.release,
         state: OrderState::Accepted,
         reason: None,

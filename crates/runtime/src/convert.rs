@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 
-use orderwire_config::{Clients, Config, Freshness, Shape, View};
+use orderwire_config::{Clients, Config, Freshness, RULES_QUEUE, Shape, View};
 use orderwire_provisioner::ReconcilerOptions;
 use orderwire_query::ViewDef;
 use orderwire_types::{Limits, QueueName, scope};
 
-use crate::forwards;
 use crate::transport::RELAY;
+use crate::{forwards, rules};
 
 /// The workers of this process: which role consumes which queue.
 pub(crate) fn workers(config: &Config) -> HashMap<QueueName, String> {
-    let mut workers: HashMap<QueueName, String> =
-        [("data", "recorder"), ("clients", "recorder"), ("infra", "provisioner")]
-            .map(|(queue, role)| (queue.parse().expect("a queue name"), role.to_owned()))
-            .into();
+    let always = [("data", "recorder"), ("clients", "recorder"), ("infra", "provisioner")];
+    let of_rules = (!config.rules.is_empty()).then_some((RULES_QUEUE, rules::ROLE));
+    let worker = |(queue, role): (&str, &str)| (queue.parse().expect("a queue name"), role.to_owned());
+    let mut workers: HashMap<QueueName, String> = always.into_iter().chain(of_rules).map(worker).collect();
     workers.extend(forwards::workers(config));
     if !config.broker.url.is_none() {
         for queue in config.broker_queues().into_iter().filter(|queue| queue.native) {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orderwire_cache::MemoryCache;
-use orderwire_config::Names;
-use orderwire_config::{Config, Overrides, Sources};
+use orderwire_config::{Config, Names, Overrides, RULES_QUEUE, Sources};
 use orderwire_gateway::{Gateway, KeyRing, Outlet};
 use orderwire_provisioner::targets::process::STOP_MARGIN;
 use orderwire_provisioner::{OrderEvents, Provisioner, Reconciler, ReconcilerOptions};
@@ -24,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, While as _};
 use crate::load::load;
 use crate::transport::Transport;
-use crate::{convert, forwards, http, orders, ready, server};
+use crate::{convert, forwards, http, orders, ready, rules, server};
 
 /// The file in the data folder that holds the first admin key.
 const ADMIN_KEY_FILE: &str = "admin.key";
@@ -208,6 +207,10 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     })
     .map_err(Error::failed)?;
     worker_stage.spawn("the forwarder", posting.run(worker_stage.stop.clone().cancelled_owned()));
+    if let Some(emitter) = rules::emitter(&config, &limits, &queues, &store, &clock) {
+        let worker = (RULES_QUEUE, rules::ROLE);
+        start_task(&mut worker_stage, &queues, worker, "the emitter", emitter, transport.as_ref());
+    }
     let traces_for = config.retention.traces;
     worker_stage.spawn(
         "the sweeper of the store",

@@ -48,6 +48,10 @@ pub struct Event {
     /// whatever its shape.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_order: bool,
+    /// How many rules in a row led to it: 0 for an event from outside, one more than its
+    /// cause has for an event that a rule emitted. What tells of an order has the order's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub depth: u8,
     /// Where its rows stand in an imported file, if they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import: Option<ImportedLines>,
@@ -115,6 +119,10 @@ impl Data {
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self::Base64(STANDARD.encode(bytes))
     }
+}
+
+fn is_zero(depth: &u8) -> bool {
+    *depth == 0
 }
 
 impl Event {

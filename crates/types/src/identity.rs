@@ -13,8 +13,8 @@
 //! 4. for message-attributes with a trace id of their own, the content
 //!    ([`content_id`]).
 //!
-//! Orderwire's own events have a rule of their own ([`own_id`]), so that nothing
-//! that a producer sends can have the id of one.
+//! Orderwire's own events have rules of their own ([`own_id`], [`emitted_id`]), so that
+//! nothing that a producer sends can have the id of one.
 
 use sha2::{Digest, Sha256};
 use uuid::{Uuid, uuid};
@@ -65,6 +65,13 @@ pub fn import_id(client: &Client, dataset: &str, file: &str, first: u64) -> Even
 /// The identity of an event of Orderwire's own: of (role, client, `name`).
 pub fn own_id(role: &str, client: &Client, name: &str) -> EventId {
     EventId(derive("own", &[role.as_bytes(), client.as_str().as_bytes(), name.as_bytes()]))
+}
+
+/// The identity of an event that a rule emitted: of (the event that caused it, the name
+/// of the rule, its place among what the rule emits, 0 for the first). So the same cause
+/// has its effect once, however often it is delivered.
+pub fn emitted_id(cause: EventId, rule: &str, index: u64) -> EventId {
+    EventId(derive("emitted", &[cause.0.as_bytes(), rule.as_bytes(), &index.to_be_bytes()]))
 }
 
 /// Whether a source is one of Orderwire's own, which no producer may claim.
@@ -173,6 +180,7 @@ mod tests {
             span_id(event),
             own_id("gateway", &client, "seen").to_string(),
             in_queue(event, &"infra".parse().unwrap()).to_string(),
+            emitted_id(event, "hot", 0).to_string(),
         ];
         insta::assert_snapshot!(ids.join("\n"));
     }

@@ -29,6 +29,8 @@ pub struct Limits {
     pub lease_ms_max: u64,
     /// The most requests that are handled at once; beyond it a call is 503.
     pub concurrent_requests: usize,
+    /// How many rules in a row may lead to an event; beyond it a rule's delivery fails.
+    pub rule_depth: u8,
 }
 
 impl Default for Limits {
@@ -46,6 +48,7 @@ impl Default for Limits {
             wait_ms_max: 60_000,
             lease_ms_max: 3_600_000,
             concurrent_requests: 4_096,
+            rule_depth: 8,
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Step {
     /// The role that did it: `gateway`, `queue`, `recorder`, a consumer's principal.
     pub role: String,
     /// What: `accepted`, `queued`, `leased`, `attempt`, `recorded`,
-    /// `dead-lettered`, `edited`, `replayed`, `discarded`.
+    /// `emitted`, `dead-lettered`, `edited`, `replayed`, `discarded`.
     pub step: String,
     /// How it went: `ok`, `waiting`, `retry`, `failed`, `expired`, `duplicate`.
     pub outcome: String,

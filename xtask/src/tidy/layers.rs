@@ -32,7 +32,16 @@ pub(super) const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "services",
-        crates: &["gateway", "worker", "recorder", "query", "provisioner", "transport", "forwarder"],
+        crates: &[
+            "gateway",
+            "worker",
+            "recorder",
+            "query",
+            "provisioner",
+            "transport",
+            "emitter",
+            "forwarder",
+        ],
         imports: &["ports", "surface", "types"],
         // The real engine rather than an imitation of it.
         imports_in_tests: &["engines"],
@@ -92,6 +101,11 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         from: "forwarder",
         to: "worker",
         because: "worker is the runtime that every worker shares, the forwarder is one",
+    },
+    Exception {
+        from: "emitter",
+        to: "worker",
+        because: "worker is the runtime that every worker shares, the emitter is one",
     },
 ];
 
@@ -155,9 +169,9 @@ pub(super) const KEPT: &[Kept] = &[
     },
     Kept {
         library: "minijinja",
-        by: &["provisioner"],
+        by: &["provisioner", "emitter"],
         free_in_tests: false,
-        because: "templates are rendered in one place, where no value becomes structure",
+        because: "templates are rendered where no value becomes structure: objects of products, data of events",
     },
     Kept {
         library: "jsonschema",
@@ -211,7 +225,7 @@ pub(super) const WITHOUT: &[Without] = &[
         because: "plain values: no I/O, no runtime",
     },
     Without {
-        crates: &["queue", "store", "worker", "recorder", "sqlite"],
+        crates: &["queue", "store", "worker", "recorder", "emitter", "sqlite"],
         libraries: &["axum", "tower", "tower-http", "utoipa"],
         because: "HTTP ends in the gateway and in query",
     },

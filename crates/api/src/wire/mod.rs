@@ -7,6 +7,7 @@ mod forwards;
 mod keys;
 mod orders;
 mod queues;
+mod rules;
 mod traces;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ pub use forwards::*;
 pub use keys::*;
 pub use orders::*;
 pub use queues::*;
+pub use rules::*;
 pub use traces::*;
 
 /// A page of a list.

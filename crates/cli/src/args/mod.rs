@@ -7,6 +7,7 @@ mod forwards;
 mod load;
 mod module;
 mod orders;
+mod rules;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use orders::{
     Apply, Configured, Named, Order, OrderFilter, Placement, Plan, Product, Release, ReleaseFilter, Remove,
     Render, Settings, Wait,
 };
+pub use rules::{Rule, RuleTest};
 
 /// Events into running, observed infrastructure and served data.
 ///
@@ -101,6 +103,9 @@ pub enum Command {
     /// Publish and follow events.
     #[command(subcommand)]
     Event(Event),
+    /// List rules, and try them on an event.
+    #[command(subcommand)]
+    Rule(Rule),
     /// List, make, look into, pause and consume queues.
     #[command(subcommand)]
     Queue(Queue),

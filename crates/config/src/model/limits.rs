@@ -33,11 +33,14 @@ pub struct LimitsSettings {
     pub lease_ms_max: u64,
     /// The most requests that are handled at once; beyond it a call is 503.
     pub concurrent_requests: u64,
+    /// How many rules in a row may lead to an event; beyond it the delivery of the rule that
+    /// would go on becomes a dead letter.
+    pub rule_depth: u64,
 }
 
 impl LimitsSettings {
     /// Every limit with its name, its value and the bounds in which it makes sense.
-    pub(crate) fn bounds(&self) -> [(&'static str, u64, u64, u64); 12] {
+    pub(crate) fn bounds(&self) -> [(&'static str, u64, u64, u64); 13] {
         const KIB: u64 = 1 << 10;
         const MIB: u64 = 1 << 20;
         [
@@ -54,6 +57,7 @@ impl LimitsSettings {
             ("wait_ms_max", self.wait_ms_max, 1, 600_000),
             ("lease_ms_max", self.lease_ms_max, 1_000, 86_400_000),
             ("concurrent_requests", self.concurrent_requests, 1, 1_000_000),
+            ("rule_depth", self.rule_depth, 1, 100),
         ]
     }
 }
@@ -73,6 +77,7 @@ impl Default for LimitsSettings {
             wait_ms_max,
             lease_ms_max,
             concurrent_requests,
+            rule_depth,
         } = Limits::default();
         Self {
             body_bytes: ByteSize(body_bytes as u64),
@@ -87,6 +92,7 @@ impl Default for LimitsSettings {
             wait_ms_max,
             lease_ms_max,
             concurrent_requests: concurrent_requests as u64,
+            rule_depth: rule_depth.into(),
         }
     }
 }
@@ -108,6 +114,7 @@ impl From<&LimitsSettings> for Limits {
             wait_ms_max: settings.wait_ms_max,
             lease_ms_max: settings.lease_ms_max,
             concurrent_requests: size(settings.concurrent_requests),
+            rule_depth: u8::try_from(settings.rule_depth).unwrap_or(u8::MAX),
         }
     }
 }

@@ -173,9 +173,13 @@ pub(crate) fn base(name: &str) -> Option<QueueDef> {
     default_queues().into_iter().find(|(default, _)| default.as_str() == name).map(|(_, def)| def)
 }
 
-/// Every queue: the default ones first, then the others by name.
-pub(crate) fn definitions(settings: &BTreeMap<QueueName, QueueSettings>) -> Vec<(QueueName, QueueDef)> {
+/// Every queue: the default ones and those that other keys need first, then the others by name.
+pub(super) fn definitions(
+    settings: &BTreeMap<QueueName, QueueSettings>,
+    needed: impl IntoIterator<Item = (QueueName, QueueDef)>,
+) -> Vec<(QueueName, QueueDef)> {
     let mut all = default_queues();
+    all.extend(needed);
     for (name, settings) in settings {
         match all.iter_mut().find(|(default, _)| default == name) {
             Some((_, def)) => *def = settings.over(def.clone()),
@@ -185,7 +189,8 @@ pub(crate) fn definitions(settings: &BTreeMap<QueueName, QueueSettings>) -> Vec<
     all
 }
 
-fn blank() -> QueueDef {
+/// A task queue that takes nothing.
+pub(super) fn blank() -> QueueDef {
     // The default of `attempts` is known to serde alone.
     serde_json::from_str(r#"{"types":[]}"#).expect("a definition needs its types only")
 }

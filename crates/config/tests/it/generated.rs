@@ -38,7 +38,7 @@ fn default_file_with_its_examples_loads() {
     let config = load(yaml).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!((config.queues.len(), config.datasets.len(), config.views.len()), (3, 1, 1));
     assert_eq!((config.products.aliases.len(), config.environments.len()), (1, 3));
-    assert_eq!(config.forwards.len(), 1);
+    assert_eq!((config.forwards.len(), config.rules.len()), (1, 1));
     assert_eq!((config.archtypes.len(), config.hardware.len()), (1, 1));
     // What the example of a target says are the defaults.
     assert_eq!(config.target_settings(), Config::default().target_settings());

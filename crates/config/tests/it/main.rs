@@ -6,6 +6,7 @@ mod generated;
 mod hostile;
 mod layers;
 mod orders;
+mod rules;
 mod semantics;
 mod settings;
 mod yaml;

@@ -165,6 +165,7 @@ fn event(
         accepted_at,
         principal: principal.to_owned(),
         may_order: false,
+        depth: 0,
         import,
         origin: Origin::Plain,
         data: Data::Json(rows),

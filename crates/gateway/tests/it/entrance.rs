@@ -23,6 +23,7 @@ fn event(event_type: &str, client: &str) -> Event {
         trace: TraceId::from_uuid(id.0),
         attempt: None,
         cause: None,
+        depth: 0,
         accepted_at: "2024-06-01T00:00:00Z".parse().unwrap(),
         principal: "key:1".to_owned(),
         may_order: true,

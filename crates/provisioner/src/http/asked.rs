@@ -78,6 +78,7 @@ pub(super) fn of_body(
         to_revision: None,
         principal: caller.scope.principal.as_ref().to_owned(),
         ordered_at: state.provisioner.parts.clock.now(),
+        depth: 0,
         is_event: false,
     })
 }
@@ -117,6 +118,7 @@ pub(super) async fn of_release(
         to_revision,
         principal: caller.scope.principal.as_ref().to_owned(),
         ordered_at: state.provisioner.parts.clock.now(),
+        depth: 0,
         is_event: false,
     })
 }

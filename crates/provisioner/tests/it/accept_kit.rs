@@ -255,6 +255,7 @@ pub(crate) fn request(number: u128) -> OrderRequest {
         to_revision: None,
         principal: "key:1".to_owned(),
         ordered_at: start(),
+        depth: 0,
         is_event: false,
     }
 }

@@ -133,6 +133,7 @@ impl Bench {
             accepted_at: self.now,
             principal: "suite".to_owned(),
             may_order: false,
+            depth: 0,
             origin: EventOrigin::Plain,
             import: None,
             data: Data::None,

@@ -83,6 +83,7 @@ impl Bench {
             accepted_at: self.clock.now(),
             principal: "test".to_owned(),
             may_order: false,
+            depth: 0,
             import: None,
             origin: orderwire_types::Origin::Plain,
             data: Data::None,

@@ -67,6 +67,7 @@ pub(super) const SCHEMA: Schema = Schema {
         include_str!("../../migrations/store/0001_store.sql"),
         include_str!("../../migrations/store/0002_ordered.sql"),
         include_str!("../../migrations/store/0003_delivery_log.sql"),
+        include_str!("../../migrations/store/0004_depth.sql"),
     ],
 };
 

@@ -41,6 +41,8 @@ pub struct Order {
     /// Its place among the orders of its release: when the event was accepted, or
     /// later, see [`Orders::accept`](super::Orders::accept).
     pub ordered_at: Timestamp,
+    /// How many rules in a row led to it; its events carry the number on.
+    pub depth: u8,
     /// The release; `None` for an order that failed before it had one.
     pub release: Option<Uuid>,
     /// How far it is.

@@ -31,6 +31,7 @@ pub fn sample(id: EventId, at: Timestamp) -> Order {
         principal: "key:test".to_owned(),
         fingerprint: [7; 16],
         ordered_at: at,
+        depth: 0,
         release: None,
         state: OrderState::Accepted,
         reason: None,
@@ -54,6 +55,7 @@ pub(super) fn order(n: u8, owner: &str, name: &str, action: Action, second: i64)
         action,
         parameters: json(r#"{"size":1.10,"text":"ä"}"#),
         fingerprint: [n; 16],
+        depth: n,
         ..sample(order_id(n.into()), at(second))
     };
     NewOrder { order, record_refused: false, steps: vec![step(second, "accepted")] }

@@ -118,6 +118,7 @@ async fn until_empty(world: &World) {
     let spool = world.spool.as_ref().unwrap();
     let emptied = async {
         while !spool.is_empty() {
+            // tidy: sleep because the count has no event, and time is paused
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

@@ -45,6 +45,7 @@ async fn a_broker_that_is_away_uses_up_no_attempts() {
     publish(&world, 1).await;
     publish(&world, 2).await;
     // Longer than all attempts with their pauses.
+    // tidy: sleep because time is paused
     tokio::time::sleep(Duration::from_secs(24 * 3_600)).await;
     let state = world.state("own").await;
     assert_eq!((state.dead, state.ready + state.in_flight), (0, 2));
@@ -63,6 +64,7 @@ async fn a_queue_that_somebody_removed_is_made_anew() {
     // Nobody declared it: until the relay does, there is nothing to consume from.
     let made = async {
         while world.place.broker().consume(&binding("own", &[]), 1).await.is_err() {
+            // tidy: sleep because time is paused
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

@@ -24,6 +24,7 @@ async fn reached(place: &ModelPlace, event_type: &str, queues: &[&str]) -> Vec<S
     let mut reached = Vec::new();
     for queue in queues {
         let Ok(mut consumer) = broker.consume(&binding(queue, &[]), 100).await else { continue };
+        // tidy: sleep because nothing coming is no event
         let nothing = tokio::time::sleep(std::time::Duration::from_millis(1));
         tokio::select! {
             biased;

@@ -250,6 +250,7 @@ pub(crate) fn incoming(n: usize, event_type: &str) -> Incoming {
         trace: TraceId::from_uuid(id.0),
         attempt: None,
         cause: None,
+        depth: 0,
         accepted_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         principal: "test".to_owned(),
         may_order: false,

@@ -157,6 +157,7 @@ impl Arrival<'_> {
             accepted_at: self.now,
             principal: self.principal.to_owned(),
             may_order: false,
+            depth: 0,
             import: None,
             origin,
             data,

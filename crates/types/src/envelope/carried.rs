@@ -94,6 +94,7 @@ mod tests {
         let binary = from_binary(headers.into_iter(), Some("text/plain"), b"hello", &arrival(&limits));
         events.push(binary.unwrap().event);
         events[0].may_order = true;
+        events[1].depth = 7;
         for event in events {
             let Carried { context, body } = to_carried(event.clone());
             assert!(context.bytes().all(|byte| byte.is_ascii_graphic()), "{context}");

@@ -159,6 +159,7 @@ mod tests {
         wait_ms_max: 10,
         lease_ms_max: 10,
         concurrent_requests: 1,
+        rule_depth: 1,
     };
 
     fn arrival<'a>(event_type: Option<&'a crate::EventType>) -> Arrival<'a> {

@@ -176,7 +176,7 @@ pub(crate) fn escape_pointer(name: &str) -> Cow<'_, str> {
 }
 
 /// Valid JSON without the white space between its tokens.
-pub(crate) fn minify(json: &str) -> Cow<'_, str> {
+pub fn minify(json: &str) -> Cow<'_, str> {
     let white = |byte: u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     if !json.bytes().any(white) {
         return Cow::Borrowed(json);

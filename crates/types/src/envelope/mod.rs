@@ -42,6 +42,7 @@ pub use cloudevents::to_cloudevent;
 pub use detect::{batch, from_json, is_flat, lines};
 pub use edited::with_data;
 pub use flat::{from_flat, to_flat};
+pub use members::minify;
 pub use message_attributes::to_message_attributes;
 pub use plain::from_row;
 pub use time::{parse_rfc3339, parse_time};

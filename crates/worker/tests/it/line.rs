@@ -72,6 +72,7 @@ impl Line {
             accepted_at: "2026-01-01T00:00:00Z".parse().unwrap(),
             principal: "test".to_owned(),
             may_order: false,
+            depth: 0,
             import: None,
             origin: Origin::Plain,
             data: Data::None,

@@ -109,9 +109,11 @@ async fn an_event_comes_again_under_its_id_after_kill_9() -> Result<()> {
     let server = Server::start(&data, &start)?;
     let again = endpoint.next()?;
     ensure!(header(&again, "webhook-id")? == event, "{again}");
-    let forwards = server.until("/v1/forwards", |forwards| forwards["items"][0]["delivered"] == 1).await?;
+    // The figures tell of an answer a moment before the queue does.
+    let is_done = |shop: &Value| shop["delivered"] == 1 && shop["waiting"] == 0;
+    let forwards = server.until("/v1/forwards", |forwards| is_done(&forwards["items"][0])).await?;
     let shop = &forwards["items"][0];
-    ensure!(shop["waiting"] == 0 && shop["dead"] == 0 && shop["breaker"] == "closed", "{shop}");
+    ensure!(shop["dead"] == 0 && shop["breaker"] == "closed", "{shop}");
     let is_logged = |log: &Value| log["items"].as_array().is_some_and(|all| all.len() == 1);
     let log = server.until("/v1/forwards/shop/deliveries", is_logged).await?;
     let attempt = &log["items"][0];
@@ -132,7 +134,10 @@ async fn an_event_comes_again_under_its_id_after_kill_9() -> Result<()> {
     ensure!(told(&["test", "none"])?.code == 3);
     let trace = accepted["trace_id"].as_str().context("a trace")?;
     let trace = run(&[&flags[..], &["trace", trace]].concat())?;
-    ensure!(trace.stdout.contains("forward-shop") && trace.stdout.contains("state done"), "{trace:?}");
+    // Not the state of the trace: the recorder may have been killed with the client's announcement in hand.
+    let second = ["forwarder", "attempt", "ok", "forward-shop", "2"];
+    let is_second = |line: &str| line.split_whitespace().skip(2).take(5).eq(second);
+    ensure!(trace.stdout.lines().any(is_second), "{trace:?}");
     ensure!(!server.log()?.contains("whsec_"), "no secret is logged");
     ensure!(server.stop()?.success());
     Ok(())

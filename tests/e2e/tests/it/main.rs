@@ -21,4 +21,5 @@ mod orders_story;
 mod readme;
 mod replaced;
 mod retention;
+mod rules;
 mod sync;

@@ -139,6 +139,7 @@ fn newest() -> Order {
         principal: String::new(),
         fingerprint: [0; 16],
         ordered_at: Timestamp::UNIX_EPOCH,
+        depth: 0,
         release: None,
         state: OrderState::Ready,
         reason: None,

@@ -15,13 +15,13 @@ use crate::store::table::{moment, moment_or_null, uuid};
 /// The columns of an order that never change.
 pub(super) const FIXED: &str = "o.id, o.trace, o.trace_given, o.client, o.name, o.product, o.environment, \
      o.archtype, o.hardware, o.namespace, o.target, o.action, o.to_revision, o.parameters, o.principal, \
-     o.fingerprint, o.ordered_at, o.release, o.created_at";
+     o.fingerprint, o.ordered_at, o.release, o.created_at, o.depth";
 
 /// Those that do, behind the fixed ones.
 pub(super) const CHANGING: &str = "o.state, o.reason, o.revision, o.cancel, o.removed, o.updated_at";
 
 /// How many columns an order has.
-pub(super) const ORDER_COLUMNS: usize = 25;
+pub(super) const ORDER_COLUMNS: usize = 26;
 
 pub(super) const RELEASE: &str = "r.id, r.client, r.environment, r.name, r.product, r.archtype, r.hardware, \
      r.target, r.namespace, r.order_id, r.trace, r.trace_given, r.revisions, r.state, r.reason, r.ready, \
@@ -61,7 +61,7 @@ pub(super) fn stored_release(db: &Connection, id: Uuid) -> rusqlite::Result<Opti
 /// An order from its columns.
 pub(super) fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
     let removed =
-        serde_json::from_str(row.get_ref(23)?.as_str()?).map_err(|_| damaged_value(23, "removed"))?;
+        serde_json::from_str(row.get_ref(24)?.as_str()?).map_err(|_| damaged_value(24, "removed"))?;
     Ok(Order {
         id: EventId(uuid(row, 0)?),
         trace: trace(row, 1)?,
@@ -84,12 +84,13 @@ pub(super) fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
             _ => Some(uuid(row, 17)?),
         },
         created_at: moment(row, 18)?,
-        state: parsed(row, 19)?,
-        reason: row.get(20)?,
-        revision: number_or_null(row, 21)?,
-        cancel: row.get(22)?,
+        depth: row.get(19)?,
+        state: parsed(row, 20)?,
+        reason: row.get(21)?,
+        revision: number_or_null(row, 22)?,
+        cancel: row.get(23)?,
         removed,
-        updated_at: moment(row, 24)?,
+        updated_at: moment(row, 25)?,
     })
 }
 
@@ -100,8 +101,8 @@ pub(super) fn insert_order(db: &Connection, order: &Order, newest: bool) -> rusq
         "INSERT INTO release_order (id, trace, trace_given, client, name, product, environment, archtype, \
          hardware, namespace, target, action, to_revision, parameters, principal, fingerprint, ordered_at, \
          release, state, reason, revision, cancel, removed, created_at, updated_at, changes, open, newest, \
-         claimed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-         ?19, ?20, ?21, ?22, ?23, ?24, ?25, 1, ?26, ?27, 0)",
+         claimed, depth) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, \
+         ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, 1, ?26, ?27, 0, ?28)",
     )?
     .execute(params![
         bytes(&order.id.0),
@@ -131,6 +132,7 @@ pub(super) fn insert_order(db: &Connection, order: &Order, newest: bool) -> rusq
         order.updated_at.as_microsecond(),
         !order.state.is_final(),
         newest,
+        order.depth,
     ])?;
     Ok(())
 }

@@ -27,6 +27,7 @@ fn event(n: u128, bytes: usize) -> Incoming {
         accepted_at: at(0),
         principal: "test".to_owned(),
         may_order: false,
+        depth: 0,
         import: None,
         origin: orderwire_types::Origin::Plain,
         data: Data::Json(RawJson::parse(format!("\"{}\"", "x".repeat(bytes))).unwrap()),

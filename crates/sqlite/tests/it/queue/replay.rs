@@ -44,6 +44,7 @@ fn event(n: usize) -> Incoming {
         accepted_at: at(0),
         principal: "test".to_owned(),
         may_order: false,
+        depth: 0,
         import: None,
         origin: Origin::Plain,
         data: Data::None,

@@ -39,6 +39,7 @@ fn to_the_first_version(file: &Path) {
          DROP INDEX release_work_at; ALTER TABLE release_work DROP COLUMN ordered;
          CREATE INDEX release_work_at ON release_work (target, client, at) WHERE at IS NOT NULL;
          DROP TABLE delivery_attempt;
+         ALTER TABLE release_order DROP COLUMN depth;
          PRAGMA user_version = 1;",
         &first[begin..end]
     ))
@@ -67,5 +68,7 @@ async fn the_first_version_knows_which_releases_have_an_unfinished_order() {
     let claimed = store.claim("local", 9, at(2), at(32)).await.unwrap();
     let found: Vec<_> = claimed.iter().map(|claimed| (claimed.release.id, claimed.order.is_some())).collect();
     assert_eq!(found, [(open.release.unwrap(), true), (done.release.unwrap(), false)]);
+    // What is told of an order of then is as if it came from outside.
+    assert_eq!(claimed[0].order.as_ref().unwrap().depth, 0);
     assert_eq!(store.next_due("local", at(2)).await.unwrap(), Some(at(32)));
 }
