@@ -55,6 +55,8 @@ pub(crate) struct Forward {
     pub(crate) sender: Sender,
     pub(crate) breaker: Breaker,
     pub(crate) limiter: Option<DefaultDirectRateLimiter>,
+    /// Who waits for the limiter: the first who came.
+    pub(crate) turn: tokio::sync::Mutex<()>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
     log: Log,
@@ -96,6 +98,7 @@ impl Forwarder {
                 limiter: options.rate.map(|rate| {
                     RateLimiter::direct(Quota::per_second(rate).allow_burst(std::num::NonZeroU32::MIN))
                 }),
+                turn: tokio::sync::Mutex::default(),
                 store: Arc::clone(&store),
                 clock: clock.clone(),
                 log: log.clone(),

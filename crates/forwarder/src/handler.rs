@@ -7,6 +7,7 @@ use orderwire_types::scope::Clients;
 use orderwire_types::step::{Step, TraceRecord};
 use orderwire_worker::{Task, TaskHandler, Verdict};
 
+use crate::breaker::Position;
 use crate::forwarder::Forward;
 
 /// Posts what the queue of an endpoint holds.
@@ -22,7 +23,13 @@ impl TaskHandler for Posts {
             return self.pass_over(task).await;
         }
         if let Some(limiter) = &forward.limiter {
+            // One after the other, so that none waits for more than those before it.
+            let _turn = forward.turn.lock().await;
             limiter.until_ready().await;
+        }
+        // The endpoint asked for a pause, or went away, meanwhile.
+        if matches!(forward.breaker.view().position, Position::Open { .. }) {
+            return Verdict::Release;
         }
         let answer = forward.post(&task.event, task.delivery.attempt).await;
         forward.note(&answer);

@@ -65,7 +65,10 @@ impl LogWriter {
         loop {
             tokio::select! {
                 biased;
-                received = self.entries.recv_many(&mut batch, BATCH) => if received == 0 { return },
+                received = self.entries.recv_many(&mut batch, BATCH) => if received == 0 {
+                    // Nobody is there who could note anything: there are no endpoints.
+                    return end.cancelled().await;
+                },
                 () = end.cancelled() => return,
             }
             if batch.len() < BATCH {

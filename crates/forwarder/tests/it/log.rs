@@ -96,3 +96,10 @@ async fn the_log_is_written_to_its_end_and_together() {
     assert_eq!(log.len(), 50);
     assert!(writes.load(Ordering::SeqCst) < 25, "{} writes", writes.load(Ordering::SeqCst));
 }
+
+#[tokio::test]
+async fn without_endpoints_it_runs_until_it_is_stopped() {
+    let mut world = World::start(Vec::new()).await;
+    assert!(!world.ends_within(Duration::from_millis(500)).await, "nothing ends by itself");
+    world.drain().await;
+}

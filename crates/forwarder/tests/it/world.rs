@@ -259,6 +259,11 @@ impl World {
         .await
     }
 
+    /// Whether the service ends by itself within this time.
+    pub(crate) async fn ends_within(&mut self, time: Duration) -> bool {
+        tokio::time::timeout(time, &mut self.service).await.is_ok()
+    }
+
     /// Ends it as a server ends.
     pub(crate) async fn drain(self) {
         self.stop.send(()).unwrap();
