@@ -179,6 +179,8 @@ async fn declarations_come_back_with_the_connection() {
     eventually("the end is noticed", async || broker.check().await.is_err()).await;
     proxy.set(Mode::Pass);
     insist(&*broker, &message("lost", "m1")).await;
+    // What consumes has a connection of its own, which may take longer.
+    eventually("both connections are back", async || broker.check().await.is_ok()).await;
     for queue in &queues {
         assert_eq!(label(&drain(&*broker, queue, 1).await[0]), "m1");
     }
