@@ -140,9 +140,22 @@ async fn post_test(
     headers: HeaderMap,
 ) -> Result<Json<ForwardTested>, Problem> {
     caller.require(Right::Operate)?;
-    let client = caller.write_client(&headers)?;
     let forward = find(&shared, &caller.scope, &name)?;
+    let own = match &forward.endpoint.options.clients {
+        // Where none is named, one whose events the endpoint gets.
+        Clients::Only(clients) if !headers.contains_key(orderwire_api::auth::CLIENT_HEADER) => {
+            clients.iter().find(|client| caller.scope.covers(client)).cloned()
+        }
+        _ => None,
+    };
+    let client = own.map_or_else(|| caller.write_client(&headers), Ok)?;
     caller.covering(&client)?;
+    if let Clients::Only(clients) = &forward.endpoint.options.clients
+        && !clients.contains(&client)
+    {
+        let detail = format!("endpoint {name} gets no events of client {client}; name one of its clients");
+        return Err(Problem::forbidden(detail));
+    }
     let Ok(_place) = shared.tests.try_acquire() else {
         let detail = format!("{TESTS_MAX} sample events are under way; try again in a moment");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(1));

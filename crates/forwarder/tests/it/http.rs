@@ -169,8 +169,16 @@ async fn a_sample_event_is_posted_at_once_and_its_answer_told() {
 #[tokio::test]
 async fn who_may_not_look_or_act_is_refused() {
     let stub = Stub::start(|_| ok()).await;
-    let world = World::start(vec![endpoint("shop", &stub.url()), endpoint("crm", &stub.url())]).await;
+    let zeta = Clients::Only(["zeta".parse().unwrap()].into());
+    let world = World::start(vec![
+        endpoint("shop", &stub.url()),
+        endpoint("crm", &stub.url()),
+        EndpointOptions { clients: zeta, ..endpoint("zeta", &stub.url()) },
+    ])
+    .await;
     for (key, method, path, expected) in [
+        // Not of a client whose events the endpoint gets.
+        ("acme", "POST", "/v1/forwards/zeta/test", 403),
         ("nobody", "GET", "/v1/forwards", 401),
         ("reader", "GET", "/v1/forwards", 403),
         ("acme", "GET", "/v1/forwards", 403),
