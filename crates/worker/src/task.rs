@@ -61,7 +61,7 @@ struct Shared<H> {
     scope: Scope,
     handler: Arc<H>,
     options: TaskOptions,
-    /// How many lanes may be handled at the same time for now.
+    /// How many lanes may be handled at the same time at this moment; none: as many as the options say.
     places: Option<watch::Receiver<usize>>,
     /// Nothing new is begun.
     draining: CancellationToken,

@@ -49,6 +49,14 @@ async fn what_is_behind_a_message_that_was_not_taken_does_not_overtake_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn from_the_first_that_was_not_taken_on_all_of_a_request_are_kept() {
+    let world = World::made(100).await;
+    world.broker.fail_next_at(2);
+    world.publish(0, 5).await.unwrap();
+    assert_eq!(world.spool.as_ref().unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_spool_holds_anything_all_goes_through_it() {
     let mut world = World::open(100).await;
     // Its queues are not made yet.
