@@ -17,8 +17,8 @@ const ASYNCAPI: &str = "3.0.0";
 
 /// The queues and datasets that the caller may touch, as an AsyncAPI 3 document.
 ///
-/// Each queue is a channel from which events are consumed, by HTTP or, where it is native,
-/// at the broker; `events` and each dataset are channels that take them in.
+/// Each queue is a channel from which events are consumed by HTTP; `events` and each
+/// dataset are channels that take them in.
 #[utoipa::path(get, path = "/asyncapi.json", tag = "operation",
     responses((status = 200, description = "an AsyncAPI 3 document", body = Object), ReadProblems))]
 pub(crate) async fn get_asyncapi(
