@@ -12,9 +12,10 @@
 //! at most twice as many as came with it and a few more, so that the list gets shorter
 //! whatever comes, and no commit waits for what others left.
 //!
-//! What was taken before the last round began is behind the hand, so the list up to
-//! there is dropped, as slowly. After a start some of the list may be in the index
-//! already; writing it again changes nothing.
+//! What was there when a round began is in the index once the last of it was taken, so the list
+//! up to there is dropped, as slowly. The hand may not have come round by then: keys that grow,
+//! as those of one trace with many events do, are always before it. After a start some of
+//! the list may be in the index already; writing it again changes nothing.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -36,6 +37,8 @@ pub(super) struct Late<K, V> {
     hand: Option<K>,
     /// Numbers of the list from here on came after the round began.
     round: i64,
+    /// How many entries are left of those that were there then.
+    left: usize,
     /// What the list holds before this number is in the index.
     done: i64,
     /// The next number of the list.
@@ -57,7 +60,17 @@ impl<K: Ord + Copy, V> Late<K, V> {
     pub(super) fn new(stay: usize, slice: usize) -> Self {
         // None at all would never get the list shorter.
         let slice = slice.max(1);
-        Self { entries: BTreeMap::new(), stay, slice, came: 0, hand: None, round: 0, done: 0, next: 0 }
+        Self {
+            entries: BTreeMap::new(),
+            stay,
+            slice,
+            came: 0,
+            hand: None,
+            round: 0,
+            left: 0,
+            done: 0,
+            next: 0,
+        }
     }
 
     /// The next number, for lists that have no other.
@@ -77,7 +90,9 @@ impl<K: Ord + Copy, V> Late<K, V> {
             (self.done, self.round) = (n, n);
         }
         self.next = n + 1;
-        self.entries.insert(key, (n, value));
+        if let Some((replaced, _)) = self.entries.insert(key, (n, value)) {
+            self.is_gone(replaced);
+        }
     }
 
     pub(super) fn get(&self, key: &K) -> Option<&V> {
@@ -89,8 +104,16 @@ impl<K: Ord + Copy, V> Late<K, V> {
         let there = self.entries.get(key).is_some_and(|(listed, _)| *listed == n);
         if there {
             self.entries.remove(key);
+            self.is_gone(n);
         }
         there
+    }
+
+    /// An entry of this number is among the entries no more.
+    fn is_gone(&mut self, n: i64) {
+        if n < self.round {
+            self.left -= 1;
+        }
     }
 
     /// What is to be written now, if anything. It counts as written.
@@ -106,24 +129,18 @@ impl<K: Ord + Copy, V> Late<K, V> {
     }
 
     fn take(&mut self) -> Option<(K, V)> {
-        let behind = match self.hand {
-            Some(key) => Bound::Excluded(key),
-            None => {
-                self.round = self.next;
-                Bound::Unbounded
-            }
-        };
-        let next = self.entries.range((behind, Bound::Unbounded)).next().map(|(key, _)| *key);
-        let key = match next {
-            Some(key) => key,
-            None => {
-                // A round ends and the next begins.
-                (self.done, self.round) = (self.round, self.next);
-                *self.entries.first_key_value()?.0
-            }
-        };
+        if self.left == 0 {
+            // A round ends and the next begins.
+            (self.done, self.round) = (self.round, self.next);
+            self.left = self.entries.len();
+        }
+        let behind = self.hand.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.entries.range((behind, Bound::Unbounded)).next();
+        let key = *next.or_else(|| self.entries.first_key_value())?.0;
         self.hand = Some(key);
-        self.entries.remove(&key).map(|(_, value)| (key, value))
+        let (n, value) = self.entries.remove(&key)?;
+        self.is_gone(n);
+        Some((key, value))
     }
 }
 
@@ -148,18 +165,28 @@ mod tests {
         assert!(late.due().is_none());
     }
 
-    /// The list without what is dropped, and the index, hold everything at any moment,
-    /// and neither the list nor the memory grows.
     #[test]
     fn what_the_list_drops_is_in_the_index() {
+        drops_what_is_in_the_index(scattered);
+    }
+
+    /// As are those of one trace with ever more steps.
+    #[test]
+    fn keys_that_grow_are_dropped_as_well() {
+        drops_what_is_in_the_index(i64::unsigned_abs);
+    }
+
+    /// The list without what is dropped, and the index, hold everything at any moment,
+    /// and neither the list nor the memory grows.
+    fn drops_what_is_in_the_index(key: fn(i64) -> u64) {
         const STAY: usize = 100;
         let mut late = Late::new(STAY, 5);
         let (mut listed, mut index) = (BTreeMap::new(), BTreeMap::new());
         for i in 0..5_000 {
             // Most numbers are not listed, as positions of events in streams are not.
             let n = 50 * i;
-            late.add(n, scattered(n), n);
-            listed.insert(n, scattered(n));
+            late.add(n, key(n), n);
+            listed.insert(n, key(n));
             if i % 7 != 0 {
                 continue;
             }
@@ -173,9 +200,9 @@ mod tests {
                 }
             }
             assert!(late.entries.len() <= STAY && listed.len() < 5 * STAY, "{}", listed.len());
-            let kept = |key: &u64| index.contains_key(key) || late.get(key).is_some();
-            let stored = |n: &i64| listed.contains_key(n) || index.contains_key(&scattered(*n));
-            assert!((0..=i).map(|i| 50 * i).all(|n| kept(&scattered(n)) && stored(&n)), "after {n}");
+            let kept = |at: &u64| index.contains_key(at) || late.get(at).is_some();
+            let stored = |n: &i64| listed.contains_key(n) || index.contains_key(&key(*n));
+            assert!((0..=i).map(|i| 50 * i).all(|n| kept(&key(n)) && stored(&n)), "after {n}");
         }
         assert!(index.len() > 4_800);
     }
