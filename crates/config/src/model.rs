@@ -111,13 +111,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Every queue that exists: the default ones with the settings given for
-    /// them, then the others by name, then those of endpoints. `audit` is among them
-    /// only when it is configured, `rules` when there are rules.
+    /// Every queue that exists: the default ones, `rules` when there are rules, those of
+    /// endpoints, then the others by name; each with the settings given for it. `audit` is
+    /// among them only when it is configured.
     pub fn queue_definitions(&self) -> Vec<(QueueName, QueueDef)> {
-        let mut all = queues::definitions(&self.queues, rules::queue(&self.rules));
-        all.extend(forward_definitions(&self.forwards));
-        all
+        let needed = rules::queue(&self.rules).into_iter().chain(forward_definitions(&self.forwards));
+        queues::definitions(&self.queues, needed)
     }
 
     /// What a broker has to do with each queue; in the order of [`Self::queue_definitions`].

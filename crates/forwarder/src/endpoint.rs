@@ -146,13 +146,11 @@ impl Endpoint {
         &self.options.name
     }
 
-    /// Its URL for people: without what may be a credential.
+    /// Its URL for people: without path and query, which may be a credential.
     pub fn shown_url(&self) -> String {
-        let mut url = self.url.clone();
-        let has_query = url.query().is_some();
-        url.set_query(None);
-        let more = if has_query { "?…" } else { "" };
-        format!("{url}{more}")
+        let has_more = self.url.path() != "/" || self.url.query().is_some();
+        let more = if has_more { "/…" } else { "" };
+        format!("{}{more}", self.url.origin().ascii_serialization())
     }
 }
 
@@ -302,7 +300,9 @@ pub(crate) mod tests {
     #[test]
     fn a_url_is_shown_without_what_may_be_a_credential() {
         let shown = |url| Endpoint::new(options(url)).unwrap().shown_url();
-        assert_eq!(shown("https://shop.example/hooks?token=hunter2"), "https://shop.example/hooks?…");
-        assert_eq!(shown("https://shop.example:8443/hooks"), "https://shop.example:8443/hooks");
+        assert_eq!(shown("https://shop.example/hooks?token=hunter2"), "https://shop.example/…");
+        assert_eq!(shown("https://shop.example:8443/services/T0/hunter2"), "https://shop.example:8443/…");
+        assert_eq!(shown("https://shop.example/?hunter2"), "https://shop.example/…");
+        assert_eq!(shown("https://shop.example"), "https://shop.example");
     }
 }

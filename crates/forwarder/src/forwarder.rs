@@ -57,8 +57,6 @@ pub(crate) struct Forward {
     pub(crate) limiter: Option<DefaultDirectRateLimiter>,
     /// Who waits for the limiter: the first who came.
     pub(crate) turn: tokio::sync::Mutex<()>,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) clock: Clock,
     log: Log,
     figures: Mutex<Figures>,
 }
@@ -99,8 +97,6 @@ impl Forwarder {
                     RateLimiter::direct(Quota::per_second(rate).allow_burst(std::num::NonZeroU32::MIN))
                 }),
                 turn: tokio::sync::Mutex::default(),
-                store: Arc::clone(&store),
-                clock: clock.clone(),
                 log: log.clone(),
                 figures: Mutex::default(),
                 endpoint,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use orderwire_types::scope::Clients;
-use orderwire_types::step::{Step, TraceRecord};
 use orderwire_worker::{Task, TaskHandler, Verdict};
 
 use crate::breaker::Position;
@@ -20,7 +19,10 @@ impl TaskHandler for Posts {
         if let Clients::Only(clients) = &forward.endpoint.options.clients
             && !clients.contains(&task.event.client)
         {
-            return self.pass_over(task).await;
+            // The queue takes events by their type alone.
+            let name = forward.endpoint.name().to_string();
+            metrics::counter!("orderwire_forward_passed_over_total", "forward" => name).increment(1);
+            return Verdict::Ack;
         }
         if let Some(limiter) = &forward.limiter {
             // One after the other, so that none waits for more than those before it.
@@ -34,26 +36,5 @@ impl TaskHandler for Posts {
         let answer = forward.post(&task.event, task.delivery.attempt).await;
         forward.note(&answer);
         answer.verdict()
-    }
-}
-
-impl Posts {
-    /// The queue takes events by their type alone; the trace says why the endpoint does
-    /// not get this one.
-    async fn pass_over(&self, task: &Task) -> Verdict {
-        let (event, forward) = (&task.event, &self.0);
-        let why = format!("{} gets no events of client {}", forward.endpoint.name(), event.client);
-        let step = Step {
-            queue: Some(forward.endpoint.options.queue.clone()),
-            event_id: Some(event.id.0),
-            attempt: Some(task.delivery.attempt),
-            detail: Some(why),
-            ..Step::ok(forward.clock.now(), "forwarder", "passed over")
-        };
-        let record = TraceRecord { trace: event.trace.id, client: event.client.clone(), steps: vec![step] };
-        match forward.store.add_steps(&[record]).await {
-            Ok(()) => Verdict::Ack,
-            Err(error) => Verdict::Retry { after: None, cause: error.to_string() },
-        }
     }
 }

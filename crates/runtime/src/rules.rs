@@ -40,16 +40,24 @@ struct Emissions(Queues);
 
 #[async_trait]
 impl Publisher for Emissions {
-    async fn publish(&self, mut events: Vec<Event>, client: &Client) -> Result<(), PublishError> {
+    async fn publish(&self, events: Vec<Event>, client: &Client) -> Result<(), PublishError> {
+        let scope = Scope::internal(ROLE);
         let announcements = announcements(&events, client);
-        events.extend(announcements.into_iter().filter(|event| !self.0.route(&event.event_type).is_empty()));
-        let events = events.into_iter().map(|event| Incoming { event, named: true }).collect();
-        let publication = Publication { events, request: None };
-        let published = self.0.publish(&Scope::internal(ROLE), publication).await;
-        published
-            .map(drop)
-            .map_err(|error| PublishError { detail: error.to_string(), is_retryable: error.is_retryable() })
+        let publication = Publication { events: named(events), request: None };
+        self.0.publish(&scope, publication).await.map_err(unpublished)?;
+        // A queue that is full must not keep what rules emit from theirs: the client is
+        // announced by the next event that is emitted for it then.
+        self.0.publish_where_room(&scope, named(announcements)).await.map_err(unpublished)?;
+        Ok(())
     }
+}
+
+fn named(events: Vec<Event>) -> Vec<Incoming> {
+    events.into_iter().map(|event| Incoming { event, named: true }).collect()
+}
+
+fn unpublished(error: orderwire_queue::Error) -> PublishError {
+    PublishError { detail: error.to_string(), is_retryable: error.is_retryable() }
 }
 
 /// The events that register the clients other than this one, each once.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 pub struct ForwardInfo {
     /// Its name.
     pub name: String,
-    /// Where events are posted, without what may be a credential.
+    /// Where events are posted, without path and query, which may be a credential: `https://shop.example/…`.
     pub url: String,
     /// The patterns of the event types that it gets.
     pub types: Vec<String>,
@@ -77,7 +77,7 @@ pub struct ForwardDelivery {
 /// What became of a sample event.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ForwardTested {
-    /// Where it was posted, without what may be a credential.
+    /// Where it was posted, without path and query, which may be a credential.
     pub url: String,
     /// Its id; also the header `webhook-id`.
     pub event_id: String,

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use orderwire_types::QueueName;
+use orderwire_types::{Label, QueueName};
 
 use super::{Report, span};
 use crate::model::{Clients, Config, ForwardSettings, HeaderText, forward_queue};
@@ -25,16 +25,32 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
         if name.as_str().len() > NAME_MAX {
             report.fault(&at, format!("the name is longer than {NAME_MAX} characters; take a shorter one"));
         }
-        if let Some(queue) = forward_queue(name)
-            && config.queues.contains_key(&queue)
-        {
-            let detail = format!("this is the queue of forwards.{name}; configure it there");
-            report.fault(&["queues", queue.as_str()], detail);
-        }
+        queue(config, name, report);
         who(name.as_str(), forward, report);
         secrets(name.as_str(), forward, report);
         headers(name.as_str(), forward, report);
         bounds(name.as_str(), forward, report);
+    }
+}
+
+/// The queue of an endpoint is configured with it; what a broker has to do with it, as a queue.
+fn queue(config: &Config, name: &Label, report: &mut Report<'_>) {
+    let Some(queue) = forward_queue(name) else { return };
+    let Some(settings) = config.queues.get(&queue) else { return };
+    let given = [
+        ("kind", settings.kind.is_some()),
+        ("types", settings.types.is_some()),
+        ("key", settings.key.is_some()),
+        ("format", settings.format.is_some()),
+        ("attempts", settings.attempts.is_some()),
+        ("backoff", settings.backoff.is_some()),
+        ("native", settings.native.is_some()),
+    ];
+    for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
+        let detail = format!(
+            "this is the queue of forwards.{name}; configure it there, and here at most declare, principal and type"
+        );
+        report.fault(&["queues", queue.as_str(), key], detail);
     }
 }
 

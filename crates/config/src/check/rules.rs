@@ -27,6 +27,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
         return;
     }
     queue(config, report);
+    who_orders(config, report);
     let queues = config.queue_definitions();
     for (name, rule) in &config.rules {
         let name = name.as_str();
@@ -51,6 +52,24 @@ fn queue(config: &Config, report: &mut Report<'_>) {
                  another name for a queue of your own"
             );
             report.fault(&["queues", RULES_QUEUE, key], detail);
+        }
+    }
+}
+
+/// Behind a broker anybody who may write there starts rules. Who by that may order has to be said.
+fn who_orders(config: &Config, report: &mut Report<'_>) {
+    let is_said = config.queues.get(RULES_QUEUE).is_some_and(|settings| settings.principal.is_some());
+    if config.broker.url.is_none() || is_said || report.lost(&["queues"]) {
+        return;
+    }
+    for (name, rule) in &config.rules {
+        for (i, _) in rule.emit.iter().enumerate().filter(|(_, emission)| emission.order) {
+            let detail = format!(
+                "what it emits may order, and at the broker any producer can start it in the name of any client; say \
+                 whose messages rules look at: queues: {{{RULES_QUEUE}: {{principal: {{clients: [...]}}}}}}, or \
+                 clients: all"
+            );
+            report.fault(&["rules", name.as_str(), "emit", &format!("[{i}]"), "order"], detail);
         }
     }
 }

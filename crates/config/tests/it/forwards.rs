@@ -46,6 +46,26 @@ forwards:
 }
 
 #[test]
+fn a_broker_has_to_do_with_the_queue_of_an_endpoint_what_its_settings_say() {
+    let yaml = "
+queues:
+  forward-shop: {declare: classic, principal: {clients: [acme]}, type: shop.told}
+  own: {types: [own.#]}
+forwards:
+  shop: {url: 'https://shop.example', types: [shop.#], secret: '${CARGO_MANIFEST_DIR}', attempts: 7}
+";
+    let config = load(yaml).unwrap();
+    let queues = config.broker_queues();
+    let names: Vec<&str> = queues.iter().map(|queue| queue.name.as_str()).collect();
+    assert_eq!(names[5..], ["forward-shop", "own"]);
+    let shop = &queues[5];
+    assert_eq!((shop.declare, shop.def.attempts), (Declare::Classic, 7));
+    assert_eq!(shop.clients, Clients::Named(vec!["acme".parse().unwrap()]));
+    assert_eq!(shop.event_type.as_ref().unwrap().as_str(), "shop.told");
+    assert_eq!(shop.def.types, ["shop.#".parse().unwrap()]);
+}
+
+#[test]
 fn every_fault_of_an_endpoint_is_told_and_no_secret() {
     let yaml = "
 queues:

@@ -97,6 +97,22 @@ fn what_ends_by_a_condition_or_may_order_is_no_fault() {
 }
 
 #[test]
+fn behind_a_broker_who_may_start_an_order_has_to_be_said() {
+    let yaml = |queues: &str, rest: &str| {
+        format!(
+            "queues: {{{queues}}}\nrules: {{r: {{on: [a], emit: [{{type: orderwire.order.requested, order: true}}]}}}}\n{rest}"
+        )
+    };
+    let broker = "broker: {url: 'amqp://localhost'}";
+    assert!(load(&yaml("", "")).is_ok(), "there are only callers with rights of their own");
+    let shown = faults(&yaml("", broker));
+    assert!(shown.contains("rules.r.emit[0].order: what it emits may order"), "{shown}");
+    assert!(shown.contains("queues: {rules: {principal: {clients: [...]}}}"), "{shown}");
+    let said = "rules: {principal: {clients: [acme]}}";
+    assert!(load(&yaml(said, broker)).is_ok(), "{:?}", load(&yaml(said, broker)));
+}
+
+#[test]
 fn what_a_rule_has_not_is_refused_with_its_place() {
     let shown = faults(
         "rules:

@@ -8,11 +8,13 @@ use orderwire_emitter::{Emitter, PublishError, Publisher};
 use orderwire_queue::{Clock, Delivery, DeliveryId, Options, Position, Publication, Queues};
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_sqlite::{DataDir, SqliteQueue};
-use orderwire_store::Traces as _;
+use orderwire_store::{TraceView, Traces};
 use orderwire_types::envelope::Incoming;
+use orderwire_types::step::TraceRecord;
 use orderwire_types::{Client, Data, Event, Scope};
 use orderwire_worker::{Task, TaskHandler as _, Verdict};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::rules::{config, event, now, rules};
 
@@ -154,6 +156,32 @@ async fn a_rule_that_fails_ends_the_delivery_and_nothing_is_emitted() {
     let said = "rule seen: emit[0].key: event.data.gone does not exist".to_owned();
     assert_eq!(verdict, Verdict::Fail { cause: said });
     assert_eq!(site.out().await, []);
+}
+
+/// Traces of a store that is away.
+struct Away;
+
+#[async_trait]
+impl Traces for Away {
+    async fn add_steps(&self, _: &[TraceRecord]) -> Result<(), orderwire_store::Error> {
+        Err(orderwire_store::Error::new(orderwire_store::ErrorKind::Unavailable, "the store is away"))
+    }
+
+    async fn trace(&self, _: &Scope, _: Uuid) -> Result<TraceView, orderwire_store::Error> {
+        Err(orderwire_store::Error::new(orderwire_store::ErrorKind::Unavailable, "the store is away"))
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_counts_though_its_trace_cannot_be_written() {
+    let mut site = Site::new(&config(RULES)).await;
+    let clock = Clock::new(now);
+    site.emitter = Emitter::new(rules(&config(RULES)), site.emissions.clone(), Arc::new(Away), clock);
+    let cause = event(r#"{"v":91}"#);
+    for attempt in 1..=2 {
+        assert_eq!(site.handle(&cause, attempt).await, Verdict::Ack);
+    }
+    assert_eq!(types(&site.out().await), ["out.hot", "out.told", "out.seen"]);
 }
 
 #[tokio::test]
