@@ -78,6 +78,7 @@ impl Server {
         let gateway = orderwire_gateway::router(Gateway {
             outlet: Arc::new(queues.clone()),
             queues,
+            broker: None,
             store: store.clone(),
             keys: keys.clone(),
             readiness: Arc::new(Ready),

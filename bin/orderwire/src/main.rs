@@ -12,8 +12,13 @@ use orderwire_runtime::{Error, Options, Running};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What commands do on this machine with the server's own code.
-const LOCAL: Local =
-    Local { load: orderwire_runtime::load, lint: orderwire_runtime::lint, render, try_rules };
+const LOCAL: Local = Local {
+    load: orderwire_runtime::load,
+    lint: orderwire_runtime::lint,
+    render,
+    try_rules,
+    try_broker: |config| Box::pin(orderwire_runtime::try_broker(config)),
+};
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|command| command == "supervise") {

@@ -14,7 +14,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -46,6 +46,8 @@ pub(crate) struct Publisher {
     exchange: ShortString,
     body_bytes_max: usize,
     unconfirmed_bytes_max: usize,
+    /// How long a confirm may take before the connection is taken to be of no use.
+    patience: Duration,
     /// Cancelled by us when the connection is of no use any more.
     ended: CancellationToken,
 }
@@ -110,6 +112,8 @@ impl Publisher {
             exchange: options.exchange.as_str().into(),
             body_bytes_max: options.body_bytes_max,
             unconfirmed_bytes_max: options.unconfirmed_bytes_max,
+            // A message may have waited for its room for the other half.
+            patience: options.timeout / 2,
             ended,
         })
     }
@@ -130,16 +134,17 @@ impl Publisher {
             {
                 stuck.get_or_insert_with(|| error.clone());
             }
-            waiting.push((id, handed_over));
+            waiting.push((id, handed_over.map(|told| (Instant::now(), told))));
         }
         let mut answers = Vec::with_capacity(waiting.len());
         for (id, handed_over) in waiting {
             answers.push(match handed_over {
-                Ok(told) => {
+                Ok((since, told)) => {
                     let told = timeout_at(until, told).await;
-                    if told.is_err() {
+                    if told.is_err() && since.elapsed() >= self.patience {
                         // A channel that confirms nothing any more, or too late, would
-                        // hold its messages for good: the connection is made anew.
+                        // hold its messages for good: the connection is made anew. One that
+                        // confirms what was before, and so made room late, is well.
                         self.ended.cancel();
                     }
                     confirmed(&id, told)

@@ -85,7 +85,8 @@ pub trait Consumer: Send {
     /// Waits for a message; then takes with it those that are there already, `max`
     /// together, in order. Dropped before it is ready, it has taken nothing. It waits
     /// for as long as nothing comes, and fails when the connection ends or the other side
-    /// is silent for longer than heartbeats allow.
+    /// is silent for longer than heartbeats allow, and, where the broker tells of it, when
+    /// its queue is deleted.
     ///
     /// # Errors
     /// `Unavailable`, `Refused`.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::args::{Check, Global};
 use crate::error::{Error, ErrorKind};
-use crate::local::Load;
+use crate::local::Local;
 use crate::out::{Out, plain};
 
 #[derive(Serialize)]
@@ -31,8 +31,8 @@ struct Connection {
     detail: String,
 }
 
-pub(crate) fn run(args: &Check, global: &Global, load: Load, out: Out) -> Result<(), Error> {
-    let config = match load(&sources(args.config.clone(), global)) {
+pub(crate) async fn run(args: &Check, global: &Global, local: Local, out: Out) -> Result<(), Error> {
+    let config = match (local.load)(&sources(args.config.clone(), global)) {
         Ok(config) => config,
         Err(faults) if out.json => {
             out.json(&Report { valid: false, faults: Some(&faults), connections: Vec::new() })?;
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Check, global: &Global, load: Load, out: Out) -> Result
             return Err(Error::reported(ErrorKind::Invalid));
         }
     };
-    let connections = if args.connect { connect(&config) } else { Vec::new() };
+    let connections = if args.connect { connect(&config, local).await } else { Vec::new() };
     let reached = connections.iter().all(|connection| connection.ok);
     if out.json {
         out.json(&Report { valid: true, faults: None, connections })?;
@@ -70,7 +70,7 @@ pub(crate) fn sources(file: Option<PathBuf>, global: &Global) -> Sources {
     Sources { file, env: environment(), overrides, ..Sources::default() }
 }
 
-fn connect(config: &Config) -> Vec<Connection> {
+async fn connect(config: &Config, local: Local) -> Vec<Connection> {
     let mut connections = vec![folder("data", &config.data)];
     let store = config.store_folder();
     if store != config.data {
@@ -81,6 +81,13 @@ fn connect(config: &Config) -> Vec<Connection> {
         Err(error) => (false, format!("{error}; choose another address or stop what listens there")),
     };
     connections.push(Connection { key: "listen", value: config.listen.to_string(), ok, detail });
+    if !config.broker.url.is_none() {
+        let (ok, detail) = match (local.try_broker)(config).await {
+            Ok(()) => (true, "connected, and takes messages".to_owned()),
+            Err(detail) => (false, detail),
+        };
+        connections.push(Connection { key: "broker.url", value: config.broker.url.place(), ok, detail });
+    }
     connections
 }
 

@@ -2,6 +2,7 @@
 //! supplies it, because commands know no service.
 
 use std::path::Path;
+use std::pin::Pin;
 
 use orderwire_config::{Config, Faults, Sources};
 use serde_json::Value;
@@ -22,7 +23,12 @@ pub struct Local {
     /// What rules would do with an event, as the JSON of [`RuleTrials`](orderwire_api::wire::RuleTrials) on
     /// one line, or what is wrong with the request.
     pub try_rules: fn(&Config, &RuleRequest) -> Result<String, String>,
+    /// Whether the broker that is configured can be reached and takes messages.
+    pub try_broker: fn(&Config) -> Trying<'_>,
 }
+
+/// Something that is tried; why it failed, in plain words.
+pub type Trying<'c> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'c>>;
 
 /// What is tried on rules.
 #[derive(Clone, Debug, PartialEq, Eq)]

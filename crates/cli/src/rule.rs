@@ -140,6 +140,7 @@ mod tests {
                 }
                 _ => Ok(r#"{"event":{},"rules":[]}"#.into()),
             },
+            try_broker: |_| panic!("no broker is tried here"),
         }
     }
 

@@ -32,7 +32,7 @@ async fn dispatch(cli: &Cli, local: Local, out: Out) -> Result<(), Error> {
         Command::Up(_) | Command::Demo(_) | Command::Module(_) | Command::Supervise { .. } => Err(
             Error::usage("servers and programs are started by the binary, by the command as its first word"),
         ),
-        Command::Check(args) => check::run(args, global, local.load, out),
+        Command::Check(args) => check::run(args, global, local, out).await,
         Command::Order(command) => Box::pin(order::run(command, global, out)).await,
         Command::Plan(args) => Box::pin(plan::run(args, &Server::new(global)?, out)).await,
         Command::Release(command) => Box::pin(release::run(command, &Server::new(global)?, out)).await,

@@ -1,4 +1,5 @@
-//! The events of this server as an AsyncAPI 3 document, from its live queues and datasets.
+//! The events of this server as an AsyncAPI 3 document, from its live queues and datasets, and
+//! what of it is at the broker.
 
 use axum::Json;
 use axum::extract::State;
@@ -18,7 +19,7 @@ const ASYNCAPI: &str = "3.0.0";
 /// The queues and datasets that the caller may touch, as an AsyncAPI 3 document.
 ///
 /// Each queue is a channel from which events are consumed by HTTP; `events` and each
-/// dataset are channels that take them in.
+/// dataset are channels that take them in. Behind a broker each queue is one there as well.
 #[utoipa::path(get, path = "/asyncapi.json", tag = "operation",
     responses((status = 200, description = "an AsyncAPI 3 document", body = Object), ReadProblems))]
 pub(crate) async fn get_asyncapi(
@@ -33,7 +34,35 @@ pub(crate) async fn get_asyncapi(
     let queues = state.queues().definitions(&caller.scope);
     let datasets = state.store().datasets(&caller.scope);
     let datasets = datasets.iter().map(|dataset| (dataset.name.as_str(), &dataset.def));
-    Ok(Json(document(host, &queues, datasets)))
+    let mut document = document(host, &queues, datasets);
+    if let Some(broker) = &state.gateway.broker {
+        add_broker(&mut document, broker, &queues);
+    }
+    Ok(Json(document))
+}
+
+/// What other people's code has to know of the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerView {
+    /// What is spoken to it: `amqp`.
+    pub protocol: String,
+    /// Its host, and its port where one is given.
+    pub host: String,
+    /// What stands behind them: the virtual host.
+    pub path: String,
+    /// The queues that are there.
+    pub queues: Vec<BrokerQueueView>,
+}
+
+/// A queue, and what is at the broker of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerQueueView {
+    /// Its name.
+    pub name: QueueName,
+    /// The queue at the broker that events are put into.
+    pub intake: QueueName,
+    /// The queue at the broker that other people's consumers read.
+    pub out: Option<QueueName>,
 }
 
 fn document<'d>(
@@ -72,7 +101,7 @@ fn document<'d>(
         channels.insert(
             channel.clone(),
             json!({
-                "address": name,
+                "address": format!("/v1/queues/{name}"),
                 "title": format!("queue {name}"),
                 "description": description(name, def),
                 "messages": {form: reference("messages", form)},
@@ -132,6 +161,49 @@ fn document<'d>(
         document["servers"] = json!({"this": {"host": host, "protocol": "http"}});
     }
     document
+}
+
+/// Adds the server and the channels of a broker, of the queues that the caller may touch. All
+/// that was there before is spoken to this server alone.
+fn add_broker(document: &mut Value, broker: &BrokerView, queues: &[(QueueName, QueueDef)]) {
+    let BrokerView { protocol, host, path, queues: there } = broker;
+    let own = document["servers"].get("this").map(|_| json!([{"$ref": "#/servers/this"}]));
+    if let (Some(own), Some(channels)) = (own, document["channels"].as_object_mut()) {
+        channels.values_mut().for_each(|channel| channel["servers"] = own.clone());
+    }
+    document["servers"]["broker"] = json!({"host": host, "protocol": protocol});
+    if !path.is_empty() {
+        document["servers"]["broker"]["pathname"] = path.as_str().into();
+    }
+    for queue in there {
+        let Some((name, def)) = queues.iter().find(|(name, _)| *name == queue.name) else { continue };
+        let mut add = |action: &str, verb: &str, at: &QueueName, title: String, forms: Vec<&str>| {
+            let channel = format!("broker.{at}");
+            let messages: Map<String, Value> =
+                forms.into_iter().map(|form| (form.to_owned(), reference("messages", form))).collect();
+            document["channels"][&channel] = json!({
+                "address": at,
+                "title": title,
+                "servers": [{"$ref": "#/servers/broker"}],
+                "messages": messages,
+            });
+            if protocol.starts_with("amqp") {
+                document["channels"][&channel]["bindings"] = json!({"amqp": {
+                    "is": "queue",
+                    "queue": {"name": at, "durable": true, "exclusive": false, "autoDelete": false},
+                    "bindingVersion": "0.3.0",
+                }});
+            }
+            document["operations"][format!("{verb}.{name}")] =
+                json!({"action": action, "channel": {"$ref": format!("#/channels/{channel}")}});
+        };
+        let title = format!("queue {name}, in by the broker");
+        add("receive", "put", &queue.intake, title, vec!["cloudevents", "message-attributes", "flat"]);
+        if let Some(out) = &queue.out {
+            let title = format!("queue {name}, for consumers at the broker");
+            add("send", "take", out, title, vec![form(def.format)]);
+        }
+    }
 }
 
 fn reference(kind: &str, name: &str) -> Value {
@@ -235,19 +307,71 @@ mod tests {
         .unwrap()
     }
 
+    fn broker() -> BrokerView {
+        let queue = |name: &str, intake: &str, out: Option<&str>| BrokerQueueView {
+            name: name.parse().unwrap(),
+            intake: intake.parse().unwrap(),
+            out: out.map(|out| out.parse().unwrap()),
+        };
+        BrokerView {
+            protocol: "amqp".to_owned(),
+            host: "mq.example:5672".to_owned(),
+            path: "/shop".to_owned(),
+            queues: vec![
+                queue("infra", "infra", None),
+                queue("clients", "clients.in", Some("clients")),
+                queue("hidden", "hidden", None),
+            ],
+        }
+    }
+
     #[test]
     fn every_reference_leads_somewhere() {
         let air = air();
-        let document = document(Some("localhost:8080"), &default_queues(), [("air", &air)].into_iter());
-        let mut references = Vec::new();
-        collect(&document, &mut references);
-        assert!(references.len() > 10, "{references:?}");
-        for reference in references {
-            let pointer = reference.strip_prefix('#').expect("within the document");
-            assert!(document.pointer(pointer).is_some(), "{reference}");
+        let mut document = document(Some("localhost:8080"), &default_queues(), [("air", &air)].into_iter());
+        assert!(document["channels"]["events"]["servers"].is_null(), "there is one server only");
+        for with_broker in [false, true] {
+            if with_broker {
+                add_broker(&mut document, &broker(), &default_queues());
+            }
+            let mut references = Vec::new();
+            collect(&document, &mut references);
+            assert!(references.len() > 10, "{references:?}");
+            for reference in references {
+                let pointer = reference.strip_prefix('#').expect("within the document");
+                assert!(document.pointer(pointer).is_some(), "{reference}");
+            }
         }
-        assert_eq!(document["channels"]["queue.infra"]["address"], "infra");
+        assert_eq!(document["channels"]["queue.infra"]["address"], "/v1/queues/infra");
         assert_eq!(document["components"]["messages"]["row.air"]["payload"]["required"], json!(["at"]));
+    }
+
+    #[test]
+    fn a_broker_is_a_server_with_the_queues_that_the_caller_may_touch() {
+        let mut document = document(Some("localhost:8080"), &default_queues(), std::iter::empty());
+        add_broker(&mut document, &broker(), &default_queues());
+        assert_eq!(
+            document["servers"]["broker"],
+            json!({"host": "mq.example:5672", "protocol": "amqp", "pathname": "/shop"})
+        );
+        let at = |channel: &str| document["channels"][channel]["servers"][0]["$ref"].as_str().unwrap();
+        assert_eq!((at("events"), at("queue.infra")), ("#/servers/this", "#/servers/this"));
+        assert_eq!((at("broker.infra"), at("broker.clients")), ("#/servers/broker", "#/servers/broker"));
+        assert_eq!(
+            document["channels"]["broker.clients.in"]["bindings"]["amqp"]["queue"]["name"],
+            "clients.in"
+        );
+        let operation = |name: &str| {
+            let operation = &document["operations"][name];
+            (operation["action"].as_str().unwrap(), operation["channel"]["$ref"].as_str().unwrap())
+        };
+        assert_eq!(operation("put.infra"), ("receive", "#/channels/broker.infra"));
+        assert_eq!(operation("put.clients"), ("receive", "#/channels/broker.clients.in"));
+        assert_eq!(operation("take.clients"), ("send", "#/channels/broker.clients"));
+        assert!(document["operations"]["take.infra"].is_null(), "it is read here alone");
+        assert!(document["channels"]["broker.hidden"].is_null(), "nothing of it may be known");
+        let messages = document["channels"]["broker.clients"]["messages"].as_object().unwrap();
+        assert_eq!(messages.len(), 1, "in its one form: {messages:?}");
     }
 
     fn collect(value: &Value, references: &mut Vec<String>) {

@@ -35,6 +35,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use announce::announcement;
+pub use asyncapi::{BrokerQueueView, BrokerView};
 pub use entrance::{Entrance, Input};
 pub use guards::{Guards, guarded};
 pub use health::{Component, Readiness};

@@ -8,6 +8,7 @@ use orderwire_store::Store;
 use orderwire_types::Limits;
 
 use crate::announce::KnownClients;
+use crate::asyncapi::BrokerView;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
 use crate::publish::Outlet;
@@ -20,6 +21,8 @@ pub struct Gateway {
     pub queues: Queues,
     /// The way of events to their queues.
     pub outlet: Arc<dyn Outlet>,
+    /// The broker, if there is one.
+    pub broker: Option<BrokerView>,
     /// Datasets, clients, keys and the traces of workers.
     pub store: Arc<dyn Store>,
     /// Who may call.

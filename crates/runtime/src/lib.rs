@@ -27,3 +27,4 @@ pub use orderwire_provisioner::targets::process::supervise;
 pub use orderwire_types::names::InvalidName;
 pub use rules::{RuleRequest, try_rules};
 pub use start::{Options, Running, start};
+pub use transport::try_broker;

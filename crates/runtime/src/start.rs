@@ -235,7 +235,8 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         topology: transport.as_ref().map(|transport| transport.topology.clone()),
     };
     let readiness = Arc::new(readiness);
-    let gateway = Gateway { queues, outlet, store, keys, readiness, clock, limits };
+    let broker = transport.as_ref().map(Transport::view);
+    let gateway = Gateway { queues, outlet, broker, store, keys, readiness, clock, limits };
     let transport_stage = transport.map(|transport| transport.start(&gateway));
     let router = http::router(http::Parts {
         views,

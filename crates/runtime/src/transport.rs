@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use orderwire_broker::{Broker, QueueBinding, Received, SigningKey};
-use orderwire_broker_rabbitmq::RabbitBroker;
+use orderwire_broker_rabbitmq::{Identity, RabbitBroker};
 use orderwire_config::{BrokerQueue, Clients, Config};
-use orderwire_gateway::{Entrance, Gateway, Input, Outlet};
+use orderwire_gateway::{BrokerQueueView, BrokerView, Entrance, Gateway, Input, Outlet};
 use orderwire_queue::{Arrived, Clock, Error as QueueError, Publication, Published, Queues, Service};
 use orderwire_sqlite::{DataDir, SqliteQueue};
 use orderwire_store::Store;
@@ -31,6 +31,8 @@ pub(crate) struct Transport {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) spool: Option<Arc<Spool>>,
     pub(crate) topology: Arc<Topology>,
+    /// Which broker it is: its address without user and password.
+    place: String,
     key: SigningKey,
     queues: Vec<BrokerQueue>,
 }
@@ -47,16 +49,40 @@ impl Transport {
             return Ok(None);
         }
         let broker = connect(config)?;
-        let secret = store.hash_key().await.while_("reading the key of this installation")?;
+        let key = match &config.broker.signing_key {
+            Some(secret) => SigningKey::derived_from(secret.resolve().map_err(Error::failed)?.bytes()),
+            None => {
+                let secret = store.hash_key().await.while_("reading the key of this installation")?;
+                SigningKey::derived_from(&secret)
+            }
+        };
         let (spool, service) = match open_spool(config, clock).await? {
             Some((spool, service)) => (Some(spool), Some(service)),
             None => (None, None),
         };
-        let key = SigningKey::derived_from(&secret);
         let queues = config.broker_queues();
         let memory = config.data.join(BINDINGS);
-        let topology = Arc::new(Topology::new(queues.iter().flat_map(bindings).collect(), memory));
-        Ok(Some((Self { broker, spool, topology, key, queues }, service)))
+        let bindings = queues.iter().flat_map(bindings).collect();
+        let place = config.broker.url.place();
+        let topology = Arc::new(Topology::new(bindings, place.clone(), memory));
+        Ok(Some((Self { broker, spool, topology, place, key, queues }, service)))
+    }
+
+    /// What other people's code has to know of it.
+    pub(crate) fn view(&self) -> BrokerView {
+        let queue = |queue: &BrokerQueue| BrokerQueueView {
+            name: queue.name.clone(),
+            intake: queue.intake(),
+            out: queue.native.then(|| queue.name.clone()),
+        };
+        let (protocol, rest) = self.place.split_once("://").unwrap_or_default();
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        BrokerView {
+            protocol: protocol.to_owned(),
+            host: host.to_owned(),
+            path: path.to_owned(),
+            queues: self.queues.iter().map(queue).collect(),
+        }
     }
 
     /// The way of the gateway's events.
@@ -104,7 +130,7 @@ impl Transport {
         let (topology, broker, stop) = (self.topology.clone(), self.broker.clone(), stage.stop.clone());
         stage.spawn("the making of queues at the broker", async move {
             tokio::select! {
-                () = async { topology.make(broker.as_ref()).await; std::future::pending().await } => {}
+                () = topology.keep(broker.as_ref()) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -112,7 +138,8 @@ impl Transport {
             let binding = bindings(queue).pop().expect("its intake is the last");
             let (queues, name, reader) = (gateway.queues.clone(), queue.name.clone(), reader.clone());
             let options = IntakeOptions::default();
-            let intake = Intake::new(self.broker.clone(), binding, queues, name, reader, options);
+            let (broker, topology) = (self.broker.clone(), self.topology.clone());
+            let intake = Intake::new(broker, topology, binding, queues, name, reader, options);
             let stop = stage.stop.clone().cancelled_owned();
             stage.spawn("an intake from the broker", intake.run(stop));
         }
@@ -186,12 +213,28 @@ async fn open_spool(config: &Config, clock: &Clock) -> Result<Option<(Arc<Spool>
     Ok(Some((spool, service)))
 }
 
+/// Whether the broker of the configuration can be reached, and takes messages. Nothing is made there.
+///
+/// # Errors
+/// Why not, in plain words.
+pub async fn try_broker(config: &Config) -> Result<(), String> {
+    let broker = connect(config).map_err(|error| error.to_string())?;
+    let checked = tokio::time::timeout(PATIENCE, broker.check()).await;
+    broker.close().await;
+    match checked {
+        Ok(checked) => checked.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+    }
+}
+
 /// The broker of the configuration; its connection is made when it is there.
 fn connect(config: &Config) -> Result<Arc<dyn Broker>, Error> {
     let url = config.broker.url.resolved(|name| std::env::var(name).ok()).map_err(Error::failed)?;
     let mut options = orderwire_broker_rabbitmq::Options::from_url(&url).while_("reading broker.url")?;
     if let Some(tls) = &mut options.tls {
         tls.ca_file = config.broker.ca.clone();
+        let files = config.broker.certificate.clone().zip(config.broker.key.clone());
+        tls.identity = files.map(|(certificate_file, key_file)| Identity { certificate_file, key_file });
     }
     Ok(Arc::new(RabbitBroker::start(options)))
 }

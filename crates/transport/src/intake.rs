@@ -10,6 +10,8 @@ use orderwire_types::QueueName;
 use orderwire_worker::Pause;
 use tokio_util::sync::CancellationToken;
 
+use crate::topology::Topology;
+
 /// Makes events of messages. The port that an intake needs filled.
 #[async_trait]
 pub trait Reader: Send + Sync + 'static {
@@ -51,6 +53,7 @@ impl Default for IntakeOptions {
 /// with pauses; what can never be a delivery becomes a dead letter.
 pub struct Intake {
     broker: Arc<dyn Broker>,
+    topology: Arc<Topology>,
     binding: QueueBinding,
     queues: Queues,
     queue: QueueName,
@@ -63,16 +66,18 @@ pub struct Intake {
 struct Stopped;
 
 impl Intake {
-    /// An intake of the broker's queue `binding` into the queue `queue`.
+    /// An intake of the broker's queue `binding`, which is one of `topology`, into the queue
+    /// `queue`.
     pub fn new(
         broker: Arc<dyn Broker>,
+        topology: Arc<Topology>,
         binding: QueueBinding,
         queues: Queues,
         queue: QueueName,
         reader: Arc<dyn Reader>,
         options: IntakeOptions,
     ) -> Self {
-        Self { broker, binding, queues, queue, reader, options, stop: CancellationToken::new() }
+        Self { broker, topology, binding, queues, queue, reader, options, stop: CancellationToken::new() }
     }
 
     /// Works until `shutdown` is ready. What is under way is finished within the time-outs
@@ -98,6 +103,8 @@ impl Intake {
                     failures = 0;
                     tracing::info!(queue.name = %self.queue, broker.queue = %self.binding.name, "takes in from the broker");
                     let error = self.consume(consumer).await?;
+                    // Its queue may have been deleted.
+                    self.topology.doubt();
                     tracing::warn!(queue.name = %self.queue, %error, "the broker's consumer ended, and is made anew");
                 }
                 Err(error) => {

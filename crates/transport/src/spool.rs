@@ -77,8 +77,13 @@ impl Spool {
     pub(crate) async fn keep(self: &Arc<Self>, events: Vec<Event>) -> Result<(), Error> {
         let count = i64::try_from(events.len()).expect("a batch is small");
         let moving = Arc::clone(&self.moving).read_owned().await;
-        // Counted first: whoever comes next must not overtake.
-        self.held.fetch_add(count, Ordering::SeqCst);
+        // Counted first: whoever comes next must not overtake, and many at once are not more
+        // than it holds.
+        let before = self.held.fetch_add(count, Ordering::SeqCst);
+        if u64::try_from(before + count).is_ok_and(|held| held > self.events_max) {
+            self.held.fetch_sub(count, Ordering::SeqCst);
+            return Err(full());
+        }
         let spool = Arc::clone(self);
         let keeping = tokio::spawn(async move {
             let _moving = moving;
@@ -97,10 +102,7 @@ impl Spool {
             Err(Error::new(ErrorKind::Unconfirmed, format!("publish to the spool: {ended}")))
         });
         kept.map(drop).map_err(|error| match error.kind() {
-            ErrorKind::Full => Error::new(
-                ErrorKind::Full,
-                "publish: the broker is away and the spool holds its maximum (broker.spool.events)",
-            ),
+            ErrorKind::Full => full(),
             kind => Error::new(kind, format!("publish: the broker is away and the spool fails: {error}")),
         })
     }
@@ -123,6 +125,11 @@ impl Spool {
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         metrics::gauge!("orderwire_spool_events").set(self.len() as f64);
     }
+}
+
+fn full() -> Error {
+    let why = "publish: the broker is away and the spool holds its maximum (broker.spool.events)";
+    Error::new(ErrorKind::Full, why)
 }
 
 /// Publishes what the spool holds, in order; for a [`orderwire_worker::StreamWorker`].

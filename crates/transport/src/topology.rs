@@ -10,9 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use orderwire_broker::{Broker, Error, QueueBinding};
 use orderwire_types::{Pattern, QueueName};
 use orderwire_worker::Pause;
+use tokio::sync::Notify;
 
 /// The types that each queue is bound to.
 type Bindings = BTreeMap<QueueName, Vec<Pattern>>;
+/// What was bound, by the place of the broker.
+type Memory = BTreeMap<String, Bindings>;
 
 /// Every queue that has to be at the broker before anything is published there: an event
 /// that is published while one of its queues is still missing would not reach that one,
@@ -22,28 +25,47 @@ type Bindings = BTreeMap<QueueName, Vec<Pattern>>;
 /// earlier configuration would go on bringing events where nobody wants them.
 pub struct Topology {
     bindings: Vec<QueueBinding>,
+    place: String,
     memory: PathBuf,
     made: AtomicBool,
+    /// Somebody found that they may not be there any more.
+    doubted: Notify,
     /// Why they are not made yet, after the first attempt.
     fault: Mutex<Option<String>>,
 }
 
 impl Topology {
-    /// These queues, which nobody has made yet. `memory`: the file of what was bound, whose
-    /// folder is there.
-    pub fn new(bindings: Vec<QueueBinding>, memory: PathBuf) -> Self {
-        Self { bindings, memory, made: AtomicBool::new(false), fault: Mutex::default() }
+    /// These queues, which nobody has made yet. `place`: which broker it is, whatever its users
+    /// are. `memory`: the file of what was bound there, whose folder is there.
+    pub fn new(bindings: Vec<QueueBinding>, place: String, memory: PathBuf) -> Self {
+        let (made, doubted, fault) = (AtomicBool::new(false), Notify::new(), Mutex::default());
+        Self { bindings, place, memory, made, doubted, fault }
     }
 
-    /// Whether all of them were there once since the start. What is deleted afterwards is
-    /// made anew by its intake.
+    /// Whether all of them are there, as far as is known.
     pub fn is_made(&self) -> bool {
         self.made.load(Ordering::SeqCst)
+    }
+
+    /// They may not be there any more: somebody may have deleted one.
+    pub fn doubt(&self) {
+        self.made.store(false, Ordering::SeqCst);
+        self.doubted.notify_one();
     }
 
     /// Why they are not made, where that was tried and failed.
     pub fn fault(&self) -> Option<String> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sees that they are there, for as long as it is polled.
+    pub async fn keep(&self, broker: &dyn Broker) {
+        loop {
+            self.make(broker).await;
+            self.doubted.notified().await;
+            // Whoever doubted may have done so before the last one was made.
+            self.made.store(false, Ordering::SeqCst);
+        }
     }
 
     /// Makes all of them, and takes away what an earlier configuration bound, however long
@@ -67,7 +89,8 @@ impl Topology {
     async fn try_make(&self, broker: &dyn Broker) -> Result<(), String> {
         let wanted: Bindings =
             self.bindings.iter().map(|binding| (binding.name.clone(), binding.types.clone())).collect();
-        let before = recall(&self.memory).map_err(|error| self.says("read", &error))?;
+        let mut memory = recall(&self.memory).map_err(|error| self.says("read", &error))?;
+        let before = memory.remove(&self.place).unwrap_or_default();
         // Remembered before it is there: a binding that is remembered and was never made
         // harms nobody.
         let mut all = before.clone();
@@ -75,7 +98,7 @@ impl Topology {
             let known = all.entry(name.clone()).or_default();
             known.extend(without(types, before.get(name)));
         }
-        self.remember(&all)?;
+        self.remember(&mut memory, all)?;
         for binding in &self.bindings {
             broker.declare(binding).await.map_err(|error: Error| error.to_string())?;
         }
@@ -86,11 +109,12 @@ impl Topology {
                 tracing::info!(broker.queue = %name, "bindings of an earlier configuration were taken away");
             }
         }
-        self.remember(&wanted)
+        self.remember(&mut memory, wanted)
     }
 
-    fn remember(&self, bindings: &Bindings) -> Result<(), String> {
-        write(&self.memory, bindings).map_err(|error| self.says("write", &error))
+    fn remember(&self, memory: &mut Memory, bindings: Bindings) -> Result<(), String> {
+        memory.insert(self.place.clone(), bindings);
+        write(&self.memory, memory).map_err(|error| self.says("write", &error))
     }
 
     fn says(&self, what: &str, error: &io::Error) -> String {
@@ -108,20 +132,20 @@ fn without(types: &[Pattern], others: Option<&Vec<Pattern>>) -> Vec<Pattern> {
 }
 
 /// What was bound; nothing, where nothing was remembered yet.
-fn recall(memory: &Path) -> io::Result<Bindings> {
+fn recall(memory: &Path) -> io::Result<Memory> {
     match std::fs::read(memory) {
         Ok(text) => Ok(serde_json::from_slice(&text)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Bindings::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::new()),
         Err(error) => Err(error),
     }
 }
 
 /// Writes the file so that at any moment the old or the new one is there.
-fn write(memory: &Path, bindings: &Bindings) -> io::Result<()> {
-    let new = memory.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(bindings)?)?;
-    file.sync_all()?;
-    std::fs::rename(&new, memory)?;
-    File::open(memory.parent().unwrap_or(Path::new(".")))?.sync_all()
+fn write(file: &Path, memory: &Memory) -> io::Result<()> {
+    let new = file.with_extension("new");
+    let mut writer = File::create(&new)?;
+    writer.write_all(&serde_json::to_vec_pretty(memory)?)?;
+    writer.sync_all()?;
+    std::fs::rename(&new, file)?;
+    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

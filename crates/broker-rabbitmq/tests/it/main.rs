@@ -6,6 +6,7 @@
 
 mod conformance;
 mod declare;
+mod documented;
 mod faults;
 mod foreign;
 mod own_server;

@@ -17,6 +17,7 @@
 mod bench;
 mod cases;
 mod model;
+mod page;
 pub mod twins;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use orderwire_types::QueueName;
 
 pub use self::cases::cases;
 pub use self::model::{CAPABILITIES as MODEL_CAPABILITIES, ModelBroker, ModelPlace};
+pub use self::page::documented;
 use crate::contract::Broker;
 
 /// Opens brokers on one place (a server, a cluster) that outlives them.

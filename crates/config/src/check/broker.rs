@@ -10,6 +10,8 @@ use crate::model::{Config, INTAKE};
 const SCHEMES: [&str; 2] = ["amqp", "amqps"];
 /// The one password that everybody knows: that of a RabbitMQ on this machine.
 const NO_SECRET: &str = "guest";
+/// The shortest key that messages are signed with, in bytes.
+const SIGNING_KEY_MIN: usize = 24;
 /// The most events that a spool may hold.
 const SPOOL_EVENTS_MAX: u64 = 100_000_000;
 
@@ -31,6 +33,28 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
         } else if let Err(fault) = url.resolved(|name| std::env::var(name).ok()) {
             report.fault(&path, fault);
         }
+    }
+    for (file, other, is_alone) in [
+        ("certificate", "key", config.broker.certificate.is_some() && config.broker.key.is_none()),
+        ("key", "certificate", config.broker.key.is_some() && config.broker.certificate.is_none()),
+    ] {
+        if is_alone {
+            report.fault(
+                &["broker", file],
+                format!("{other} is missing: a certificate and its key belong together"),
+            );
+        }
+    }
+    if let Some(secret) = &config.broker.signing_key
+        && let Some(key) = report.secret(&["broker", "signing_key"], secret)
+        && key.bytes().len() < SIGNING_KEY_MIN
+    {
+        let detail = format!(
+            "the secret has {} bytes, {SIGNING_KEY_MIN} at least are needed; make one for example with: \
+             openssl rand -base64 32",
+            key.bytes().len()
+        );
+        report.fault(&["broker", "signing_key"], detail);
     }
     if config.broker.spool.events > SPOOL_EVENTS_MAX {
         let detail = format!("{} is out of range: 0 to {SPOOL_EVENTS_MAX}", config.broker.spool.events);

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::secret::Secret;
+
 /// The outside transport between producers and Orderwire.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -16,6 +18,17 @@ pub struct Broker {
     /// system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
+    /// A file with our own certificate (PEM), and those that it is signed by: a broker that
+    /// asks for one knows us by it. With `key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// The file of its private key (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// What messages between the servers of one installation are signed with, 24 bytes or
+    /// more: the same for all servers that share a broker. By default a key of the data folder's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_key: Option<Secret>,
     /// What is kept while the broker is away.
     pub spool: Spool,
 }
@@ -83,6 +96,16 @@ impl BrokerUrl {
         user_info.split_once(':').map(|(_, password)| password)
     }
 
+    /// The address without user and password: which broker it is.
+    pub fn place(&self) -> String {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return self.0.clone() };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        format!("{scheme}://{host}{path}")
+    }
+
     /// The address with every `${NAME}` replaced by that variable.
     ///
     /// # Errors
@@ -114,6 +137,18 @@ fn encoded(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broker_is_the_same_whoever_calls_it() {
+        for (text, place) in [
+            ("amqp://shop:${RABBIT}@mq.example:5672/%2f?x=hunter2", "amqp://mq.example:5672/%2f"),
+            ("amqp://a@b:hunter2@mq.example", "amqp://mq.example"),
+            ("amqp://mq.example/a@b", "amqp://mq.example/a@b"),
+            ("none", "none"),
+        ] {
+            assert_eq!(BrokerUrl(text.to_owned()).place(), place);
+        }
+    }
 
     #[test]
     fn passwords_are_found_replaced_and_not_shown() {

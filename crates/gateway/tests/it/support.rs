@@ -107,6 +107,7 @@ impl Server {
         let gateway = Gateway {
             queues: queues.clone(),
             outlet: Arc::new(queues.clone()),
+            broker: None,
             store: store.clone(),
             keys: keys.clone(),
             readiness: Arc::new(AllFine),

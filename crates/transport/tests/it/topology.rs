@@ -1,10 +1,13 @@
 //! The queues at the broker.
 
-use orderwire_broker::testkit::ModelPlace;
+use std::path::Path;
+use std::time::Duration;
+
+use orderwire_broker::testkit::{Factory as _, ModelPlace};
 use orderwire_broker::{Broker, Declare, ErrorKind, Message, QueueBinding, To};
 use orderwire_transport::Topology;
 
-use crate::world::{Switched, World, binding};
+use crate::world::{PLACE, Switched, World, binding};
 
 /// The queues that a message of this type reaches.
 async fn reached(place: &ModelPlace, event_type: &str, queues: &[&str]) -> Vec<String> {
@@ -39,16 +42,29 @@ async fn reached(place: &ModelPlace, event_type: &str, queues: &[&str]) -> Vec<S
     reached
 }
 
+async fn make(place: &ModelPlace, called: &str, folder: &Path, bindings: Vec<QueueBinding>) {
+    let broker = Switched::on(place);
+    let topology = Topology::new(bindings, called.to_owned(), folder.join("broker.json"));
+    topology.make(broker.as_ref()).await;
+    assert!(topology.is_made() && topology.fault().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_bound_at_one_broker_is_remembered_while_another_is_used() {
+    let (here, there) = (ModelPlace::default(), ModelPlace::default());
+    let folder = tempfile::tempdir().unwrap();
+    make(&here, "model://here", folder.path(), vec![binding("shop", &["shop.#", "till.*"])]).await;
+    make(&there, "model://there", folder.path(), vec![binding("shop", &["shop.#"])]).await;
+    make(&here, "model://here", folder.path(), vec![binding("shop", &["shop.#"])]).await;
+    assert_eq!(reached(&here, "till.one", &["shop"]).await, Vec::<String>::new());
+    assert_eq!(reached(&here, "shop.sold", &["shop"]).await, ["shop"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn bindings_of_an_earlier_configuration_are_taken_away() {
     let place = ModelPlace::default();
     let folder = tempfile::tempdir().unwrap();
-    let start = async |bindings: Vec<QueueBinding>| {
-        let broker = Switched::on(&place);
-        let topology = Topology::new(bindings, folder.path().join("broker.json"));
-        topology.make(broker.as_ref()).await;
-        assert!(topology.is_made() && topology.fault().is_none());
-    };
+    let start = async |bindings| make(&place, PLACE, folder.path(), bindings).await;
     let all = ["shop", "shop.in", "old"];
     start(vec![binding("shop", &["shop.#", "till.*"]), binding("old", &["shop.#"])]).await;
     assert_eq!(reached(&place, "shop.sold", &all).await, ["shop", "old"]);
@@ -80,7 +96,36 @@ async fn a_queue_that_cannot_be_made_is_told_until_it_can() {
     // What comes meanwhile is kept.
     world.publish(0, 2).await.unwrap();
     assert_eq!(world.spool.as_ref().unwrap().len(), 2);
-    orderwire_broker::testkit::Factory::remove(&world.place, &[taken.name]).await.unwrap();
+    world.place.remove(&[taken.name]).await.unwrap();
     making.await.unwrap();
     assert_eq!(world.topology.fault(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_published_while_a_queue_that_was_deleted_cannot_be_made_anew() {
+    let mut world = World::made(10).await;
+    world.start();
+    let keeping = tokio::spawn({
+        let (topology, broker) = (world.topology.clone(), world.broker.clone());
+        async move { topology.keep(broker.as_ref()).await }
+    });
+    world.publish(0, 1).await.unwrap();
+    assert_eq!(world.consume("shop", 1).await, [0]);
+    // Somebody deletes it, and is faster than the intake with one of another kind.
+    let taken = QueueBinding { declare: Declare::Classic, ..binding("shop", &[]) };
+    world.place.remove(&[taken.name.clone()]).await.unwrap();
+    world.broker.declare(&taken).await.unwrap();
+    let told = async {
+        while world.topology.fault().is_none() {
+            // tidy: sleep because the fault has no event, and time is paused
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
+    assert!(!world.topology.is_made());
+    world.publish(1, 4).await.unwrap();
+    assert_eq!(world.spool.as_ref().unwrap().len(), 3);
+    world.place.remove(&[taken.name]).await.unwrap();
+    assert_eq!(world.consume("shop", 3).await, [1, 2, 3]);
+    keeping.abort();
 }

@@ -22,6 +22,8 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 pub(crate) const ROLE: &str = "tester";
+/// Which broker it is.
+pub(crate) const PLACE: &str = "model://here";
 
 /// The reference broker, with a switch.
 pub(crate) struct Switched {
@@ -140,7 +142,7 @@ impl World {
         };
         let folder = tempfile::tempdir().unwrap();
         let memory: PathBuf = folder.path().join("broker.json");
-        let topology = Arc::new(Topology::new(vec![binding("shop", &["shop.#"])], memory));
+        let topology = Arc::new(Topology::new(vec![binding("shop", &["shop.#"])], PLACE.to_owned(), memory));
         let key = SigningKey::derived_from(b"key");
         let carrier = Carrier::new(
             queues.clone(),
@@ -165,6 +167,7 @@ impl World {
         let reader = Arc::new(Signed(self.key.clone()));
         let intake = Intake::new(
             self.broker.clone(),
+            self.topology.clone(),
             binding("shop", &["shop.#"]),
             self.queues.clone(),
             name("shop"),

@@ -33,6 +33,10 @@ pub(crate) async fn options() -> Option<Options> {
     let place = (options.host.clone(), options.port);
     let there = timeout(PATIENCE, TcpStream::connect(place)).await.is_ok_and(|socket| socket.is_ok());
     if !there && given.is_none() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI needs a RabbitMQ on 127.0.0.1:5672: cargo xtask services"
+        );
         eprintln!(
             "SKIPPED: no RabbitMQ on 127.0.0.1:5672; start one with cargo xtask services, or set AMQP_URL"
         );

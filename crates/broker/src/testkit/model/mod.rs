@@ -100,7 +100,7 @@ impl Factory for ModelPlace {
     }
 
     async fn remove(&self, queues: &[QueueName]) -> Result<(), String> {
-        self.lock().remove(queues);
+        self.change(|state| state.remove(queues));
         Ok(())
     }
 }

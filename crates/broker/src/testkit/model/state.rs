@@ -115,7 +115,9 @@ impl State {
         }
     }
 
+    /// Removes queues with their consumers.
     pub(super) fn remove(&mut self, queues: &[QueueName]) {
+        self.consumers.retain(|_, holding| !queues.contains(&holding.queue));
         self.queues.retain(|name, _| !queues.contains(name));
     }
 
