@@ -4,6 +4,7 @@
 //! Nothing here knows the inside: only flags, files, signals and HTTP.
 
 pub mod processes;
+pub mod proxy;
 pub mod rabbit;
 
 use std::io::{BufRead, BufReader};

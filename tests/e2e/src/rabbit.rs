@@ -60,6 +60,11 @@ impl Rabbit {
         Ok(rabbit)
     }
 
+    /// Its port for AMQP.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Its address for AMQP.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)

@@ -48,6 +48,12 @@ cases! {
     clients_take_turns
     a_failed_delivery_comes_again_and_then_is_a_dead_letter
     events_fan_out_by_their_type
+    a_lease_that_ends_brings_a_delivery_again
+    an_extended_lease_holds_its_delivery
+    a_delay_is_kept
+    a_key_is_with_one_consumer_at_a_time
+    a_paused_queue_hands_out_nothing
+    a_replayed_dead_letter_comes_again
 }
 
 async fn run(world: fn(&Path) -> Result<World>, case: impl AsyncFn(&Server) -> Result<()>) -> Result<()> {
@@ -145,4 +151,97 @@ async fn events_fan_out_by_their_type(server: &Server) -> Result<()> {
     ready(server, "shop", 2).await?;
     ready(server, "copy", 1).await?;
     Ok(())
+}
+
+/// Leases one delivery for so long.
+async fn lease_for(server: &Server, milliseconds: u64, wait: u64) -> Result<Vec<Value>> {
+    let request = json!({"max": 1, "wait_ms": wait, "lease_ms": milliseconds});
+    let (status, leased) = server.post("/v1/queues/shop/lease", &request).await?;
+    ensure!(status == 200, "{status}: {leased}");
+    Ok(leased["deliveries"].as_array().context("deliveries")?.clone())
+}
+
+async fn a_lease_that_ends_brings_a_delivery_again(server: &Server) -> Result<()> {
+    post(server, "acme", "till", 1).await?;
+    ready(server, "shop", 1).await?;
+    let first = lease_for(server, 1_000, 0).await?;
+    ensure!(numbers(&first) == [1] && first[0]["attempt"] == 1, "{first:?}");
+    let again = lease(server, 1).await?;
+    ensure!(numbers(&again) == [1] && again[0]["attempt"] == 2, "{again:?}");
+    // The first lease is of no use any more.
+    let ids = json!({"delivery_ids": [first[0]["delivery_id"]]});
+    let (status, late) = server.post("/v1/queues/shop/ack", &ids).await?;
+    ensure!(status == 409, "{status}: {late}");
+    settle(server, "ack", &again).await
+}
+
+async fn an_extended_lease_holds_its_delivery(server: &Server) -> Result<()> {
+    post(server, "acme", "till", 1).await?;
+    ready(server, "shop", 1).await?;
+    let held = lease_for(server, 1_000, 0).await?;
+    let extend = json!({"delivery_ids": [held[0]["delivery_id"]], "lease_ms": 60_000});
+    let (status, extended) = server.post("/v1/queues/shop/extend", &extend).await?;
+    ensure!(status == 200, "{status}: {extended}");
+    let none = lease_for(server, 1_000, 2_000).await?;
+    ensure!(none.is_empty(), "it was extended: {none:?}");
+    settle(server, "ack", &held).await
+}
+
+async fn a_delay_is_kept(server: &Server) -> Result<()> {
+    post(server, "acme", "till", 1).await?;
+    ready(server, "shop", 1).await?;
+    let got = lease(server, 1).await?;
+    let begun = std::time::Instant::now();
+    let nack = json!({"delivery_ids": [got[0]["delivery_id"]], "delay_ms": 1_500});
+    let (status, answer) = server.post("/v1/queues/shop/nack", &nack).await?;
+    ensure!(status == 200, "{status}: {answer}");
+    let again = lease(server, 1).await?;
+    let waited = begun.elapsed();
+    ensure!(numbers(&again) == [1] && waited.as_millis() >= 1_500, "after {waited:?}: {again:?}");
+    settle(server, "ack", &again).await
+}
+
+async fn a_key_is_with_one_consumer_at_a_time(server: &Server) -> Result<()> {
+    for (key, n) in [("a", 1), ("a", 2), ("b", 3)] {
+        post(server, "acme", key, n).await?;
+    }
+    ready(server, "shop", 3).await?;
+    let first = lease(server, 1).await?;
+    let second = lease(server, 1).await?;
+    ensure!((numbers(&first), numbers(&second)) == (vec![1], vec![3]), "{first:?} {second:?}");
+    let none = lease_for(server, 1_000, 300).await?;
+    ensure!(none.is_empty(), "its key is with another: {none:?}");
+    settle(server, "ack", &first).await?;
+    let next = lease(server, 1).await?;
+    ensure!(numbers(&next) == [2], "{next:?}");
+    settle(server, "ack", &[second, next].concat()).await
+}
+
+async fn a_paused_queue_hands_out_nothing(server: &Server) -> Result<()> {
+    let (status, paused) = server.post("/v1/queues/shop/pause", &json!({})).await?;
+    ensure!(status < 300, "{status}: {paused}");
+    post(server, "acme", "till", 1).await?;
+    ready(server, "shop", 1).await?;
+    let none = lease_for(server, 1_000, 300).await?;
+    ensure!(none.is_empty(), "it is paused: {none:?}");
+    let (status, resumed) = server.post("/v1/queues/shop/resume", &json!({})).await?;
+    ensure!(status < 300, "{status}: {resumed}");
+    let got = lease(server, 1).await?;
+    ensure!(numbers(&got) == [1], "{got:?}");
+    settle(server, "ack", &got).await
+}
+
+async fn a_replayed_dead_letter_comes_again(server: &Server) -> Result<()> {
+    post(server, "acme", "till", 1).await?;
+    ready(server, "shop", 1).await?;
+    let got = lease(server, 1).await?;
+    let nack = json!({"delivery_ids": [got[0]["delivery_id"]], "fail": true, "cause": "no"});
+    let (status, answer) = server.post("/v1/queues/shop/nack", &nack).await?;
+    ensure!(status == 200, "{status}: {answer}");
+    let (status, replay) =
+        server.post("/v1/dead/replay", &json!({"filter": {"queue": "shop"}, "rate": 100})).await?;
+    ensure!(status == 202 && replay["matched"] == 1, "{status}: {replay}");
+    let again = lease(server, 1).await?;
+    ensure!(again[0]["event"]["eventid"] == got[0]["event"]["eventid"], "{again:?}");
+    settle(server, "ack", &again).await
 }

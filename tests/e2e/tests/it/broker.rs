@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 
 /// A server behind this broker, with a task queue `shop` beside those that exist anyway.
-fn behind(broker: &str, folder: &Path, more: &str) -> Result<Server> {
+pub(crate) fn behind(broker: &str, folder: &Path, more: &str) -> Result<Server> {
     let config = folder.join("orderwire.yaml");
     let text = format!("queues:\n  shop: {{types: ['shop.#']}}\n{more}");
     std::fs::write(&config, text)?;
@@ -27,18 +27,18 @@ fn behind(broker: &str, folder: &Path, more: &str) -> Result<Server> {
 }
 
 /// Python with what `requirements.txt` names.
-fn python() -> Result<Command> {
+pub(crate) fn python() -> Result<Command> {
     let python = std::env::var_os("ORDERWIRE_PYTHON");
     Ok(Command::new(python.context("ORDERWIRE_PYTHON is not set: run the tests with `cargo xtask test`")?))
 }
 
-fn event(n: usize) -> Value {
+pub(crate) fn event(n: usize) -> Value {
     json!({"specversion": "1.0", "id": n.to_string(), "source": "/shop", "type": "shop.sold",
            "client": "acme", "partitionkey": "till", "data": {"n": n}})
 }
 
 /// Leases and acks until all these events came: in which order, and how often each did.
-async fn consume(
+pub(crate) async fn consume(
     server: &Server,
     wanted: impl IntoIterator<Item = u64>,
 ) -> Result<(Vec<u64>, BTreeMap<u64, usize>)> {

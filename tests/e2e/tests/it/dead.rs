@@ -1,8 +1,11 @@
 //! Dead letters as a product: mended, put back at a rate, cancelled, and never
 //! twice, through the real binary.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use orderwire_e2e::{Ran, Server, Start, binary};
@@ -19,12 +22,17 @@ async fn bury(server: &Server, count: usize) -> Result<BTreeSet<String>> {
     let url = format!("{}/v1/events/work.one", server.url);
     let request = server.http.post(url).header("content-type", "application/x-ndjson").body(lines);
     ensure!(request.send().await?.status() == 202);
-    let (ids, deliveries) = lease(server).await?;
-    ensure!(ids.len() == count, "{} events", ids.len());
-    let nack = json!({"delivery_ids": deliveries, "fail": true, "cause": "the address is wrong"});
-    let (status, answer) = server.post("/v1/queues/work/nack", &nack).await?;
-    ensure!(status == 200, "{status}: {answer}");
-    Ok(ids)
+    let mut buried = BTreeSet::new();
+    // What is of one client comes in order: no more until those before are settled.
+    while buried.len() < count {
+        let (ids, deliveries) = lease(server).await?;
+        ensure!(!ids.is_empty(), "{} of {count} events came", buried.len());
+        let nack = json!({"delivery_ids": deliveries, "fail": true, "cause": "the address is wrong"});
+        let (status, answer) = server.post("/v1/queues/work/nack", &nack).await?;
+        ensure!(status == 200, "{status}: {answer}");
+        buried.extend(ids);
+    }
+    Ok(buried)
 }
 
 /// Leases everything that waits: the ids of events, each of which must be there
@@ -113,6 +121,71 @@ async fn a_replay_is_cancelled_in_the_middle_and_a_second_puts_back_the_rest_onc
     ensure!(status == 200, "{acked}");
     ensure!(counts(&site.server).await? == (0, 0));
     ensure!(site.server.stop()?.success());
+    Ok(())
+}
+
+/// A consumer is at work meanwhile, and its effects are counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_letters_go_back_at_their_rate_and_a_second_replay_changes_nothing() -> Result<()> {
+    const COUNT: usize = 10_000;
+    let site = Arc::new(Site::start()?);
+    let published = bury(&site.server, COUNT).await?;
+    let traces = |items: &Value| -> BTreeSet<String> {
+        let items = items["items"].as_array().into_iter().flatten();
+        items.filter_map(|item| item["trace_id"].as_str().map(str::to_owned)).collect()
+    };
+    let sample = traces(&site.server.get("/v1/dead?queue=work&limit=100").await?);
+    ensure!(!sample.is_empty());
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let consumer = {
+        let (site, stop) = (Arc::clone(&site), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let (mut effects, mut seen) = (BTreeMap::<String, usize>::new(), BTreeSet::new());
+            loop {
+                let last = stop.load(Ordering::SeqCst);
+                let request = json!({"max": 1_000, "wait_ms": 100, "lease_ms": 60_000});
+                let (status, leased) = site.server.post("/v1/queues/work/lease", &request).await?;
+                ensure!(status == 200, "{status}: {leased}");
+                let deliveries = leased["deliveries"].as_array().context("deliveries")?;
+                if deliveries.is_empty() && last {
+                    return Ok((effects, seen));
+                }
+                for delivery in deliveries {
+                    let event = &delivery["event"];
+                    *effects.entry(event["eventid"].as_str().context("an id")?.to_owned()).or_default() += 1;
+                    let trace = event["traceparent"].as_str().and_then(|parent| parent.split('-').nth(1));
+                    seen.insert(trace.context("a trace")?.to_owned());
+                }
+                let ids: Vec<&Value> = deliveries.iter().map(|delivery| &delivery["delivery_id"]).collect();
+                if !ids.is_empty() {
+                    let acked =
+                        site.server.post("/v1/queues/work/ack", &json!({"delivery_ids": ids})).await?;
+                    ensure!(acked.0 == 200, "{acked:?}");
+                }
+            }
+        })
+    };
+    let begun = Instant::now();
+    let follower = begin(&site, &["dead", "replay", "--queue", "work", "--rate", "500"])?;
+    let running = |all: &Value| all["items"][0]["done"].as_u64() >= Some(1_000);
+    let half = site.server.until("/v1/dead/replays", running).await?;
+    ensure!(half["items"][0]["state"] == "running" && half["items"][0]["matched"] == COUNT, "{half}");
+    let ran = tokio::task::spawn_blocking(move || ended(follower)).await??;
+    let took = begun.elapsed();
+    let replay: Value = serde_json::from_str(&ran.stdout)?;
+    ensure!(ran.code == 0 && replay["state"] == "done" && replay["done"] == COUNT, "{ran:?}");
+    // One second is allowed for what goes at once.
+    ensure!(took >= Duration::from_secs(COUNT as u64 / 500 - 1), "faster than its rate: {took:?}");
+    let again = site.run(&["dead", "replay", "--queue", "work", "--rate", "500"])?;
+    ensure!(again.code == 0 && again.stdout.starts_with("0 dead letters"), "{again:?}");
+    stop.store(true, Ordering::SeqCst);
+    let (effects, seen): (BTreeMap<String, usize>, BTreeSet<String>) = consumer.await??;
+    ensure!(effects.values().all(|times| *times == 1), "an event had its effect twice");
+    ensure!(effects.into_keys().collect::<BTreeSet<_>>() == published, "each event has its effect");
+    let plain = |trace: &String| trace.replace('-', "");
+    ensure!(sample.iter().all(|trace| seen.contains(&plain(trace))), "the trace goes on");
+    ensure!(counts(&site.server).await? == (0, 0));
     Ok(())
 }
 

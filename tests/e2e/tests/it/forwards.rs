@@ -1,7 +1,7 @@
 //! Events to an HTTP endpoint, through `kill -9`.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,10 @@ use std::sync::{Arc, mpsc};
 use anyhow::{Context, Result, ensure};
 use orderwire_e2e::rabbit::Rabbit;
 use orderwire_e2e::{PATIENCE, Server, Start, run};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 /// An endpoint that answers or hangs.
@@ -21,6 +25,11 @@ struct Endpoint {
 
 impl Endpoint {
     fn start() -> Result<Self> {
+        Self::over(None)
+    }
+
+    /// By TLS where that is configured.
+    fn over(tls: Option<Arc<ServerConfig>>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let answers = Arc::new(AtomicBool::new(false));
@@ -28,9 +37,16 @@ impl Endpoint {
         let answering = answers.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (send, answering) = (send.clone(), answering.clone());
+                let (send, answering, tls) = (send.clone(), answering.clone(), tls.clone());
                 // A connection that breaks off is the other side's business.
-                std::thread::spawn(move || drop(serve(stream, &send, &answering)));
+                std::thread::spawn(move || {
+                    drop(match tls {
+                        Some(tls) => ServerConnection::new(tls)
+                            .map_err(anyhow::Error::from)
+                            .and_then(|tls| serve(StreamOwned::new(tls, stream), &send, &answering)),
+                        None => serve(stream, &send, &answering),
+                    });
+                });
             }
         });
         Ok(Self { port, answers, heads })
@@ -42,7 +58,7 @@ impl Endpoint {
     }
 }
 
-fn serve(mut stream: TcpStream, send: &mpsc::Sender<String>, answers: &AtomicBool) -> Result<()> {
+fn serve(mut stream: impl Read + Write, send: &mpsc::Sender<String>, answers: &AtomicBool) -> Result<()> {
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -75,6 +91,68 @@ fn configuration(folder: &Path, port: u16) -> Result<String> {
         ),
     )?;
     Ok(path.to_string_lossy().into_owned())
+}
+
+#[tokio::test]
+async fn an_endpoint_by_https_gets_events_once_somebody_vouches_for_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate()?;
+    let trusted = folder.path().join("ca.pem");
+    std::fs::write(&trusted, authority.self_signed(&authority_key)?.pem())?;
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()])?
+        .signed_by(&key, &Issuer::new(authority, authority_key))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes())?],
+            PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes())?,
+        )?;
+    let endpoint = Endpoint::over(Some(Arc::new(tls)))?;
+    endpoint.answers.store(true, Ordering::SeqCst);
+    let config = folder.path().join("orderwire.yaml");
+    std::fs::write(
+        &config,
+        format!(
+            "forwards:\n  shop: {{url: 'https://localhost:{}/hooks', types: ['shop.#'], allow_private: true, \
+             secret: '${{E2E_WEBHOOK_SECRET}}', backoff: {{first: 100ms, last: 100ms}}, attempts: 1000}}\n",
+            endpoint.port
+        ),
+    )?;
+    let start = |trusted: &Path| Start {
+        flags: vec!["--config".to_owned(), config.to_string_lossy().into_owned()],
+        env: vec![
+            ("E2E_WEBHOOK_SECRET".to_owned(), "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".to_owned()),
+            ("SSL_CERT_FILE".to_owned(), trusted.to_string_lossy().into_owned()),
+        ],
+        ..Start::default()
+    };
+    let data = folder.path().join("data");
+    // Whom the system trusts is another one.
+    let other = folder.path().join("other.pem");
+    std::fs::write(&other, CertificateParams::default().self_signed(&KeyPair::generate()?)?.pem())?;
+    let server = Server::start(&data, &start(&other))?;
+    let (status, accepted) = server.post("/v1/events/shop.order.paid", &json!({"n": 1})).await?;
+    ensure!(status == 202, "{status}: {accepted}");
+    let log = "/v1/forwards/shop/deliveries";
+    let refused = server.until(log, |log| log["items"][0]["outcome"] == "retry").await?;
+    ensure!(
+        refused["items"][0]["detail"].as_str().is_some_and(|why| why.contains("certificate")),
+        "{refused}"
+    );
+    ensure!(server.stop()?.success());
+
+    let server = Server::start(&data, &start(&trusted))?;
+    let head = endpoint.next()?;
+    ensure!(head.starts_with("post /hooks http/1.1"), "{head}");
+    ensure!(header(&head, "webhook-id")? == accepted["event_id"].as_str().context("an id")?, "{head}");
+    server.until("/v1/forwards", |forwards| forwards["items"][0]["delivered"] == 1).await?;
+    ensure!(server.stop()?.success());
+    Ok(())
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod behind;
 mod broker;
+mod broker_faults;
 mod cli;
 mod dead;
 mod demo;
