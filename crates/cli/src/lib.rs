@@ -38,7 +38,7 @@ mod trace;
 
 pub use args::{Cli, Command};
 pub use error::{Error, ErrorKind};
-pub use local::{Load, Local, RenderRequest, RuleRequest};
+pub use local::{Load, Local, RenderRequest, RuleRequest, Trying};
 pub use orderwire_config::Config;
 pub use run::run;
 pub use stop::Stop;

@@ -44,10 +44,10 @@ impl Publisher for Emissions {
         let scope = Scope::internal(ROLE);
         let announcements = announcements(&events, client);
         let publication = Publication { events: named(events), request: None };
-        self.0.publish(&scope, publication).await.map_err(unpublished)?;
+        self.0.publish(&scope, publication).await.map_err(|error| unpublished(&error))?;
         // A queue that is full must not keep what rules emit from theirs: the client is
         // announced by the next event that is emitted for it then.
-        self.0.publish_where_room(&scope, named(announcements)).await.map_err(unpublished)?;
+        self.0.publish_where_room(&scope, named(announcements)).await.map_err(|error| unpublished(&error))?;
         Ok(())
     }
 }
@@ -56,7 +56,7 @@ fn named(events: Vec<Event>) -> Vec<Incoming> {
     events.into_iter().map(|event| Incoming { event, named: true }).collect()
 }
 
-fn unpublished(error: orderwire_queue::Error) -> PublishError {
+fn unpublished(error: &orderwire_queue::Error) -> PublishError {
     PublishError { detail: error.to_string(), is_retryable: error.is_retryable() }
 }
 

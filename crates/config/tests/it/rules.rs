@@ -104,12 +104,12 @@ fn behind_a_broker_who_may_start_an_order_has_to_be_said() {
         )
     };
     let broker = "broker: {url: 'amqp://localhost'}";
-    assert!(load(&yaml("", "")).is_ok(), "there are only callers with rights of their own");
+    assert!(load(yaml("", "")).is_ok(), "there are only callers with rights of their own");
     let shown = faults(&yaml("", broker));
     assert!(shown.contains("rules.r.emit[0].order: what it emits may order"), "{shown}");
     assert!(shown.contains("queues: {rules: {principal: {clients: [...]}}}"), "{shown}");
     let said = "rules: {principal: {clients: [acme]}}";
-    assert!(load(&yaml(said, broker)).is_ok(), "{:?}", load(&yaml(said, broker)));
+    assert!(load(yaml(said, broker)).is_ok(), "{:?}", load(yaml(said, broker)));
 }
 
 #[test]

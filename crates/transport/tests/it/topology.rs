@@ -28,7 +28,7 @@ async fn reached(place: &ModelPlace, event_type: &str, queues: &[&str]) -> Vec<S
     for queue in queues {
         let Ok(mut consumer) = broker.consume(&binding(queue, &[]), 100).await else { continue };
         // tidy: sleep because nothing coming is no event
-        let nothing = tokio::time::sleep(std::time::Duration::from_millis(1));
+        let nothing = tokio::time::sleep(Duration::from_millis(1));
         tokio::select! {
             biased;
             came = consumer.next(100) => {
@@ -113,7 +113,7 @@ async fn nothing_is_published_while_a_queue_that_was_deleted_cannot_be_made_anew
     assert_eq!(world.consume("shop", 1).await, [0]);
     // Somebody deletes it, and is faster than the intake with one of another kind.
     let taken = QueueBinding { declare: Declare::Classic, ..binding("shop", &[]) };
-    world.place.remove(&[taken.name.clone()]).await.unwrap();
+    world.place.remove(std::slice::from_ref(&taken.name)).await.unwrap();
     world.broker.declare(&taken).await.unwrap();
     let told = async {
         while world.topology.fault().is_none() {
