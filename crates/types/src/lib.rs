@@ -22,6 +22,7 @@ pub mod scope;
 pub mod step;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod topic;
 
 pub use event::{Data, Event, Origin};
 pub use ids::{EventId, TraceId};

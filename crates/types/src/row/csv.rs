@@ -110,7 +110,12 @@ impl Reader {
         Ok(out)
     }
 
-    fn write_csv_value(&self, column: &Column, value: &str, out: &mut String) -> Result<(), Fault> {
+    pub(super) fn write_csv_value(
+        &self,
+        column: &Column,
+        value: &str,
+        out: &mut String,
+    ) -> Result<(), Fault> {
         let wrong = |detail: &str| Err(Fault::invalid(column.pointer(), detail));
         if value.is_empty() {
             out.push_str("null");

@@ -5,6 +5,7 @@
 //! is not an integer, and what a column cannot hold is refused, not rounded.
 
 mod csv;
+mod fill;
 mod reader;
 
 pub use csv::{CsvHeader, csv_open_quote};
