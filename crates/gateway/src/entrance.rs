@@ -5,19 +5,13 @@ use std::collections::HashMap;
 use orderwire_broker::{Capabilities, Received, SigningKey};
 use orderwire_queue::Arrived;
 use orderwire_types::envelope::{Arrival, Incoming, from_flat, from_json};
-use orderwire_types::{
-    Client, Data, Event, EventId, EventType, Fault, Origin, QueueName, RawJson, Right, Scope, identity,
-};
+use orderwire_types::{Client, Event, EventType, Fault, QueueName, Right, Scope};
 use uuid::Uuid;
 
 use crate::announce::announcements;
 use crate::events::Admission;
 use crate::state::{Gateway, Shared, State};
-
-/// How much of a message that is too large is kept with its dead letter, in bytes.
-const KEPT_OF_TOO_LARGE: usize = 64 << 10;
-/// The type of a message that says none.
-const UNKNOWN: &str = "unknown";
+use crate::unusable::{KEPT_OF_TOO_LARGE, unusable};
 
 /// Who speaks through a queue of the broker, and in which form.
 #[derive(Clone, Debug)]
@@ -67,9 +61,14 @@ impl Entrance {
         };
         Some(match read {
             Ok(incoming) => Arrived { incoming, rejected: None },
-            Err(cause) => {
-                Arrived { incoming: self.unusable(input, event_type, message), rejected: Some(cause) }
-            }
+            Err(cause) => Arrived {
+                incoming: unusable(
+                    event_type.or_else(|| input.event_type.clone()),
+                    &message.body,
+                    self.arrival(input, message),
+                ),
+                rejected: Some(cause),
+            },
         })
     }
 
@@ -133,46 +132,6 @@ impl Entrance {
         })?;
         event.may_order = input.scope.may(Right::Order) && input.scope.covers(&event.client);
         Ok(incoming)
-    }
-
-    /// The event that stands for a message that is none: of no client that it may name,
-    /// without any right, its bytes as its data.
-    fn unusable(&self, input: &Input, event_type: Option<EventType>, message: &Received) -> Incoming {
-        let arrival = self.arrival(input, message);
-        let body =
-            &message.body[..message.body.len().min(if message.body.len() > self.state.limits().body_bytes {
-                KEPT_OF_TOO_LARGE
-            } else {
-                usize::MAX
-            })];
-        let json = std::str::from_utf8(body).ok().filter(|text| {
-            orderwire_types::json::nests_at_most(text.as_bytes(), self.state.limits().json_depth)
-        });
-        let json = json.and_then(|text| RawJson::parse(text.trim().to_owned()).ok());
-        let source = arrival.own_source();
-        let named = message.id.as_deref().filter(|id| !id.is_empty());
-        let id = named.map(|id| identity::message_id(&arrival.client, &source, id));
-        let event_id = id.unwrap_or(EventId(arrival.new_id));
-        let unknown = || UNKNOWN.parse().expect("a valid type");
-        let event = Event {
-            id: event_id,
-            event_type: event_type.or_else(|| input.event_type.clone()).unwrap_or_else(unknown),
-            source,
-            client: arrival.client,
-            key: None,
-            time: None,
-            trace: identity::derived_trace(event_id),
-            attempt: None,
-            cause: None,
-            accepted_at: arrival.now,
-            principal: input.scope.principal.to_string(),
-            may_order: false,
-            depth: 0,
-            import: None,
-            origin: Origin::Plain,
-            data: json.map_or_else(|| Data::of_bytes(body), Data::Json),
-        };
-        Incoming { event, named: id.is_some() }
     }
 
     fn arrival<'a>(&'a self, input: &'a Input, message: &'a Received) -> Arrival<'a> {

@@ -28,7 +28,9 @@ mod queues;
 mod rows;
 mod settle;
 mod state;
+mod topics;
 mod traces;
+mod unusable;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -42,6 +44,7 @@ pub use health::{Component, Readiness};
 pub use keys::{Error, ErrorKind, KeyRing};
 pub use publish::Outlet;
 pub use state::Gateway;
+pub use topics::{Gives, Mapping, TakenAs, TopicMessage, Topics};
 
 /// The routes of the gateway with their description. Callers are known to
 /// [`Gateway::keys`]; the routes work inside [`guarded`] only, which installs it.
