@@ -54,6 +54,11 @@ const REQUIRED: &[Requirement] = &[
         suite: "the full disk: a small file system that is filled to its end",
         wanted_here: cfg!(target_os = "linux"),
     },
+    Requirement {
+        name: "mosquitto",
+        suite: "MQTT: brokers of a test's own that are ended, and what their producers send",
+        wanted_here: true,
+    },
 ];
 
 /// How long a server on this machine may take to accept a connection.
@@ -114,6 +119,10 @@ fn look() -> Vec<Finding> {
         findings.push(Finding { name, place: "in the path".to_owned(), found });
     }
     findings.push(Finding { name: "mount", place: "able to mount a tmpfs".to_owned(), found: mounts() });
+    // Both print their usage and end with the code of a wrong call.
+    let starts = |tool| Command::new(tool).arg("-h").output().is_ok();
+    let mosquitto = starts("mosquitto") && starts("mosquitto_pub");
+    findings.push(Finding { name: "mosquitto", place: "able to run it".to_owned(), found: mosquitto });
     findings
 }
 

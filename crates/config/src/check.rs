@@ -3,6 +3,7 @@
 
 mod broker;
 mod forwards;
+mod mqtt;
 mod orders;
 mod rules;
 mod views;
@@ -23,6 +24,7 @@ const WORKED: [&str; 4] = ["infra", "clients", "data", "notify"];
 pub(crate) fn check(config: &Config, report: &mut Report<'_>) {
     urls(config, report);
     broker::check(config, report);
+    mqtt::check(config, report);
     queues(config, report);
     datasets(config, report);
     views::check(config, report);

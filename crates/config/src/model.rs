@@ -3,6 +3,7 @@
 mod broker;
 mod forwards;
 mod limits;
+mod mqtt;
 mod orders;
 mod queues;
 mod rules;
@@ -24,6 +25,7 @@ pub use broker::{Broker, BrokerUrl, Spool};
 pub(crate) use forwards::definitions as forward_definitions;
 pub use forwards::{BreakerSettings, ForwardBackoff, ForwardSettings, HeaderText, forward_queue};
 pub use limits::LimitsSettings;
+pub use mqtt::{Mqtt, MqttVersion, TopicMapping};
 pub(crate) use orders::{ARCHTYPES, DEFAULT, ENVIRONMENTS, HARDWARE, LOCAL, PLACEHOLDERS};
 pub use orders::{Environment, Names, Products, TargetKind, TargetSettings, Word};
 pub(crate) use queues::{AUDIT, INTAKE, base};
@@ -48,6 +50,9 @@ pub struct Config {
     pub cache: Cache,
     /// The outside transport between producers and Orderwire.
     pub broker: Broker,
+    /// Connections to MQTT brokers that are subscribed to, by name.
+    #[schemars(with = "BTreeMap<String, Mqtt>")]
+    pub mqtt: BTreeMap<Label, Mqtt>,
     /// Settings of the queues that exist anyway, and further queues, by name.
     #[schemars(with = "BTreeMap<String, QueueSettings>")]
     pub queues: BTreeMap<QueueName, QueueSettings>,
@@ -93,6 +98,7 @@ impl Default for Config {
             store: Store::default(),
             cache: Cache::default(),
             broker: Broker::default(),
+            mqtt: BTreeMap::new(),
             queues: BTreeMap::new(),
             datasets: BTreeMap::new(),
             views: BTreeMap::new(),

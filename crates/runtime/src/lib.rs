@@ -3,7 +3,7 @@
 //!
 //! Start: configuration → folder (locked) → engines → queues → datasets and
 //! keys → workers → HTTP → orders. Drain: orders stop, and the processes that they
-//! run → HTTP stops accepting and ends its requests → workers finish what they hold → the queue's last commit → files closed.
+//! run → HTTP stops accepting and ends its requests → MQTT connections acknowledge what they hold → workers finish what they hold → the queue's last commit → files closed.
 //!
 //! Invariants: this is the only crate that knows an engine and a service; it
 //! holds no rule of the business.
@@ -13,6 +13,7 @@ mod error;
 mod forwards;
 mod http;
 mod load;
+mod mqtt;
 mod orders;
 mod ready;
 mod rules;

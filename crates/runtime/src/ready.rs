@@ -1,13 +1,17 @@
 //! Whether every part works.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use orderwire_broker::Broker;
 use orderwire_gateway::{Component, Readiness};
+use orderwire_mqtt::Handle;
 use orderwire_queue::Queues;
 use orderwire_store::Store;
 use orderwire_transport::{Spool, Topology};
+use orderwire_types::Label;
+
+use crate::mqtt::Health;
 
 /// The parts of a server.
 pub(crate) struct Parts {
@@ -19,6 +23,8 @@ pub(crate) struct Parts {
     pub(crate) spool: Option<Arc<Spool>>,
     /// The queues at the broker.
     pub(crate) topology: Option<Arc<Topology>>,
+    /// Known once its connections are started, which need the gateway that asks here.
+    pub(crate) mqtt: OnceLock<Health>,
 }
 
 #[async_trait]
@@ -35,8 +41,15 @@ impl Readiness for Parts {
             ];
             components.push(broker_component(faults, self.spool.as_deref()));
         }
+        let connections = self.mqtt.get().into_iter().flatten();
+        components.extend(connections.map(|(name, handle)| mqtt_component(name, handle)));
         components
     }
+}
+
+/// A broker of MQTT that is away is told: its messages wait there.
+fn mqtt_component(name: &Label, handle: &Handle) -> Component {
+    Component { name: format!("mqtt:{name}"), ok: true, detail: handle.check().err() }
 }
 
 /// A broker that is away, or refuses a queue, is told; it is no reason to send callers

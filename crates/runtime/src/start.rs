@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, While as _};
 use crate::load::load;
 use crate::transport::Transport;
-use crate::{convert, forwards, http, orders, ready, rules, server};
+use crate::{convert, forwards, http, mqtt, orders, ready, rules, server};
 
 /// The file in the data folder that holds the first admin key.
 const ADMIN_KEY_FILE: &str = "admin.key";
@@ -233,10 +233,14 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         broker: transport.as_ref().map(|transport| transport.broker.clone()),
         spool: transport.as_ref().and_then(|transport| transport.spool.clone()),
         topology: transport.as_ref().map(|transport| transport.topology.clone()),
+        mqtt: std::sync::OnceLock::new(),
     };
     let readiness = Arc::new(readiness);
     let broker = transport.as_ref().map(Transport::view);
-    let gateway = Gateway { queues, outlet, broker, store, keys, readiness, clock, limits };
+    let gateway =
+        Gateway { queues, outlet, broker, store, keys, readiness: readiness.clone(), clock, limits };
+    let (mqtt_stage, health) = mqtt::start(&config, &gateway)?;
+    readiness.mqtt.get_or_init(|| health);
     let transport_stage = transport.map(|transport| transport.start(&gateway));
     let router = http::router(http::Parts {
         views,
@@ -267,10 +271,17 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         admin_key: admin_key.trim().to_owned(),
         queues: handle,
         closing,
-        stages: [Some(order_stage), Some(http_stage), transport_stage, Some(worker_stage), Some(queue_stage)]
-            .into_iter()
-            .flatten()
-            .collect(),
+        stages: [
+            Some(order_stage),
+            Some(http_stage),
+            mqtt_stage,
+            transport_stage,
+            Some(worker_stage),
+            Some(queue_stage),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     })
 }
 

@@ -41,6 +41,7 @@ pub(super) const LAYERS: &[Layer] = &[
             "transport",
             "emitter",
             "forwarder",
+            "mqtt",
         ],
         imports: &["ports", "surface", "types"],
         // The real engine rather than an imitation of it.
@@ -93,6 +94,11 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         because: "worker is the runtime that every worker shares; a relay is one, and so is the drain of a spool",
     },
     Exception {
+        from: "mqtt",
+        to: "worker",
+        because: "what failed is tried again with the same pauses everywhere",
+    },
+    Exception {
         from: "provisioner",
         to: "worker",
         because: "worker is the runtime that every worker shares, the provisioner is one",
@@ -130,6 +136,12 @@ pub(super) const KEPT: &[Kept] = &[
         by: &["broker-rabbitmq"],
         free_in_tests: true,
         because: "AMQP is spoken in one place",
+    },
+    Kept {
+        library: "mqtt-protocol-core",
+        by: &["mqtt"],
+        free_in_tests: false,
+        because: "MQTT is spoken in one place",
     },
     Kept {
         library: "moka",

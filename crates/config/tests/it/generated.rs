@@ -33,12 +33,14 @@ fn default_file_with_its_examples_loads() {
     };
     let yaml: Vec<String> = default_yaml().lines().map(uncomment).collect();
     // Secrets are read, so that they have to be there.
-    let yaml = yaml.join("\n").replace("${SHOP_SECRET}", "${CARGO_MANIFEST_DIR}");
-    let yaml = yaml.replace("${SHOP_TOKEN}", "${CARGO_MANIFEST_DIR}");
+    let mut yaml = yaml.join("\n");
+    for secret in ["${SHOP_SECRET}", "${SHOP_TOKEN}", "${MQTT_PASSWORD}"] {
+        yaml = yaml.replace(secret, "${CARGO_MANIFEST_DIR}");
+    }
     let config = load(yaml).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!((config.queues.len(), config.datasets.len(), config.views.len()), (3, 1, 1));
     assert_eq!((config.products.aliases.len(), config.environments.len()), (1, 3));
-    assert_eq!((config.forwards.len(), config.rules.len()), (1, 1));
+    assert_eq!((config.forwards.len(), config.rules.len(), config.mqtt.len()), (1, 1, 1));
     assert_eq!((config.archtypes.len(), config.hardware.len()), (1, 1));
     // What the example of a target says are the defaults.
     assert_eq!(config.target_settings(), Config::default().target_settings());

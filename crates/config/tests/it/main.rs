@@ -5,6 +5,7 @@ mod forwards;
 mod generated;
 mod hostile;
 mod layers;
+mod mqtt;
 mod orders;
 mod rules;
 mod semantics;

@@ -85,3 +85,28 @@ fn an_alias_has_to_stand_for_a_product() {
         ]
     );
 }
+
+#[test]
+fn where_an_mqtt_broker_is_and_whom_it_has_to_be_is_checked() {
+    let faults = load_text(
+        "mqtt:
+  sound: {url: 'mqtt://b', topics: [{topic: a, type: x}]}
+  scheme: {url: 'http://b', topics: [{topic: a, type: x}]}
+  login: {url: 'mqtt://shop:hunter2@b', topics: [{topic: a, type: x}]}
+  plain: {url: 'mqtt://b', ca: x.pem, client_id: c, topics: [{topic: a, type: x}]}
+  ca: {url: 'mqtts://b', ca: /nowhere/x.pem, topics: [{topic: a, type: x}]}
+",
+    )
+    .unwrap_err();
+    let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    for (place, part) in [
+        ("f.yaml:3:17: mqtt.scheme.url: ", "use mqtt:// or mqtts://"),
+        ("f.yaml:4:16: mqtt.login.url: ", "write them as user and password"),
+        ("f.yaml:5:32: mqtt.plain.ca: ", "without TLS there is no certificate"),
+        ("f.yaml:6:7: mqtt.ca: ", "/nowhere/x.pem"),
+    ] {
+        let found = shown.iter().filter(|line| line.starts_with(place) && line.contains(part)).count();
+        assert_eq!(found, 1, "{place} {part}: {shown:#?}");
+    }
+    assert!(shown.len() == 4 && !shown.concat().contains("hunter2"), "{shown:#?}");
+}

@@ -14,6 +14,7 @@ mod forwards;
 mod kill;
 mod line;
 mod load;
+mod mqtt;
 mod orders;
 mod orders_at_once;
 mod orders_cli;

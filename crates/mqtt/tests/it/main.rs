@@ -1,0 +1,8 @@
+//! Connections to real brokers, and to one that misbehaves.
+
+mod broker;
+mod faults;
+mod flow;
+mod producer;
+mod support;
+mod tls;
