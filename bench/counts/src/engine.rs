@@ -114,6 +114,7 @@ impl Queue {
             max: CLIENTS,
             max_bytes: 8 << 20,
             until: inputs::now() + SignedDuration::from_secs(30),
+            behind: Vec::new(),
             principal: "key:0123456789abcdef".to_owned(),
         });
         let mut outcomes = self.engine.commit(vec![claim], inputs::now()).await?.outcomes;

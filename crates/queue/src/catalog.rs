@@ -9,6 +9,7 @@ use orderwire_types::queue::{Key, Kind, QueueDef};
 use orderwire_types::{Event, EventType, QueueName};
 
 use crate::engine::LaneKey;
+use crate::holders::Holders;
 use crate::wake::Gate;
 
 /// The queues that an event type goes to, in order of name.
@@ -25,6 +26,7 @@ pub(crate) struct Queue {
 /// The part of a queue that outlives a change of its definition.
 pub(crate) struct Live {
     pub(crate) gate: Gate,
+    pub(crate) holders: Holders,
     pub(crate) published: Counter,
     pub(crate) acked: Counter,
     pub(crate) returned: Counter,
@@ -98,6 +100,11 @@ impl Queue {
             (Kind::Task, Key::None) => LaneKey::Alone,
         }
     }
+
+    /// An event arrived: whoever holds its lane may want more of it.
+    pub(crate) fn tell_holder(&self, event: &Event) {
+        self.live.holders.arrived(&event.client, || self.lane(event));
+    }
 }
 
 impl Live {
@@ -105,6 +112,7 @@ impl Live {
         let settled = |outcome: &'static str| metrics::counter!("orderwire_queue_settled_total", "queue" => name.to_string(), "outcome" => outcome);
         Self {
             gate: Gate::default(),
+            holders: Holders::default(),
             published: metrics::counter!("orderwire_queue_published_total", "queue" => name.to_string()),
             acked: settled("acked"),
             returned: settled("returned"),

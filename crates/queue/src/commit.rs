@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::{Op, Outcome, Settle};
 use crate::error::{Error, ErrorKind};
-use crate::model::{Delivery, Settlement};
+use crate::model::{DeliveryId, Settlement};
 
 /// What became of a call's operations, one by one.
 pub(crate) type Answer = Result<Vec<Result<Outcome, Error>>, Error>;
@@ -32,6 +32,13 @@ pub(crate) struct Claimed {
     pub(crate) clients: orderwire_types::scope::Clients,
 }
 
+impl Claimed {
+    fn release(&self, delivery: DeliveryId) -> Op {
+        let (queue, clients) = (self.queue.clone(), self.clients.clone());
+        Op::Settle(Settle { queue, delivery, clients, settlement: Settlement::Release })
+    }
+}
+
 impl Reply {
     pub(crate) fn new(answer: Answer, claimed: Option<(Claimed, mpsc::Sender<Op>)>) -> Self {
         Self { answer: Some(answer), claimed }
@@ -54,17 +61,11 @@ impl Drop for Reply {
             Ok(Outcome::Claimed(deliveries)) => deliveries,
             _ => Vec::new(),
         });
-        let firsts = first_of_lanes(deliveries);
+        let firsts = first_of_lanes(deliveries.map(|delivery| delivery.id));
         let count = firsts.len();
         for delivery in firsts {
-            let release = Op::Settle(Settle {
-                queue: claimed.queue.clone(),
-                delivery: delivery.id,
-                clients: claimed.clients.clone(),
-                settlement: Settlement::Release,
-            });
             // A full channel or a stopped service: the leases run out instead.
-            if returns.try_send(release).is_err() {
+            if returns.try_send(claimed.release(delivery)).is_err() {
                 tracing::warn!(queue.name = %claimed.queue, "deliveries whose consumer left wait for their lease");
                 return;
             }
@@ -74,15 +75,9 @@ impl Drop for Reply {
 }
 
 /// The first delivery of each lane; releasing it releases those behind it.
-fn first_of_lanes(deliveries: impl Iterator<Item = Delivery>) -> Vec<Delivery> {
-    let mut firsts: Vec<Delivery> = Vec::new();
+fn first_of_lanes(deliveries: impl Iterator<Item = DeliveryId>) -> Vec<DeliveryId> {
     let mut seen = std::collections::HashSet::new();
-    for delivery in deliveries {
-        if seen.insert(delivery.id.lane) {
-            firsts.push(delivery);
-        }
-    }
-    firsts
+    deliveries.filter(|delivery| seen.insert(delivery.lane)).collect()
 }
 
 /// The way to the service that commits.
@@ -115,6 +110,19 @@ impl Committer {
             mpsc::error::SendTimeoutError::Closed(_) => stopped(),
         })?;
         self.answer(answer).await
+    }
+
+    /// Returns deliveries that nobody has seen, uncounted, when there is no time to
+    /// wait. Where that is not possible their leases run out instead.
+    pub(crate) fn return_unseen(&self, claimed: &Claimed, deliveries: impl Iterator<Item = DeliveryId>) {
+        let ops: Vec<Op> = first_of_lanes(deliveries).into_iter().map(|id| claimed.release(id)).collect();
+        if ops.is_empty() {
+            return;
+        }
+        let (reply, _) = oneshot::channel();
+        if self.jobs.try_send(Job { ops, unless_gone: false, reply }).is_err() {
+            tracing::warn!(queue.name = %claimed.queue, "deliveries whose consumer left wait for their lease");
+        }
     }
 
     async fn answer(&self, answer: oneshot::Receiver<Reply>) -> Answer {

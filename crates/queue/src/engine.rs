@@ -15,6 +15,12 @@
 //! delayed (a delivery of it was returned with a pause) or disappears (nothing
 //! is left).
 //!
+//! Only who holds a lane can be handed more of it ([`Claim::behind`]): what
+//! follows comes under the same lease, so that order and consumer stay. The
+//! lease ends with the claim's then, unless it ends later already, and what was
+//! handed out since it began is one attempt each, as ever. A lane with a
+//! delivery that waits for its next attempt gives nothing until then.
+//!
 //! ## Fairness
 //! A claim goes over the clients that have a ready lane, the one served
 //! longest ago first; of a client it takes the lane whose first delivery is
@@ -56,8 +62,8 @@
 //! ## Trace steps
 //! Operations on task queues write their [steps](orderwire_types::step::Step) in the same transaction:
 //! `accepted` and `queued` (one per task queue) at the append, `attempt` when a lease ends
-//! (`ok`, `retry`, `failed`, `expired`, with attempt, duration since the claim and cause),
-//! `dead-lettered`, `edited`, `replayed`, `discarded`. Appends to streams write none:
+//! (`ok`, `retry`, `failed`, `expired`, with attempt, duration since a claim last handed out of
+//! the lane, and cause), `dead-lettered`, `edited`, `replayed`, `discarded`. Appends to streams write none:
 //! their stamps travel with the event and the stream's worker records them
 //! with its effect; only their failures write steps.
 
@@ -268,6 +274,11 @@ pub struct Claim {
     pub max_bytes: usize,
     /// When the lease runs out.
     pub until: Timestamp,
+    /// Deliveries that the claimer holds: of what is left of `max` it gets what
+    /// follows in their lanes, in this order, each lane at most its share of
+    /// what is left, and at least one. Those that are not held under this
+    /// lease any more, or are outside the clients, are passed over.
+    pub behind: Vec<DeliveryId>,
     /// Who claims, for the trace.
     pub principal: String,
 }

@@ -16,6 +16,7 @@ mod clock;
 mod commit;
 pub mod engine;
 pub mod error;
+mod holders;
 pub mod model;
 mod options;
 mod queues;
@@ -33,6 +34,6 @@ pub use model::{
     Settlement, TraceView,
 };
 pub use options::Options;
-pub use queues::{Arrived, LeaseRequest, Publication, Published, PublishedEvent, Queues, Selected};
+pub use queues::{Arrived, Consumer, LeaseRequest, Publication, Published, PublishedEvent, Queues, Selected};
 pub use replay::{RATE_MAX, Replay, ReplayId, ReplayState};
 pub use service::Service;

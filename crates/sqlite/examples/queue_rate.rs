@@ -132,6 +132,7 @@ impl Bench {
                 max: group,
                 max_bytes: usize::MAX,
                 until: now + std::time::Duration::from_secs(60),
+                behind: Vec::new(),
                 principal: "bench".to_owned(),
             };
             let mut claimed = self.queue.commit(vec![Op::Claim(claim)], now).await?.outcomes;

@@ -35,30 +35,31 @@ impl Queues {
         self.check_room(&[(Arc::clone(&queue), deliveries)]).await?;
 
         let mut ops: Vec<Op> = Vec::new();
-        let mut rejected = Vec::with_capacity(arrived.len());
         for Arrived { incoming, rejected: cause } in arrived {
             let remembered = incoming.named.then(|| identity::in_queue(incoming.event.id, &name));
             let entry = NewEntry { remembered, ..entry(incoming, std::slice::from_ref(&queue)) };
-            rejected.push(cause.is_some());
             match (cause, ops.last_mut()) {
                 (Some(cause), _) => ops.push(Op::Reject(Reject { entry, cause: cause.clone() })),
                 (None, Some(Op::Append(append))) => append.entries.push(entry),
                 (None, _) => ops.push(Op::Append(Append { entries: vec![entry], request: None })),
             }
         }
-        let mut new = Vec::with_capacity(rejected.len());
+        let mut new = Vec::with_capacity(arrived.len());
         for outcome in self.inner.committer.submit_patiently(ops).await? {
             let Outcome::Appended(appended) = outcome? else { return Err(wrong_outcome()) };
             new.extend(appended);
         }
-        if new.len() != rejected.len() {
+        if new.len() != arrived.len() {
             return Err(wrong_outcome());
         }
         let (mut appended, mut dead) = (0, 0);
-        for (is_new, rejected) in new.iter().zip(rejected) {
-            match (is_new, rejected) {
-                (true, false) => appended += 1,
-                (true, true) => dead += 1,
+        for (is_new, arrived) in new.iter().zip(arrived) {
+            match (is_new, &arrived.rejected) {
+                (true, None) => {
+                    appended += 1;
+                    queue.tell_holder(&arrived.incoming.event);
+                }
+                (true, Some(_)) => dead += 1,
                 (false, _) => {}
             }
         }

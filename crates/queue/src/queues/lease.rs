@@ -8,12 +8,14 @@ use std::time::Duration;
 use orderwire_types::queue::Kind;
 use orderwire_types::scope::Clients;
 use orderwire_types::{QueueName, Scope};
+use tokio::time::Instant;
 
 use super::{Queues, single, wrong_outcome};
 use crate::catalog::Queue;
 use crate::clock::after;
 use crate::engine::{Claim, Op, Outcome, Settle, Settled};
 use crate::error::{Error, ErrorKind};
+use crate::holders::Hand;
 use crate::model::{Delivery, DeliveryId, Settlement};
 use crate::wake::Place;
 
@@ -26,6 +28,51 @@ pub struct LeaseRequest {
     pub lease: Duration,
     /// How long to wait while there is nothing.
     pub wait: Duration,
+}
+
+/// What one consumer takes at once.
+pub(super) struct Taking<'h> {
+    /// At most this many, at least 1.
+    pub(super) max: usize,
+    /// The delivery whose body reaches this many bytes is the last one.
+    pub(super) max_bytes: usize,
+    pub(super) lease: Duration,
+    /// How long it waits; without one for as long as it may.
+    pub(super) deadline: Option<Instant>,
+    /// Of a consumer that stays: what it holds, to go on with.
+    pub(super) hand: Option<&'h Hand>,
+}
+
+impl Taking<'_> {
+    /// Returns when something arrived behind what is held.
+    async fn more(&self) {
+        match self.hand {
+            Some(hand) => hand.more.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn out_of_time(&self) {
+        match self.deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Where a consumer of this scope waits.
+///
+/// # Errors
+/// `Conflict` for a stream and a scope that does not cover all clients.
+pub(super) fn place(scope: &Scope, queue: &Queue) -> Result<Place, Error> {
+    match scope.clients {
+        Clients::All => Ok(Place::Line),
+        Clients::Only(_) if queue.def.kind == Kind::Stream => Err(Error::new(
+            ErrorKind::Conflict,
+            format!("lease from {}: a stream is handed out to a consumer of all clients only", queue.name),
+        )),
+        Clients::Only(_) => Ok(Place::Crowd),
+    }
 }
 
 impl Queues {
@@ -46,31 +93,36 @@ impl Queues {
         request: LeaseRequest,
     ) -> Result<Vec<Delivery>, Error> {
         let queue = self.find_for_consumer(scope, queue)?;
-        let place = match scope.clients {
-            Clients::All => Place::Line,
-            Clients::Only(_) if queue.def.kind == Kind::Stream => {
-                return Err(Error::new(
-                    ErrorKind::Conflict,
-                    format!(
-                        "lease from {}: a stream is handed out to a consumer of all clients only",
-                        queue.name
-                    ),
-                ));
-            }
-            Clients::Only(_) => Place::Crowd,
+        let place = place(scope, &queue)?;
+        let taking = Taking {
+            max: request.max.clamp(1, self.inner.options.lease_deliveries.max(1)),
+            max_bytes: self.inner.options.lease_bytes,
+            lease: request.lease,
+            deadline: Some(self.inner.deadline(request.wait)),
+            hand: None,
         };
-        let max = request.max.clamp(1, self.inner.options.lease_deliveries.max(1));
-        let deadline = self.inner.deadline(request.wait);
+        self.take(scope, &queue, place, &taking).await
+    }
+
+    /// Claims, and waits for something to claim; none when none came in time, or
+    /// nobody may wait any more.
+    pub(super) async fn take(
+        &self,
+        scope: &Scope,
+        queue: &Queue,
+        place: Place,
+        taking: &Taking<'_>,
+    ) -> Result<Vec<Delivery>, Error> {
         loop {
             let mut woken = pin!(queue.live.gate.waiter(place));
             woken.as_mut().enable();
             // Whoever was woken and fails, or takes all it can, wakes the next:
             // there may be more.
-            match self.claim(scope, &queue, max, request.lease).await {
+            match self.claim(scope, queue, taking).await {
                 Ok(deliveries) if deliveries.is_empty() => {}
                 Ok(deliveries) => {
                     let bytes: usize = deliveries.iter().map(|delivery| delivery.body.len()).sum();
-                    if deliveries.len() >= max || bytes >= self.inner.options.lease_bytes {
+                    if deliveries.len() >= taking.max || bytes >= taking.max_bytes {
                         queue.live.gate.wake();
                     }
                     return Ok(deliveries);
@@ -82,7 +134,8 @@ impl Queues {
             }
             tokio::select! {
                 () = &mut woken => {}
-                () = tokio::time::sleep_until(deadline) => return Ok(Vec::new()),
+                () = taking.more() => {}
+                () = taking.out_of_time() => return Ok(Vec::new()),
                 () = self.inner.closed() => return Ok(Vec::new()),
             }
         }
@@ -129,17 +182,27 @@ impl Queues {
         deliveries: Vec<(DeliveryId, Settlement)>,
     ) -> Result<Vec<Result<Settled, Error>>, Error> {
         let queue = self.find_for_consumer(scope, queue)?;
-        let ops = deliveries.into_iter().map(|(delivery, settlement)| {
+        let (mut told, mut ops) = (Vec::new(), Vec::new());
+        for (delivery, settlement) in deliveries {
+            let behind = matches!(settlement, Settlement::Retry { .. } | Settlement::Release);
+            told.push((delivery, behind));
             let (queue, clients) = (queue.name.clone(), scope.clients.clone());
-            Op::Settle(Settle { queue, delivery, clients, settlement })
-        });
-        let answer = self.inner.committer.submit_patiently(ops.collect()).await?;
-        let settled = answer.into_iter().map(|outcome| match outcome? {
-            Outcome::Settled(settled) => {
+            ops.push(Op::Settle(Settle { queue, delivery, clients, settlement }));
+        }
+        let answer = self.inner.committer.submit_patiently(ops).await?;
+        let settled = answer.into_iter().zip(told).map(|(outcome, (delivery, behind))| match outcome {
+            Ok(Outcome::Settled(settled)) => {
                 count(&queue, settled);
+                queue.live.holders.settled(delivery, behind);
                 Ok(settled)
             }
-            _ => Err(wrong_outcome()),
+            Ok(_) => Err(wrong_outcome()),
+            Err(err) => {
+                if err.kind() == ErrorKind::LeaseLost {
+                    queue.live.holders.settled(delivery, false);
+                }
+                Err(err)
+            }
         });
         Ok(settled.collect())
     }
@@ -232,22 +295,23 @@ impl Queues {
             until,
         });
         let answer = self.inner.committer.submit_patiently(ops.collect()).await?;
-        Ok(answer.into_iter().map(|outcome| outcome.map(|_| ())).collect())
+        let extended = answer.into_iter().zip(deliveries).map(|(outcome, delivery)| {
+            outcome?;
+            queue.live.holders.extended(*delivery, until);
+            Ok(())
+        });
+        Ok(extended.collect())
     }
 
-    async fn claim(
-        &self,
-        scope: &Scope,
-        queue: &Queue,
-        max: usize,
-        lease: Duration,
-    ) -> Result<Vec<Delivery>, Error> {
+    async fn claim(&self, scope: &Scope, queue: &Queue, taking: &Taking<'_>) -> Result<Vec<Delivery>, Error> {
+        let now = self.inner.clock.now();
         let claim = Claim {
             queue: queue.name.clone(),
             clients: scope.clients.clone(),
-            max,
-            max_bytes: self.inner.options.lease_bytes,
-            until: self.lease_end(lease),
+            max: taking.max,
+            max_bytes: taking.max_bytes,
+            until: self.lease_end(taking.lease),
+            behind: taking.hand.map_or_else(Vec::new, |hand| queue.live.holders.behind(hand, now)),
             principal: scope.principal.as_ref().to_owned(),
         };
         match single(self.inner.committer.submit(vec![Op::Claim(claim)]).await?)? {
@@ -262,7 +326,7 @@ impl Queues {
 
     /// The queue, for one who consumes it. Delivery ids can be guessed, so the
     /// queues of workers are closed to others for settlements, too.
-    fn find_for_consumer(&self, scope: &Scope, name: &QueueName) -> Result<Arc<Queue>, Error> {
+    pub(super) fn find_for_consumer(&self, scope: &Scope, name: &QueueName) -> Result<Arc<Queue>, Error> {
         let queue = self.find(scope, name)?;
         match self.inner.workers.get(&queue.name) {
             Some(role) if role.as_str() != scope.principal.as_ref() => Err(Error::new(

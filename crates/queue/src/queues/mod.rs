@@ -2,6 +2,7 @@
 
 mod admin;
 mod arrive;
+mod consume;
 mod dead;
 mod lease;
 mod publish;
@@ -27,6 +28,7 @@ use crate::replay::{RUNNING_MAX, Replays};
 use crate::service::Service;
 
 pub use arrive::Arrived;
+pub use consume::Consumer;
 pub use dead::Selected;
 pub use lease::LeaseRequest;
 pub use publish::{Publication, Published, PublishedEvent};
@@ -187,6 +189,11 @@ impl Inner {
         if let Some(queue) = self.catalog().get(name) {
             queue.live.gate.wake();
         }
+    }
+
+    /// Whether nobody may wait any more.
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
     }
 
     /// Returns when nobody may wait any more.

@@ -182,6 +182,11 @@ impl Queues {
             queue.live.arrived(arrived);
             queue.live.published.increment(arrived);
         }
+        for ((incoming, route), _) in events.iter().zip(routes).zip(&new).filter(|(_, new)| **new) {
+            for queue in route.iter() {
+                queue.tell_holder(&incoming.event);
+            }
+        }
         Ok(new)
     }
 

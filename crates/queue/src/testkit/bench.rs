@@ -193,14 +193,30 @@ impl Bench {
         max: usize,
         max_bytes: usize,
     ) -> Checked<Vec<Got>> {
-        let claim = Claim {
+        self.claim_as(Claim { clients, max_bytes, ..self.claim_of(queue, max) }).await
+    }
+
+    /// Leases from `tasks`, going on with the lanes of what is held.
+    pub(super) async fn claim_behind(&self, max: usize, held: &[&Got]) -> Checked<Vec<Got>> {
+        let behind = held.iter().map(|got| got.id).collect();
+        self.claim_as(Claim { behind, ..self.claim_of(&tasks(), max) }).await
+    }
+
+    /// A claim for all clients without a bound of bytes.
+    pub(super) fn claim_of(&self, queue: &QueueName, max: usize) -> Claim {
+        Claim {
             queue: queue.clone(),
-            clients,
+            clients: Clients::All,
             max,
-            max_bytes,
+            max_bytes: usize::MAX,
             until: after(self.now, LEASE),
+            behind: Vec::new(),
             principal: "consumer".to_owned(),
-        };
+        }
+    }
+
+    pub(super) async fn claim_as(&self, claim: Claim) -> Checked<Vec<Got>> {
+        let max = claim.max;
         match self.op(Op::Claim(claim)).await? {
             Outcome::Claimed(deliveries) => {
                 ensure!(

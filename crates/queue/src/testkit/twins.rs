@@ -72,10 +72,20 @@ orderwire_types::faults! {
     IgnoresPauses => a_paused_queue_hands_out_nothing,
     /// An extension is acknowledged, and forgotten.
     IgnoresExtensions => an_extended_lease_holds_its_lane,
+    /// What a claimer holds is not gone on with.
+    NeverGoesOn => a_holder_goes_on_with_its_lane a_stream_is_gone_on_with,
+    /// What a claimer holds is gone on with before others are served.
+    GoesOnFirst => lanes_that_are_ready_go_before_those_that_are_held,
+    /// Whose lease it is does not matter to who goes on with a lane.
+    GoesOnForAnybody => nobody_goes_on_with_a_lease_that_is_not_theirs,
+    /// Going on does not move the end of the lease.
+    KeepsTheEnd => going_on_moves_the_end_of_the_lease,
+    /// Of the lanes that are gone on with, the first takes all.
+    GoesOnWithTheFirst => going_on_is_shared_by_the_lanes_and_bounded,
     /// The expiry takes everything at once.
     ExpiresWithoutBound => expiry_is_done_in_bounded_pieces,
     /// A retry comes at once.
-    IgnoresDelays => a_retry_waits_for_its_delay,
+    IgnoresDelays => a_retry_waits_for_its_delay a_lane_that_waits_for_an_attempt_does_not_go_on,
     /// Every attempt is the first.
     ForgetsAttempts => attempts_are_counted_and_bounded,
     /// Those behind a retry were tried as well.

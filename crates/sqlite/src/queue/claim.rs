@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use orderwire_queue::engine::{Claim, Outcome};
 use orderwire_queue::model::{Delivery, DeliveryId, Position};
 use orderwire_queue::{Error, ErrorKind};
@@ -10,8 +11,8 @@ use orderwire_types::scope::Clients;
 use rusqlite::OptionalExtension;
 
 use super::lane::{Lane, LaneState, segment, segment_after};
-use super::nanos;
 use super::writer::{Stop, Tx};
+use super::{nanos, timestamp};
 
 /// What a claim hands out.
 #[derive(Default)]
@@ -19,6 +20,14 @@ struct Handed {
     deliveries: Vec<Delivery>,
     /// Of their bodies.
     bytes: usize,
+}
+
+/// The part of a lane that a claim may take from.
+struct Rest {
+    /// Its first position.
+    from: i64,
+    /// How many deliveries it has.
+    count: i64,
 }
 
 impl Handed {
@@ -47,7 +56,58 @@ impl Tx<'_> {
         } else if !queue.paused {
             self.visit_clients(id, claim, &mut handed)?;
         }
+        if !claim.behind.is_empty() && !self.state.queue(id).paused {
+            self.go_on(claim, &mut handed)?;
+        }
         Ok(Outcome::Claimed(handed.deliveries))
+    }
+
+    /// More of the lanes that the claimer holds.
+    fn go_on(&mut self, claim: &Claim, handed: &mut Handed) -> Result<(), Stop> {
+        let max = claim.max.max(1);
+        for (done, delivery) in claim.behind.iter().enumerate() {
+            let left = max.saturating_sub(handed.deliveries.len());
+            if left == 0 || handed.reaches(claim) {
+                break;
+            }
+            let lane = match self.held(&claim.queue, *delivery, &claim.clients) {
+                Ok((lane, _)) => lane,
+                Err(Stop::Refused(_)) => continue,
+                Err(stop) => return Err(stop),
+            };
+            if lane.count == lane.held || lane.not_before > self.now {
+                continue;
+            }
+            let share = (left / (claim.behind.len() - done)).max(1);
+            self.prolong(lane, claim, share, handed)?;
+        }
+        Ok(())
+    }
+
+    /// Hands out what follows what is held of a lane, at most `take`, under the
+    /// same lease.
+    fn prolong(
+        &mut self,
+        mut lane: Lane,
+        claim: &Claim,
+        take: usize,
+        handed: &mut Handed,
+    ) -> Result<(), Stop> {
+        let until = lane.until.max(nanos(claim.until));
+        let before = handed.deliveries.len();
+        let rest = Rest { from: lane.held_to + 1, count: lane.count - lane.held };
+        self.collect(&lane, &rest, claim, take, timestamp(until), handed)?;
+        let taken = &handed.deliveries[before..];
+        let Some(last) = taken.last() else { return Ok(()) };
+        let more = i64::try_from(taken.len()).expect("a slice's length");
+        lane.held += more;
+        lane.held_to = last.id.position.0;
+        lane.leased_at = self.now;
+        lane.until = until;
+        let queue = self.state.queue_mut(lane.queue);
+        queue.waiting -= more;
+        queue.in_flight += more;
+        Ok(self.save_lane(lane)?)
     }
 
     fn visit_clients(&mut self, queue: i64, claim: &Claim, handed: &mut Handed) -> Result<(), Stop> {
@@ -112,7 +172,9 @@ impl Tx<'_> {
         handed: &mut Handed,
     ) -> Result<(), Stop> {
         let before = handed.deliveries.len();
-        self.collect(&lane, claim, take, lease, handed)?;
+        lane.lease = lease;
+        let whole = Rest { from: lane.head, count: lane.count };
+        self.collect(&lane, &whole, claim, take, claim.until, handed)?;
         let taken = &handed.deliveries[before..];
         let Some(last) = taken.last() else {
             return Err(Stop::Damaged(format!("lane {} is ready but holds nothing", lane.id)));
@@ -121,7 +183,6 @@ impl Tx<'_> {
         lane.state = LaneState::Leased;
         lane.held = held;
         lane.held_to = last.id.position.0;
-        lane.lease = lease;
         lane.leased_at = self.now;
         lane.until = nanos(claim.until);
         lane.not_before = i64::MIN;
@@ -132,12 +193,14 @@ impl Tx<'_> {
         Ok(self.save_lane(lane)?)
     }
 
+    /// Adds deliveries of a part of a lane, at most `take`, under the lane's lease.
     fn collect(
         &self,
         lane: &Lane,
+        rest: &Rest,
         claim: &Claim,
         take: usize,
-        lease: i64,
+        until: Timestamp,
         handed: &mut Handed,
     ) -> rusqlite::Result<()> {
         let mut in_segment = self.db.prepare_cached(
@@ -146,12 +209,12 @@ impl Tx<'_> {
              ORDER BY d.position LIMIT ?5",
         )?;
         let end = handed.deliveries.len() + take;
-        let mut next = Some(segment(lane.head));
+        let mut next = Some(segment(rest.from));
         while let Some(here) =
             next.filter(|here| handed.deliveries.len() < end && *here <= segment(lane.tail))
         {
             let room = i64::try_from(end - handed.deliveries.len()).unwrap_or(i64::MAX);
-            let mut rows = in_segment.query([lane.queue, here, lane.id, lane.head, room])?;
+            let mut rows = in_segment.query([lane.queue, here, lane.id, rest.from, room])?;
             while let Some(row) = rows.next()? {
                 if handed.reaches(claim) {
                     return Ok(());
@@ -160,14 +223,14 @@ impl Tx<'_> {
                 let body = Bytes::copy_from_slice(row.get_ref(2)?.as_blob()?);
                 handed.bytes += body.len();
                 handed.deliveries.push(Delivery {
-                    id: DeliveryId { lane: lane.id, position: Position(row.get(0)?), lease },
+                    id: DeliveryId { lane: lane.id, position: Position(row.get(0)?), lease: lane.lease },
                     attempt: attempt + 1,
-                    leased_until: claim.until,
+                    leased_until: until,
                     body,
                 });
             }
             // A lane whose every delivery was taken needs no further look.
-            let all = i64::try_from(handed.deliveries.len() + take - end).unwrap_or(i64::MAX) >= lane.count;
+            let all = i64::try_from(handed.deliveries.len() + take - end).unwrap_or(i64::MAX) >= rest.count;
             next = if all || handed.deliveries.len() >= end {
                 None
             } else {

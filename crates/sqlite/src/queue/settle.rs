@@ -132,7 +132,12 @@ impl Tx<'_> {
 
     /// The lane of a delivery whose lease is good, and how many of its attempts
     /// ended before this one.
-    fn held(&self, queue: &QueueName, delivery: DeliveryId, clients: &Clients) -> Result<(Lane, u32), Stop> {
+    pub(super) fn held(
+        &self,
+        queue: &QueueName,
+        delivery: DeliveryId,
+        clients: &Clients,
+    ) -> Result<(Lane, u32), Stop> {
         let id = self.state.id(queue)?;
         let position = delivery.position.0;
         let lost = || {

@@ -5,6 +5,7 @@ mod attempts;
 mod dead;
 mod declare;
 mod fairness;
+mod going_on;
 mod lease;
 mod order;
 mod scope;
@@ -80,6 +81,14 @@ suite! { $
         a_commit_names_the_next_expiry
         a_paused_queue_hands_out_nothing
         expiry_is_done_in_bounded_pieces;
+    going_on:
+        a_holder_goes_on_with_its_lane
+        lanes_that_are_ready_go_before_those_that_are_held
+        nobody_goes_on_with_a_lease_that_is_not_theirs
+        a_lane_that_waits_for_an_attempt_does_not_go_on
+        going_on_moves_the_end_of_the_lease
+        going_on_is_shared_by_the_lanes_and_bounded
+        a_stream_is_gone_on_with;
     attempts:
         a_retry_waits_for_its_delay
         the_back_off_doubles

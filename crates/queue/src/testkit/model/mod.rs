@@ -2,6 +2,7 @@
 //! plainly as it can be written. Slow where the real ones are fast, and durable
 //! only as long as its [`ModelPlace`].
 
+mod claim;
 mod lanes;
 mod ops;
 mod state;

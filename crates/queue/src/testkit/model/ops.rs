@@ -13,10 +13,10 @@ use super::lanes::{Lane, Lease};
 use super::state::{Dead, Item, State, covers};
 use crate::clock::after;
 use crate::engine::{
-    Append, Appended, Claim, Committed, Edit, NewEntry, Op, Outcome, Reject, Settle, Settled, Sweep,
+    Append, Appended, Committed, Edit, NewEntry, Op, Outcome, Reject, Settle, Settled, Sweep,
 };
 use crate::error::{Error, ErrorKind};
-use crate::model::{DeadLetter, Delivery, DeliveryId, Position, Settlement};
+use crate::model::{DeadLetter, DeliveryId, Position, Settlement};
 
 /// Queues in which something became ready.
 type Ready = BTreeSet<QueueName>;
@@ -177,46 +177,8 @@ impl State {
         queue.def.kind
     }
 
-    fn claim(&mut self, claim: &Claim, now: Timestamp) -> Result<Outcome, Error> {
-        let mut number = self.last_number;
-        let queue = self.queue(&claim.queue)?;
-        let mut deliveries = Vec::new();
-        if queue.paused {
-            return Ok(Outcome::Claimed(deliveries));
-        }
-        let mut bytes = 0;
-        let visit = (claim.max / queue.active(&claim.clients).max(1)).max(1);
-        while deliveries.len() < claim.max && (deliveries.is_empty() || bytes < claim.max_bytes) {
-            let Some((client, id)) = queue.next(&claim.clients) else { break };
-            let mut lane = queue.take(id).expect("a ready lane");
-            number += 1;
-            let left = claim.max - deliveries.len();
-            for item in lane.items.iter_mut().take(visit.min(left)) {
-                if bytes >= claim.max_bytes && !deliveries.is_empty() {
-                    break;
-                }
-                bytes += item.body.len();
-                item.held = true;
-                item.attempts += 1;
-                deliveries.push(Delivery {
-                    id: DeliveryId { lane: id, position: item.position, lease: number },
-                    attempt: item.attempts,
-                    leased_until: claim.until,
-                    body: item.body.clone(),
-                });
-            }
-            let principal = claim.principal.clone();
-            lane.lease = Some(Lease { number, since: now, until: claim.until, principal });
-            lane.not_before = None;
-            queue.put(id, lane);
-            queue.serve(&client);
-        }
-        self.last_number = number;
-        Ok(Outcome::Claimed(deliveries))
-    }
-
     /// Takes out the lane of a delivery that is held under this very lease.
-    fn held(
+    pub(super) fn held(
         &mut self,
         name: &QueueName,
         delivery: DeliveryId,

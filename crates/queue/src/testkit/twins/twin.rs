@@ -67,7 +67,7 @@ impl Twin {
                 }
                 Op::Append(append)
             }
-            (Fault::ServesTheFirstClientOnly, Op::Append(append)) => {
+            (Fault::ServesTheFirstClientOnly | Fault::GoesOnFirst, Op::Append(append)) => {
                 self.memory(|memory| {
                     for entry in &append.entries {
                         if !memory.clients.contains(&entry.client) {
@@ -96,6 +96,30 @@ impl Twin {
             (Fault::ClaimsAnyClient, Op::Claim(claim)) => Op::Claim(Claim { clients: Clients::All, ..claim }),
             (Fault::ClaimsWithoutBound, Op::Claim(claim)) => {
                 Op::Claim(Claim { max_bytes: usize::MAX, ..claim })
+            }
+            (Fault::NeverGoesOn, Op::Claim(claim)) => Op::Claim(Claim { behind: Vec::new(), ..claim }),
+            (Fault::GoesOnFirst, Op::Claim(claim)) if !claim.behind.is_empty() => {
+                let first = self.memory(|memory| memory.clients.first().cloned());
+                let clients = first.map_or(Clients::All, |client| Clients::Only([client].into()));
+                Op::Claim(Claim { clients, ..claim })
+            }
+            (Fault::GoesOnForAnybody, Op::Claim(mut claim)) => {
+                self.memory(|memory| {
+                    for id in &mut claim.behind {
+                        let mut leased = memory.leased.get(&claim.queue).into_iter().flatten();
+                        if let Some(other) = leased.find(|other| other.id.lane == id.lane) {
+                            *id = other.id;
+                        }
+                    }
+                });
+                Op::Claim(claim)
+            }
+            (Fault::KeepsTheEnd, Op::Claim(claim)) if !claim.behind.is_empty() => {
+                Op::Claim(Claim { until: Timestamp::UNIX_EPOCH, ..claim })
+            }
+            (Fault::GoesOnWithTheFirst, Op::Claim(mut claim)) => {
+                claim.behind.truncate(1);
+                Op::Claim(claim)
             }
             (Fault::NeverExpires, Op::Expire { .. }) => Op::Expire { limit: 0 },
             (Fault::ExpiresWithoutBound, Op::Expire { .. }) => Op::Expire { limit: usize::MAX },
@@ -191,7 +215,10 @@ impl Twin {
                     delivery.attempt = *tries;
                 }
             }),
-            Fault::ReturnsThoseBefore | Fault::ReturnsThoseBehind | Fault::ForgetsPlaces => {
+            Fault::ReturnsThoseBefore
+            | Fault::ReturnsThoseBehind
+            | Fault::ForgetsPlaces
+            | Fault::GoesOnForAnybody => {
                 self.memory(|memory| memory.leased.insert(queue.clone(), deliveries.clone()));
             }
             Fault::SharesLanes => self.memory(|memory| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use orderwire_queue::engine::{Append, Edit, Engine, LaneKey, NewEntry, Op, Outcome, Settle};
+use orderwire_queue::engine::{Append, Claim, Edit, Engine, LaneKey, NewEntry, Op, Outcome, Settle};
 use orderwire_queue::model::{DeadFilter, DeadLetter, Delivery, DeliveryId, Position, Settlement};
 use orderwire_queue::{Error, ErrorKind};
 use orderwire_types::scope::Clients;
@@ -42,6 +42,11 @@ enum Step {
     Claim {
         queue: usize,
         only: Option<u8>,
+        max: usize,
+        lease: i64,
+    },
+    GoOn {
+        pick: usize,
         max: usize,
         lease: i64,
     },
@@ -91,6 +96,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(|pick| Step::Trace { pick }),
         8 => (0..2usize, proptest::option::weighted(0.2, 0..3u8), 1..7usize, 1..9i64)
             .prop_map(|(queue, only, max, lease)| Step::Claim { queue, only, max, lease }),
+        5 => (any::<usize>(), 1..4usize, 1..9i64)
+            .prop_map(|(pick, max, lease)| Step::GoOn { pick, max, lease }),
         12 => (any::<usize>(), end).prop_map(|(pick, end)| Step::Settle { pick, end }),
         1 => (any::<usize>(), 1..9i64).prop_map(|(pick, lease)| Step::Extend { pick, lease }),
         3 => (1..4usize).prop_map(|limit| Step::Expire { limit }),
@@ -166,6 +173,7 @@ impl Run {
                 }
             }
             Step::Claim { queue, only, max, lease } => self.claim(queue, only, max, lease).await?,
+            Step::GoOn { pick, max, lease } => self.go_on(pick, max, lease).await?,
             Step::Settle { pick, end } => self.settle(pick, end).await?,
             Step::Extend { pick, lease } => self.extend(pick, lease).await?,
             Step::Expire { limit } => {
@@ -244,6 +252,29 @@ impl Run {
         let got: Vec<_> = deliveries.iter().map(|d| (number(&d.body), d.attempt)).collect();
         prop_assert_eq!(got, self.model.queues[queue].claim(only, max, until));
         self.handed.extend(deliveries.into_iter().map(|delivery| (TASKS[queue], delivery)));
+        Ok(())
+    }
+
+    /// First what is ready, then what follows one that was handed out.
+    async fn go_on(&mut self, pick: usize, max: usize, lease: i64) -> Result<(), TestCaseError> {
+        let Some((queue, delivery, n, _)) = self.pick(pick) else { return Ok(()) };
+        let until = self.now + lease;
+        let claim = Claim { behind: vec![delivery], ..claim(queue, Clients::All, max, at(until)) };
+        let Outcome::Claimed(deliveries) = self.bench.one(Op::Claim(claim), self.time()).await.unwrap()
+        else {
+            return Err(TestCaseError::fail("not a claim's outcome"));
+        };
+        let got: Vec<_> = deliveries.iter().map(|d| (number(&d.body), d.attempt)).collect();
+        let good = self.lease_is_the_latest(queue, delivery, n);
+        let index = TASKS.iter().position(|name| *name == queue).unwrap();
+        let model = &mut self.model.queues[index];
+        let mut expected = model.claim(None, max, until);
+        // What was claimed by now is under another lease.
+        if good && !expected.iter().any(|(other, _)| *other == n) {
+            expected.extend(model.go_on(n, max - expected.len(), until, self.now));
+        }
+        prop_assert_eq!(got, expected);
+        self.handed.extend(deliveries.into_iter().map(|delivery| (queue, delivery)));
         Ok(())
     }
 

@@ -152,7 +152,15 @@ pub(crate) fn at_plus(now: Timestamp, seconds: i64) -> Timestamp {
 }
 
 pub(crate) fn claim(queue: &str, clients: Clients, max: usize, until: Timestamp) -> Claim {
-    Claim { queue: name(queue), clients, max, max_bytes: usize::MAX, until, principal: "tester".to_owned() }
+    Claim {
+        queue: name(queue),
+        clients,
+        max,
+        max_bytes: usize::MAX,
+        until,
+        behind: Vec::new(),
+        principal: "tester".to_owned(),
+    }
 }
 
 /// An event of a client into queues; its body is its number.

@@ -137,6 +137,25 @@ impl TaskQueue {
         claimed
     }
 
+    /// What follows this event in its lane, as far as it is held.
+    pub(super) fn go_on(&mut self, n: u64, max: usize, until: i64, now: i64) -> Vec<(u64, u32)> {
+        let Some(lane) = self.good_lease(n, now) else { return Vec::new() };
+        let lane = &mut self.lanes[lane];
+        if lane.not_before > now {
+            return Vec::new();
+        }
+        let mut claimed = Vec::new();
+        for item in lane.items.iter_mut().filter(|item| !item.2).take(max) {
+            item.1 += 1;
+            item.2 = true;
+            claimed.push((item.0, item.1));
+        }
+        if let (State::Leased(end), false) = (&mut lane.state, claimed.is_empty()) {
+            *end = (*end).max(until);
+        }
+        claimed
+    }
+
     /// `None` when the lease is lost.
     pub(super) fn settle(&mut self, n: u64, end: End, now: i64) -> Option<Settled> {
         let lane = self.good_lease(n, now)?;
