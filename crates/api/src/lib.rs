@@ -8,6 +8,7 @@
 pub mod auth;
 pub mod extract;
 pub mod page;
+pub mod places;
 pub mod problem;
 pub mod responses;
 pub mod wire;

@@ -2,7 +2,6 @@
 
 mod asked;
 mod orders;
-mod places;
 mod problems;
 mod products;
 mod releases;
@@ -13,6 +12,7 @@ mod watch;
 use std::sync::Arc;
 
 use orderwire_api::extract::Bodies;
+use orderwire_api::places::Places;
 use orderwire_store::Store;
 use orderwire_types::Limits;
 use serde::Deserialize;
@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::places::Places;
 use crate::provisioner::Provisioner;
 
 /// How many calls may watch orders at once, and how many of them with one key.

@@ -14,12 +14,12 @@ use futures::{Stream, stream};
 use jiff::Timestamp;
 use orderwire_api::auth::{Authenticator, shown_key};
 use orderwire_api::extract::Segments;
+use orderwire_api::places::Place;
 use orderwire_api::{Caller, Problem, ReadProblems};
 use orderwire_types::{EventId, OrderState};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::places::Place;
 use super::problems::invalid;
 use super::{Shared, asked, orders, show};
 
@@ -55,7 +55,7 @@ pub(super) async fn get_watch(
     // Marked before the first look: what changes after it wakes the watcher.
     let changes = state.store().changes();
     let order = orders::find(&state, &scope, &id).await?;
-    let place = state.watchers.take(&scope.principal).ok_or_else(|| {
+    let place = state.watchers.take(&scope.principal).map_err(|_| {
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "overloaded",
