@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::Request;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use orderwire_api::places::Places;
 use orderwire_cache::MemoryCache;
 use orderwire_gateway::{Component, Gateway, Guards, KeyRing, Readiness, guarded};
 use orderwire_query::{Freshness, Read, Shape, ViewDef};
@@ -84,6 +85,7 @@ impl Server {
             readiness: Arc::new(Ready),
             clock,
             limits: limits.clone(),
+            connections: Places::new(limits.consumer_connections, limits.consumer_connections_per_key),
         });
         let (routes, _) = gateway.merge(reads(&store)?).split_for_parts();
         let guards = Guards {

@@ -112,7 +112,7 @@ fn document<'d>(
             json!({
                 "action": "send",
                 "channel": {"$ref": format!("#/channels/{channel}")},
-                "summary": format!("POST /v1/queues/{name}/lease, then ack or nack"),
+                "summary": format!("POST /v1/queues/{name}/lease, or GET …/stream or …/ws; then ack or nack"),
             }),
         );
     }

@@ -12,6 +12,7 @@
 mod announce;
 mod asyncapi;
 mod clients;
+mod consume;
 mod datasets;
 mod dead;
 mod entrance;
@@ -66,6 +67,8 @@ pub fn router(gateway: Gateway) -> OpenApiRouter {
         .routes(routes!(settle::post_ack))
         .routes(routes!(settle::post_nack))
         .routes(routes!(settle::post_extend))
+        .routes(routes!(consume::sse::get_stream))
+        .routes(routes!(consume::ws::get_ws))
         .routes(routes!(dead::list_dead))
         .routes(routes!(dead::get_dead, dead::edit::patch_dead))
         .routes(routes!(dead::replays::post_replay))

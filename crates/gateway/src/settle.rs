@@ -9,11 +9,12 @@ use axum::response::{IntoResponse, Response};
 use orderwire_api::extract::{Document, Segments};
 use orderwire_api::problem::TYPE_PREFIX;
 use orderwire_api::wire::{
-    AckRequest, ExtendRequest, LeaseRequest, Leased, LeasedDelivery, NackRequest, SettleResult,
+    AckRequest, ExtendRequest, LeaseRequest, Leased, LeasedDelivery, NackRequest, SettleError, SettleResult,
 };
 use orderwire_api::{Caller, Problem, WriteProblems};
-use orderwire_queue::{DeliveryId, Error, ErrorKind};
+use orderwire_queue::{Delivery, DeliveryId, Error, ErrorKind};
 use orderwire_types::Right;
+use orderwire_types::queue::Format;
 use serde::Serialize;
 
 use crate::problems::{invalid, of_queue, queue_name};
@@ -53,15 +54,19 @@ pub(crate) async fn post_lease(
         wait: Duration::from_millis(request.wait_ms),
     };
     let deliveries = state.queues().lease(&scope, &name, request).await.map_err(|err| of_queue(&err))?;
-    let deliveries = deliveries.into_iter().map(|delivery| {
-        Ok(LeasedDelivery {
-            delivery_id: delivery.id.to_string(),
-            attempt: delivery.attempt,
-            leased_until: delivery.leased_until.to_string(),
-            event: rendered(&delivery.body, format)?.0,
-        })
-    });
+    state.handed_out.lease.increment(deliveries.len() as u64);
+    let deliveries = deliveries.iter().map(|delivery| leased(delivery, format));
     Ok(Json(Leased { deliveries: deliveries.collect::<Result<_, Problem>>()? }))
+}
+
+/// A delivery as consumers get it.
+pub(crate) fn leased(delivery: &Delivery, format: Format) -> Result<LeasedDelivery, Problem> {
+    Ok(LeasedDelivery {
+        delivery_id: delivery.id.to_string(),
+        attempt: delivery.attempt,
+        leased_until: delivery.leased_until.to_string(),
+        event: rendered(&delivery.body, format)?.0,
+    })
 }
 
 /// These are done.
@@ -76,10 +81,7 @@ pub(crate) async fn post_ack(
     Segments(name): Segments<String>,
     Document(request): Document<AckRequest>,
 ) -> Result<Response, Problem> {
-    caller.require(Right::Consume)?;
-    let ids = ids(&state, &request.delivery_ids)?;
-    let settled = state.queues().ack(&caller.scope, &queue_name(&name)?, &ids).await;
-    answer(&request.delivery_ids, settled)
+    Ok(ack(&state, &caller, &name, request).await?.into_response())
 }
 
 /// These are to be tried again, after the queue's back-off or `delay_ms`; with
@@ -95,25 +97,7 @@ pub(crate) async fn post_nack(
     Segments(name): Segments<String>,
     Document(request): Document<NackRequest>,
 ) -> Result<Response, Problem> {
-    caller.require(Right::Consume)?;
-    let ids = ids(&state, &request.delivery_ids)?;
-    let cause = request.cause.as_deref().unwrap_or(NO_CAUSE);
-    if cause.len() > CAUSE_MAX {
-        return Err(invalid("/cause", format!("longer than {CAUSE_MAX} bytes")));
-    }
-    let delay = match request.delay_ms {
-        Some(delay) if delay > state.limits().lease_ms_max => {
-            return Err(invalid("/delay_ms", format!("must be at most {}", state.limits().lease_ms_max)));
-        }
-        delay => delay.map(Duration::from_millis),
-    };
-    let name = queue_name(&name)?;
-    let settled = if request.fail {
-        state.queues().fail(&caller.scope, &name, &ids, cause).await
-    } else {
-        state.queues().nack(&caller.scope, &name, &ids, delay, cause).await
-    };
-    answer(&request.delivery_ids, settled)
+    Ok(nack(&state, &caller, &name, request).await?.into_response())
 }
 
 /// These are still being worked on: their leases last `lease_ms` from now.
@@ -128,14 +112,65 @@ pub(crate) async fn post_extend(
     Segments(name): Segments<String>,
     Document(request): Document<ExtendRequest>,
 ) -> Result<Response, Problem> {
+    Ok(extend(&state, &caller, &name, request).await?.into_response())
+}
+
+/// Acks, however it was asked for.
+pub(crate) async fn ack(
+    state: &Gateway,
+    caller: &Caller,
+    name: &str,
+    request: AckRequest,
+) -> Result<Settled, Problem> {
     caller.require(Right::Consume)?;
-    let ids = ids(&state, &request.delivery_ids)?;
+    let ids = ids(state, &request.delivery_ids)?;
+    let settled = state.queues().ack(&caller.scope, &queue_name(name)?, &ids).await;
+    Settled::of(request.delivery_ids, settled)
+}
+
+/// Nacks, however it was asked for.
+pub(crate) async fn nack(
+    state: &Gateway,
+    caller: &Caller,
+    name: &str,
+    request: NackRequest,
+) -> Result<Settled, Problem> {
+    caller.require(Right::Consume)?;
+    let ids = ids(state, &request.delivery_ids)?;
+    let cause = request.cause.as_deref().unwrap_or(NO_CAUSE);
+    if cause.len() > CAUSE_MAX {
+        return Err(invalid("/cause", format!("longer than {CAUSE_MAX} bytes")));
+    }
+    let delay = match request.delay_ms {
+        Some(delay) if delay > state.limits().lease_ms_max => {
+            return Err(invalid("/delay_ms", format!("must be at most {}", state.limits().lease_ms_max)));
+        }
+        delay => delay.map(Duration::from_millis),
+    };
+    let name = queue_name(name)?;
+    let settled = if request.fail {
+        state.queues().fail(&caller.scope, &name, &ids, cause).await
+    } else {
+        state.queues().nack(&caller.scope, &name, &ids, delay, cause).await
+    };
+    Settled::of(request.delivery_ids, settled)
+}
+
+/// Extends, however it was asked for.
+pub(crate) async fn extend(
+    state: &Gateway,
+    caller: &Caller,
+    name: &str,
+    request: ExtendRequest,
+) -> Result<Settled, Problem> {
+    caller.require(Right::Consume)?;
+    let ids = ids(state, &request.delivery_ids)?;
     if request.lease_ms == 0 {
         return Err(invalid("/lease_ms", "must be at least 1; to give deliveries back, nack them"));
     }
     let lease = Duration::from_millis(request.lease_ms);
-    let extended = state.queues().extend(&caller.scope, &queue_name(&name)?, &ids, lease).await;
-    answer(&request.delivery_ids, extended)
+    let extended = state.queues().extend(&caller.scope, &queue_name(name)?, &ids, lease).await;
+    Settled::of(request.delivery_ids, extended)
 }
 
 fn ids(state: &Gateway, texts: &[String]) -> Result<Vec<DeliveryId>, Problem> {
@@ -150,6 +185,41 @@ fn ids(state: &Gateway, texts: &[String]) -> Result<Vec<DeliveryId>, Problem> {
         text.parse::<DeliveryId>().map_err(|err| invalid(format!("/delivery_ids/{i}"), err.to_string()))
     };
     texts.iter().enumerate().map(parse).collect()
+}
+
+/// What became of the deliveries of one call.
+pub(crate) struct Settled {
+    texts: Vec<String>,
+    /// Of those that were not settled: which they are, and why.
+    lost: Vec<(usize, String)>,
+}
+
+impl Settled {
+    fn of<T>(texts: Vec<String>, settled: Result<Vec<Result<T, Error>>, Error>) -> Result<Self, Problem> {
+        let mut lost = Vec::new();
+        for (i, result) in settled.map_err(|err| of_queue(&err))?.iter().enumerate() {
+            match result {
+                Ok(_) => {}
+                Err(err) if matches!(err.kind(), ErrorKind::LeaseLost | ErrorKind::NotFound) => {
+                    lost.push((i, err.to_string()));
+                }
+                Err(err) => return Err(of_queue(err)),
+            }
+        }
+        Ok(Self { texts, lost })
+    }
+
+    /// Those that were settled, and those that were not.
+    pub(crate) fn into_parts(self) -> (Vec<String>, Vec<SettleError>) {
+        let error = |(i, detail): &(usize, String)| SettleError {
+            delivery_id: self.texts[*i].clone(),
+            detail: detail.clone(),
+        };
+        let errors = self.lost.iter().map(error).collect();
+        let mut lost = self.lost.iter().map(|(i, _)| *i).peekable();
+        let done = self.texts.iter().enumerate().filter(|(i, _)| lost.next_if_eq(i).is_none());
+        (done.map(|(_, text)| text.clone()).collect(), errors)
+    }
 }
 
 /// A problem that is a [`SettleResult`] as well.
@@ -168,40 +238,31 @@ struct NotSettled<'a> {
 struct NotSettledOne<'a> {
     delivery_id: &'a str,
     pointer: String,
-    detail: String,
+    detail: &'a str,
 }
 
-fn answer<T>(texts: &[String], settled: Result<Vec<Result<T, Error>>, Error>) -> Result<Response, Problem> {
-    let settled = settled.map_err(|err| of_queue(&err))?;
-    let mut errors = Vec::new();
-    for ((i, text), result) in texts.iter().enumerate().zip(&settled) {
-        match result {
-            Ok(_) => {}
-            Err(err) if matches!(err.kind(), ErrorKind::LeaseLost | ErrorKind::NotFound) => {
-                errors.push(NotSettledOne {
-                    delivery_id: text,
-                    pointer: format!("/delivery_ids/{i}"),
-                    detail: err.to_string(),
-                });
-            }
-            Err(err) => return Err(of_queue(err)),
+impl IntoResponse for Settled {
+    fn into_response(self) -> Response {
+        let (all, lost) = (self.texts.len(), self.lost.len());
+        if lost == 0 {
+            return Json(SettleResult { settled: all as u64, errors: Vec::new() }).into_response();
         }
+        let errors = self.lost.iter().map(|(i, detail)| NotSettledOne {
+            delivery_id: &self.texts[*i],
+            pointer: format!("/delivery_ids/{i}"),
+            detail,
+        });
+        let body = NotSettled {
+            problem_type: format!("{TYPE_PREFIX}lease-lost"),
+            title: "lease lost",
+            status: StatusCode::CONFLICT.as_u16(),
+            detail: format!(
+                "{lost} of {all} deliveries were not settled: their lease ran out, or they were settled before"
+            ),
+            settled: all - lost,
+            errors: errors.collect(),
+        };
+        let headers = [(header::CONTENT_TYPE, "application/problem+json")];
+        (StatusCode::CONFLICT, headers, serde_json::to_vec(&body).expect("texts are JSON")).into_response()
     }
-    if errors.is_empty() {
-        return Ok(Json(SettleResult { settled: settled.len() as u64, errors: Vec::new() }).into_response());
-    }
-    let body = NotSettled {
-        problem_type: format!("{TYPE_PREFIX}lease-lost"),
-        title: "lease lost",
-        status: StatusCode::CONFLICT.as_u16(),
-        detail: format!(
-            "{} of {} deliveries were not settled: their lease ran out, or they were settled before",
-            errors.len(),
-            texts.len()
-        ),
-        settled: texts.len() - errors.len(),
-        errors,
-    };
-    let headers = [(header::CONTENT_TYPE, "application/problem+json")];
-    Ok((StatusCode::CONFLICT, headers, serde_json::to_vec(&body).expect("texts are JSON")).into_response())
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use orderwire_api::extract::Bodies;
+use orderwire_api::places::Places;
 use orderwire_queue::{Clock, Queues};
 use orderwire_store::Store;
 use orderwire_types::Limits;
 
 use crate::announce::KnownClients;
 use crate::asyncapi::BrokerView;
+use crate::consume::HandedOut;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
 use crate::publish::Outlet;
@@ -33,6 +35,9 @@ pub struct Gateway {
     pub clock: Clock,
     /// How much is taken.
     pub limits: Limits,
+    /// The places of consumers that hold a connection open. A server that goes down
+    /// waits until they are vacant.
+    pub connections: Arc<Places>,
 }
 
 /// The gateway and what it remembers.
@@ -40,6 +45,7 @@ pub(crate) struct State {
     pub(crate) gateway: Gateway,
     pub(crate) known_clients: KnownClients,
     pub(crate) readers: Readers,
+    pub(crate) handed_out: HandedOut,
     bodies: Bodies,
 }
 
@@ -52,6 +58,7 @@ impl State {
             bodies: Bodies::new(gateway.limits.body_bytes, &gateway.limits),
             known_clients: KnownClients::default(),
             readers: Readers::default(),
+            handed_out: HandedOut::new(),
             gateway,
         })
     }

@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) head_time_out: Duration,
     /// How long a peer may take no byte of an answer that it asked for.
     pub(crate) write_time_out: Duration,
+    /// How long a peer may confirm nothing of what it was sent.
+    pub(crate) silence: Duration,
     /// How long requests may take to end once the server drains.
     pub(crate) drain: Duration,
 }
@@ -38,6 +40,7 @@ impl Default for Options {
             connections: 10_000,
             head_time_out: Duration::from_secs(75),
             write_time_out: Duration::from_secs(30),
+            silence: Duration::from_secs(60),
             drain: Duration::from_secs(10),
         }
     }
@@ -69,11 +72,14 @@ pub(crate) async fn serve(
             accepted = accept(&listener) => accepted,
             () = shutdown.cancelled() => break,
         };
+        notice_loss(&stream, options.silence);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(options.write_time_out));
         let stream = Box::pin(stream);
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        // One that became a WebSocket is none of these any more: the gateway counts it,
+        // and ends it when the server drains.
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -108,6 +114,21 @@ async fn accept(listener: &TcpListener) -> TcpStream {
         }
     }
 }
+
+/// Has the system end a connection whose peer confirms nothing of what it was sent for
+/// this long: it vanished without a word, which otherwise shows after a quarter of an
+/// hour. Meanwhile deliveries would be pushed to nobody.
+#[cfg(target_os = "linux")]
+fn notice_loss(stream: &TcpStream, after: Duration) {
+    let milliseconds = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds) {
+        tracing::debug!(%error, "setting TCP_USER_TIMEOUT");
+    }
+}
+
+/// Other systems have their own idea of how long that takes.
+#[cfg(not(target_os = "linux"))]
+fn notice_loss(_: &TcpStream, _: Duration) {}
 
 /// Binds the address, with what to do when that fails.
 pub(crate) async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), String> {

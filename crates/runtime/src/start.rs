@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use orderwire_api::places::Places;
 use orderwire_cache::MemoryCache;
 use orderwire_config::{Config, Names, Overrides, RULES_QUEUE, Sources};
 use orderwire_gateway::{Gateway, KeyRing, Outlet};
@@ -30,6 +31,9 @@ const ADMIN_KEY_FILE: &str = "admin.key";
 
 /// The stream of rows, and the name of its reader in the store.
 const DATA: &str = "data";
+
+/// How long consumers may take to leave; each has said goodbye by then, or never will.
+const GOODBYE: Duration = Duration::from_secs(4);
 
 /// For what is little, and a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
@@ -237,8 +241,18 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     };
     let readiness = Arc::new(readiness);
     let broker = transport.as_ref().map(Transport::view);
-    let gateway =
-        Gateway { queues, outlet, broker, store, keys, readiness: readiness.clone(), clock, limits };
+    let connections = Places::new(limits.consumer_connections, limits.consumer_connections_per_key);
+    let gateway = Gateway {
+        queues,
+        outlet,
+        broker,
+        store,
+        keys,
+        readiness: readiness.clone(),
+        clock,
+        limits,
+        connections: connections.clone(),
+    };
     let (mqtt_stage, health) = mqtt::start(&config, &gateway)?;
     readiness.mqtt.get_or_init(|| health);
     let transport_stage = transport.map(|transport| transport.start(&gateway));
@@ -257,6 +271,10 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         let cut = server::serve(listener, router, server::Options::default(), stopped).await;
         if cut > 0 {
             tracing::warn!(connections = cut, "requests were cut at the end of the drain");
+        }
+        // A WebSocket is no request any more, so that the server does not wait for it.
+        if tokio::time::timeout(GOODBYE, connections.vacant()).await.is_err() {
+            tracing::warn!("connections of consumers were cut at the end of the drain");
         }
     });
     // Last, because what it brings back calls this server.

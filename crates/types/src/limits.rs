@@ -31,6 +31,11 @@ pub struct Limits {
     pub concurrent_requests: usize,
     /// How many rules in a row may lead to an event; beyond it a rule's delivery fails.
     pub rule_depth: u8,
+    /// The most consumers that hold a connection open, server-sent events and
+    /// WebSockets together; beyond it one more is 503.
+    pub consumer_connections: usize,
+    /// The most of these with one key; beyond it one more is 429.
+    pub consumer_connections_per_key: usize,
 }
 
 impl Default for Limits {
@@ -49,6 +54,8 @@ impl Default for Limits {
             lease_ms_max: 3_600_000,
             concurrent_requests: 4_096,
             rule_depth: 8,
+            consumer_connections: 1_000,
+            consumer_connections_per_key: 100,
         }
     }
 }

@@ -7,6 +7,8 @@ pub mod mosquitto;
 pub mod processes;
 pub mod proxy;
 pub mod rabbit;
+pub mod sse;
+pub mod ws;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

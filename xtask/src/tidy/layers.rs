@@ -66,7 +66,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer {
         name: "counts",
         crates: &["counts"],
-        imports: &["services", "engines", "ports", "types"],
+        imports: &["services", "engines", "ports", "surface", "types"],
         imports_in_tests: &[],
     },
     // End to end is from outside, through the real binary.

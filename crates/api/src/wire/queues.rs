@@ -160,3 +160,70 @@ pub struct SettleError {
     /// Why: the lease ran out, or it was settled before.
     pub detail: String,
 }
+
+/// What a consumer says on a WebSocket: one of `credit`, `ack`, `nack` and `extend`
+/// a message, with what belongs to it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumerMessage {
+    /// So many more deliveries are wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<u32>,
+    /// These are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ack: Option<Vec<String>>,
+    /// These are to be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nack: Option<Vec<String>>,
+    /// Of `nack`: after this pause, in milliseconds, instead of the queue's back-off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    /// Of `nack`: why, in plain words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Of `nack`: dead-letter at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail: Option<bool>,
+    /// These are still being worked on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extend: Option<Vec<String>>,
+    /// Of `extend`: the lease lasts this long from now, in milliseconds; without it
+    /// as long as those of the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
+}
+
+/// What the server says to a consumer on a WebSocket.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerMessage {
+    /// A delivery, against one credit.
+    Delivery(LeasedDelivery),
+    /// What the last message did not do, and why. The connection goes on unless it is
+    /// closed right after.
+    Error(crate::Problem),
+    /// The answer to an `ack`.
+    #[serde(untagged)]
+    Acked {
+        /// These are done.
+        acked: Vec<String>,
+        /// These could not be settled.
+        errors: Vec<SettleError>,
+    },
+    /// The answer to a `nack`.
+    #[serde(untagged)]
+    Nacked {
+        /// These come again, or are dead letters.
+        nacked: Vec<String>,
+        /// These could not be settled.
+        errors: Vec<SettleError>,
+    },
+    /// The answer to an `extend`.
+    #[serde(untagged)]
+    Extended {
+        /// The leases of these are extended.
+        extended: Vec<String>,
+        /// These could not be extended.
+        errors: Vec<SettleError>,
+    },
+}

@@ -36,11 +36,16 @@ pub struct LimitsSettings {
     /// How many rules in a row may lead to an event; beyond it the delivery of the rule that
     /// would go on becomes a dead letter.
     pub rule_depth: u64,
+    /// The most consumers that hold a connection open, server-sent events and
+    /// WebSockets together; beyond it one more is 503.
+    pub consumer_connections: u64,
+    /// The most of these with one key; beyond it one more is 429.
+    pub consumer_connections_per_key: u64,
 }
 
 impl LimitsSettings {
     /// Every limit with its name, its value and the bounds in which it makes sense.
-    pub(crate) fn bounds(&self) -> [(&'static str, u64, u64, u64); 13] {
+    pub(crate) fn bounds(&self) -> [(&'static str, u64, u64, u64); 15] {
         const KIB: u64 = 1 << 10;
         const MIB: u64 = 1 << 20;
         [
@@ -58,6 +63,8 @@ impl LimitsSettings {
             ("lease_ms_max", self.lease_ms_max, 1_000, 86_400_000),
             ("concurrent_requests", self.concurrent_requests, 1, 1_000_000),
             ("rule_depth", self.rule_depth, 1, 100),
+            ("consumer_connections", self.consumer_connections, 1, 1_000_000),
+            ("consumer_connections_per_key", self.consumer_connections_per_key, 1, 1_000_000),
         ]
     }
 }
@@ -78,6 +85,8 @@ impl Default for LimitsSettings {
             lease_ms_max,
             concurrent_requests,
             rule_depth,
+            consumer_connections,
+            consumer_connections_per_key,
         } = Limits::default();
         Self {
             body_bytes: ByteSize(body_bytes as u64),
@@ -93,6 +102,8 @@ impl Default for LimitsSettings {
             lease_ms_max,
             concurrent_requests: concurrent_requests as u64,
             rule_depth: rule_depth.into(),
+            consumer_connections: consumer_connections as u64,
+            consumer_connections_per_key: consumer_connections_per_key as u64,
         }
     }
 }
@@ -115,6 +126,8 @@ impl From<&LimitsSettings> for Limits {
             lease_ms_max: settings.lease_ms_max,
             concurrent_requests: size(settings.concurrent_requests),
             rule_depth: u8::try_from(settings.rule_depth).unwrap_or(u8::MAX),
+            consumer_connections: size(settings.consumer_connections),
+            consumer_connections_per_key: size(settings.consumer_connections_per_key),
         }
     }
 }

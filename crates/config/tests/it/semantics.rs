@@ -141,7 +141,8 @@ fn a_key_may_say_its_client_first() {
 fn limits_and_times_have_bounds() {
     let shown = faults(
         "limits: {body_bytes: 1, event_bytes: 2MiB, field_bytes: 3MiB, json_depth: 128, batch_entries: 0, rows: 0,
-  answer_bytes: 5GiB, queue_events: 0, lease_max: 10001, wait_ms_max: 0, lease_ms_max: 1, concurrent_requests: 0, rule_depth: 101}
+  answer_bytes: 5GiB, queue_events: 0, lease_max: 10001, wait_ms_max: 0, lease_ms_max: 1, concurrent_requests: 0,
+  rule_depth: 101, consumer_connections: 0, consumer_connections_per_key: 1000001}
 retention: {traces: 1m, dead_letters: 4000d, idempotency: 31d, orders: 1h, revisions: 1}
 cache: {bytes: 1KiB}
 ",

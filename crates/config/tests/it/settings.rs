@@ -45,7 +45,8 @@ fn limits_have_the_defaults_of_the_vocabulary_and_override_each() {
     let yaml =
         "limits: {body_bytes: 2MiB, event_bytes: 1000, json_depth: 3, field_bytes: 500B, batch_entries: 4,
         rows: 5, answer_bytes: 1GiB, queue_events: 6, lease_max: 7, wait_ms_max: 8, lease_ms_max: 9000,
-        concurrent_requests: 10, rule_depth: 11}";
+        concurrent_requests: 10, rule_depth: 11, consumer_connections: 12,
+        consumer_connections_per_key: 13}";
     let limits = Limits::from(&load(yaml).unwrap().limits);
     let expected = Limits {
         body_bytes: 2 << 20,
@@ -61,6 +62,8 @@ fn limits_have_the_defaults_of_the_vocabulary_and_override_each() {
         lease_ms_max: 9000,
         concurrent_requests: 10,
         rule_depth: 11,
+        consumer_connections: 12,
+        consumer_connections_per_key: 13,
     };
     assert_eq!(limits, expected);
 }

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
+use orderwire_api::places::Places;
 use orderwire_gateway::{Component, Gateway, Guards, KeyRing, Readiness, guarded, router};
 use orderwire_queue::{Clock, ManualClock, Queues};
 use orderwire_sqlite::store::SqliteStore;
@@ -113,6 +114,7 @@ impl Server {
             readiness: Arc::new(AllFine),
             clock,
             limits: limits.clone(),
+            connections: Places::new(limits.consumer_connections, limits.consumer_connections_per_key),
         };
         let (routes, openapi) = router(gateway.clone()).split_for_parts();
         let guards = Guards {
@@ -193,6 +195,16 @@ impl Server {
             steps: TraceRecord { trace, client, steps: Vec::new() },
         };
         self.store.change_clients(&[change]).await.unwrap();
+    }
+
+    /// Asks until so many deliveries of a queue are under a lease.
+    pub(crate) async fn until_in_flight(&self, queue: &str, wanted: u64) {
+        let asked = async {
+            while self.get(&format!("/v1/queues/{queue}")).await.ok(200)["in_flight"] != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap();
     }
 
     /// The waiting events of a queue, as an operator sees them.

@@ -160,6 +160,8 @@ mod tests {
         lease_ms_max: 10,
         concurrent_requests: 1,
         rule_depth: 1,
+        consumer_connections: 1,
+        consumer_connections_per_key: 1,
     };
 
     fn arrival<'a>(event_type: Option<&'a crate::EventType>) -> Arrival<'a> {

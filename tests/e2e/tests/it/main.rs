@@ -5,6 +5,8 @@ mod behind;
 mod broker;
 mod broker_faults;
 mod cli;
+mod consume_sse;
+mod consume_ws;
 mod dead;
 mod demo;
 mod drain;
