@@ -39,14 +39,17 @@ const REQUIRED: &[Requirement] = &[
         suite: "the instruction counts: hot paths under callgrind",
         wanted_here: cfg!(target_os = "linux"),
     },
+    example("php"),
+    example("curl"),
+    example("jq"),
     Requirement {
         name: "python3",
-        suite: "the code in docs/webhooks.md that verifies a signature",
+        suite: "the code in docs/webhooks.md that verifies a signature, and the examples of consumers",
         wanted_here: true,
     },
     Requirement {
         name: "node",
-        suite: "the code in docs/webhooks.md that verifies a signature",
+        suite: "the code in docs/webhooks.md that verifies a signature, and the examples of consumers",
         wanted_here: true,
     },
     Requirement {
@@ -60,6 +63,15 @@ const REQUIRED: &[Requirement] = &[
         wanted_here: true,
     },
 ];
+
+/// What an example of a consumer is written in.
+const fn example(name: &'static str) -> Requirement {
+    Requirement {
+        name,
+        suite: "the examples of consumers: each handles every event, killed or not",
+        wanted_here: cfg!(unix),
+    }
+}
 
 /// How long a server on this machine may take to accept a connection.
 pub(crate) const CONNECT_WITHIN: Duration = Duration::from_millis(500);
@@ -114,9 +126,9 @@ fn look() -> Vec<Finding> {
     findings.push(Finding { name: "strace", place: "able to trace a child".to_owned(), found: traces });
     let counts = counts::works();
     findings.push(Finding { name: "valgrind", place: "able to run callgrind".to_owned(), found: counts });
-    for name in ["python3", "node"] {
-        let found = shell::succeeds(Command::new(name).arg("--version"));
-        findings.push(Finding { name, place: "in the path".to_owned(), found });
+    for name in ["python3", "node", "php", "curl", "jq"] {
+        let runs = shell::succeeds(Command::new(name).arg("--version"));
+        findings.push(Finding { name, place: "able to run".to_owned(), found: runs });
     }
     findings.push(Finding { name: "mount", place: "able to mount a tmpfs".to_owned(), found: mounts() });
     // Both print their usage and end with the code of a wrong call.

@@ -7,6 +7,7 @@ mod broker_faults;
 mod cli;
 mod consume_sse;
 mod consume_ws;
+mod consumers;
 mod dead;
 mod demo;
 mod drain;
