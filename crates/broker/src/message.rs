@@ -4,9 +4,10 @@ use bytes::Bytes;
 use orderwire_types::{EventType, QueueName};
 
 /// The most that all names and values of [`Message::headers`] take together, in bytes:
-/// what the narrowest broker lets through (an AMQP frame of 128 KiB holds all
-/// properties of a message), with room for what others add.
-pub const HEADER_BYTES_MAX: usize = 64 << 10;
+/// what the narrowest broker lets through (a stream of NATS 64 KiB less one byte, with all
+/// that stands around headers; an AMQP frame of 128 KiB all properties of a message), with
+/// room for what others add.
+pub const HEADER_BYTES_MAX: usize = 60 << 10;
 
 /// A message on its way to the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
