@@ -62,6 +62,12 @@ const REQUIRED: &[Requirement] = &[
         suite: "MQTT: brokers of a test's own that are ended, and what their producers send",
         wanted_here: true,
     },
+    Requirement { name: "NATS", suite: "the suite of brokers, over NATS JetStream", wanted_here: true },
+    Requirement {
+        name: "nats-server",
+        suite: "the faults of NATS: servers of a test's own that are ended",
+        wanted_here: true,
+    },
 ];
 
 /// What an example of a consumer is written in.
@@ -130,6 +136,8 @@ fn look() -> Vec<Finding> {
         let runs = shell::succeeds(Command::new(name).arg("--version"));
         findings.push(Finding { name, place: "able to run".to_owned(), found: runs });
     }
+    let server = shell::succeeds(Command::new("nats-server").arg("--version"));
+    findings.push(Finding { name: "nats-server", place: "in the path".to_owned(), found: server });
     findings.push(Finding { name: "mount", place: "able to mount a tmpfs".to_owned(), found: mounts() });
     // Both print their usage and end with the code of a wrong call.
     let starts = |tool| Command::new(tool).arg("-h").output().is_ok();

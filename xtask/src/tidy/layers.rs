@@ -26,7 +26,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { name: "engines", crates: &["sqlite"], imports: &["ports", "types"], imports_in_tests: &[] },
     Layer {
         name: "brokers",
-        crates: &["broker-rabbitmq"],
+        crates: &["broker-rabbitmq", "broker-nats"],
         imports: &["ports", "types"],
         imports_in_tests: &[],
     },
@@ -142,6 +142,12 @@ pub(super) const KEPT: &[Kept] = &[
         by: &["mqtt"],
         free_in_tests: false,
         because: "MQTT is spoken in one place",
+    },
+    Kept {
+        library: "async-nats",
+        by: &["broker-nats"],
+        free_in_tests: true,
+        because: "NATS is spoken in one place",
     },
     Kept {
         library: "moka",
