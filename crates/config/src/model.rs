@@ -21,7 +21,7 @@ use orderwire_types::{DatasetName, Label, QueueName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use broker::{Broker, BrokerUrl, Spool};
+pub use broker::{Broker, BrokerUrl, NatsSettings, Spool};
 pub(crate) use forwards::definitions as forward_definitions;
 pub use forwards::{BreakerSettings, ForwardBackoff, ForwardSettings, HeaderText, forward_queue};
 pub use limits::LimitsSettings;

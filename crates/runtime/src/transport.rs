@@ -1,13 +1,15 @@
 //! The way through a broker: what carries events to it, and what takes them in.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use orderwire_broker::{Broker, QueueBinding, Received, SigningKey};
+use orderwire_broker_nats::{Login, NatsBroker};
 use orderwire_broker_rabbitmq::{Identity, RabbitBroker};
-use orderwire_config::{BrokerQueue, Clients, Config};
+use orderwire_config::{BrokerQueue, Clients, Config, NatsSettings};
 use orderwire_gateway::{BrokerQueueView, BrokerView, Entrance, Gateway, Input, Outlet};
 use orderwire_queue::{Arrived, Clock, Error as QueueError, Publication, Published, Queues, Service};
 use orderwire_sqlite::{DataDir, SqliteQueue};
@@ -48,7 +50,7 @@ impl Transport {
         if config.broker.url.is_none() {
             return Ok(None);
         }
-        let broker = connect(config)?;
+        let broker = connect(config).await?;
         let key = match &config.broker.signing_key {
             Some(secret) => SigningKey::derived_from(secret.resolve().map_err(Error::failed)?.bytes()),
             None => {
@@ -64,7 +66,10 @@ impl Transport {
         let memory = config.data.join(BINDINGS);
         let bindings = queues.iter().flat_map(bindings).collect();
         let place = config.broker.url.place();
-        let topology = Arc::new(Topology::new(bindings, place.clone(), memory));
+        // What is bound at NATS is bound to its stream.
+        let stream = if config.broker.url.is_nats() { &config.broker.nats.stream } else { "" };
+        let topology =
+            Arc::new(Topology::new(bindings, format!("{place} {stream}").trim_end().to_owned(), memory));
         Ok(Some((Self { broker, spool, topology, place, key, queues }, service)))
     }
 
@@ -218,7 +223,7 @@ async fn open_spool(config: &Config, clock: &Clock) -> Result<Option<(Arc<Spool>
 /// # Errors
 /// Why not, in plain words.
 pub async fn try_broker(config: &Config) -> Result<(), String> {
-    let broker = connect(config).map_err(|error| error.to_string())?;
+    let broker = connect(config).await.map_err(|error| error.to_string())?;
     let checked = tokio::time::timeout(PATIENCE, broker.check()).await;
     broker.close().await;
     match checked {
@@ -228,15 +233,35 @@ pub async fn try_broker(config: &Config) -> Result<(), String> {
 }
 
 /// The broker of the configuration; its connection is made when it is there.
-fn connect(config: &Config) -> Result<Arc<dyn Broker>, Error> {
-    let url = config.broker.url.resolved(|name| std::env::var(name).ok()).map_err(Error::failed)?;
+async fn connect(config: &Config) -> Result<Arc<dyn Broker>, Error> {
+    let settings = &config.broker;
+    let url = settings.url.resolved(|name| std::env::var(name).ok()).map_err(Error::failed)?;
+    if settings.url.is_nats() {
+        let mut options = nats(&settings.nats, settings.ca.clone(), url);
+        options.tls.certificate = settings.certificate.clone().zip(settings.key.clone());
+        let broker = NatsBroker::open(options).await.while_("reading broker.url and what belongs to it")?;
+        return Ok(Arc::new(broker));
+    }
     let mut options = orderwire_broker_rabbitmq::Options::from_url(&url).while_("reading broker.url")?;
     if let Some(tls) = &mut options.tls {
-        tls.ca_file = config.broker.ca.clone();
-        let files = config.broker.certificate.clone().zip(config.broker.key.clone());
+        tls.ca_file = settings.ca.clone();
+        let files = settings.certificate.clone().zip(settings.key.clone());
         tls.identity = files.map(|(certificate_file, key_file)| Identity { certificate_file, key_file });
     }
     Ok(Arc::new(RabbitBroker::start(options)))
+}
+
+fn nats(settings: &NatsSettings, ca: Option<PathBuf>, url: String) -> orderwire_broker_nats::Options {
+    let mut options = orderwire_broker_nats::Options::new(url);
+    options.prefix = settings.stream.to_ascii_lowercase();
+    options.stream.clone_from(&settings.stream);
+    options.replicas = settings.replicas;
+    options.stream_bytes_max = settings.bytes.0;
+    options.tls.authorities = ca;
+    if let Some(file) = &settings.credentials {
+        options.login = Login::Credentials(file.clone());
+    }
+    options
 }
 
 struct ThroughBroker(Carrier);

@@ -4,14 +4,16 @@ use orderwire_types::queue::Kind;
 use orderwire_types::{QueueName, Right};
 
 use super::{Report, unavailable};
-use crate::model::{Config, INTAKE};
+use crate::model::{ByteSize, Config, INTAKE, NatsSettings};
 
 /// The schemes of brokers that are known.
-const SCHEMES: [&str; 2] = ["amqp", "amqps"];
+const SCHEMES: [&str; 4] = ["amqp", "amqps", "nats", "tls"];
 /// The one password that everybody knows: that of a RabbitMQ on this machine.
 const NO_SECRET: &str = "guest";
 /// The shortest key that messages are signed with, in bytes.
 const SIGNING_KEY_MIN: usize = 24;
+/// The longest name of a stream.
+const STREAM_BYTES_MAX: usize = 64;
 /// The most events that a spool may hold.
 const SPOOL_EVENTS_MAX: u64 = 100_000_000;
 
@@ -20,15 +22,14 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
     let path = ["broker", "url"];
     if !url.is_none() {
         if !url.scheme().is_some_and(|scheme| SCHEMES.contains(&scheme)) {
-            let instead = "use amqp:// or amqps:// (RabbitMQ), or remove it (the embedded queue is used)";
+            let instead = "use amqp:// or amqps:// (RabbitMQ), nats:// or tls:// (NATS JetStream), or remove it \
+                           (the embedded queue is used)";
             report.fault(&path, unavailable(url.as_written(), instead));
-        } else if let Some(password) = url.password()
-            && password != NO_SECRET
-            && !is_variable(password)
+        } else if url.secrets().iter().any(|secret| *secret != NO_SECRET && !is_variable(secret))
             && report.is_in_file(&path)
         {
-            let detail = "a password does not belong into a file: write ${NAME} in its place, and set that \
-                          environment variable";
+            let detail = "a password or token does not belong into a file: write ${NAME} in its place, and set \
+                          that environment variable";
             report.fault(&path, detail);
         } else if let Err(fault) = url.resolved(|name| std::env::var(name).ok()) {
             report.fault(&path, fault);
@@ -56,6 +57,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
         );
         report.fault(&["broker", "signing_key"], detail);
     }
+    nats(&config.broker.nats, report);
     if config.broker.spool.events > SPOOL_EVENTS_MAX {
         let detail = format!("{} is out of range: 0 to {SPOOL_EVENTS_MAX}", config.broker.spool.events);
         report.fault(&["broker", "spool", "events"], detail);
@@ -86,6 +88,20 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
                 report.fault(&["queues", name, "principal", "rights", &index], detail);
             }
         }
+    }
+}
+
+fn nats(nats: &NatsSettings, report: &mut Report<'_>) {
+    let mut fault = |key: &str, detail: String| report.fault(&["broker", "nats", key], detail);
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !(1..=STREAM_BYTES_MAX).contains(&nats.stream.len()) || !nats.stream.chars().all(is_word) {
+        fault("stream", format!("a stream has a name of 1 to {STREAM_BYTES_MAX} letters, digits, - and _"));
+    }
+    if !matches!(nats.replicas, 1 | 3 | 5) {
+        fault("replicas", format!("{} is out of range: 1, 3 or 5", nats.replicas));
+    }
+    if nats.bytes < ByteSize(1 << 20) || nats.bytes > ByteSize(1 << 40) {
+        fault("bytes", format!("{} is out of range: 1MiB to 1TiB", nats.bytes));
     }
 }
 

@@ -172,6 +172,23 @@ channels: {}
 }
 
 #[test]
+fn a_broker_of_nats_has_its_own_settings() {
+    let yaml = "broker: {url: 'tls://one.example,tls://two.example', nats: {stream: SHOP, replicas: 3, bytes: 8GiB}}\n";
+    let nats = load(yaml).unwrap().broker.nats;
+    assert_eq!((nats.stream.as_str(), nats.replicas, nats.bytes.0), ("SHOP", 3, 8 << 30));
+    let shown = faults("broker: {url: 'nats://t0ken@h', nats: {stream: a.b, replicas: 2, bytes: 1KiB}}\n");
+    insta::assert_snapshot!(shown, @r"
+    1:15: broker.url: a password or token does not belong into a file: write ${NAME} in its place, and set that environment variable
+    1:48: broker.nats.stream: a stream has a name of 1 to 64 letters, digits, - and _
+    1:63: broker.nats.replicas: 2 is out of range: 1, 3 or 5
+    1:73: broker.nats.bytes: 1KiB is out of range: 1MiB to 1TiB
+    ");
+    for secret in ["nats://a:b@h", "amqp://a:b@h", "nats://h,nats://a:b@h"] {
+        assert!(faults(&format!("broker: {{url: '{secret}'}}\n")).contains("does not belong"), "{secret}");
+    }
+}
+
+#[test]
 fn a_configuration_made_by_code_is_checked_too() {
     let mut config = Config::default();
     config.check().unwrap();
