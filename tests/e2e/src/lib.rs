@@ -4,6 +4,7 @@
 //! Nothing here knows the inside: only flags, files, signals and HTTP.
 
 pub mod mosquitto;
+pub mod nats;
 pub mod processes;
 pub mod proxy;
 pub mod rabbit;

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use orderwire_e2e::nats::Nats;
 use orderwire_e2e::rabbit::Rabbit;
 use orderwire_e2e::{Server, Start};
 use serde_json::{Value, json};
@@ -24,6 +25,11 @@ fn rabbitmq(folder: &Path) -> Result<World> {
     Ok(World { server: start(folder, Some(rabbit.url()))?, _broker: Box::new(rabbit) })
 }
 
+fn nats(folder: &Path) -> Result<World> {
+    let nats = Nats::started()?;
+    Ok(World { server: start(folder, Some(nats.url()))?, _broker: Box::new(nats) })
+}
+
 fn start(folder: &Path, broker: Option<String>) -> Result<Server> {
     let config = folder.join("orderwire.yaml");
     std::fs::write(
@@ -39,6 +45,7 @@ fn start(folder: &Path, broker: Option<String>) -> Result<Server> {
 macro_rules! cases {
     ($($case:ident)+) => {
         mod in_the_embedded_world { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::embedded, super::$case).await })+ }
+        mod behind_nats { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::nats, super::$case).await })+ }
         mod behind_rabbitmq { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::rabbitmq, super::$case).await })+ }
     };
 }

@@ -236,9 +236,30 @@ async fn without_a_spool_or_with_a_full_one_events_are_refused_while_the_broker_
 async fn twenty_restarts_of_the_broker_lose_nothing_and_double_nothing() -> Result<()> {
     let (mut rabbit, folder) = (Rabbit::started()?, tempfile::tempdir()?);
     let server = Arc::new(behind(&rabbit.url(), folder.path(), "")?);
+    let accepted = while_the_broker(&server, || {
+        for round in 0..20 {
+            if round % 5 == 0 {
+                rabbit.kill()?;
+                rabbit.start()?;
+            } else {
+                rabbit.control(&["stop_app"])?;
+                rabbit.control(&["start_app"])?;
+            }
+        }
+        Ok(())
+    });
+    let accepted = accepted.await?;
+    nothing_is_lost_or_doubled(&server, &accepted, || rabbit.messages("shop")).await
+}
+
+/// Publishes 500 events a second while the broker restarts: which were accepted.
+pub(crate) async fn while_the_broker(
+    server: &Arc<Server>,
+    restarts: impl FnOnce() -> Result<()>,
+) -> Result<BTreeSet<u64>> {
     let stop = Arc::new(AtomicBool::new(false));
     let producer = {
-        let (server, stop) = (Arc::clone(&server), Arc::clone(&stop));
+        let (server, stop) = (Arc::clone(server), Arc::clone(&stop));
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_millis(20));
             let (mut accepted, mut refused) = (BTreeSet::new(), 0);
@@ -264,30 +285,33 @@ async fn twenty_restarts_of_the_broker_lose_nothing_and_double_nothing() -> Resu
         })
     };
     let begun = Instant::now();
-    for round in 0..20 {
-        if round % 5 == 0 {
-            rabbit.kill()?;
-            rabbit.start()?;
-        } else {
-            rabbit.control(&["stop_app"])?;
-            rabbit.control(&["start_app"])?;
-        }
-    }
+    let restarted = tokio::task::block_in_place(restarts);
     stop.store(true, Ordering::SeqCst);
     let (accepted, refused): (BTreeSet<u64>, usize) = producer.await??;
+    restarted?;
     // The spool has room for all of it, so that no restart is seen by a producer.
     ensure!(refused == 0, "{refused} events were refused, {} accepted", accepted.len());
     // The ticks are made up for when one is late, so this is the rate over the whole time.
     let rate = accepted.len() as f64 / begun.elapsed().as_secs_f64();
     ensure!(rate > 400.0, "{rate} events/s were accepted instead of 500");
-    let (order, seen) = consume(&server, accepted.iter().copied()).await?;
+    Ok(accepted)
+}
+
+/// Consumes them all: each came once, tick after tick. `left`: how many messages wait at the
+/// broker for the intake.
+pub(crate) async fn nothing_is_lost_or_doubled(
+    server: &Server,
+    accepted: &BTreeSet<u64>,
+    left: impl Fn() -> Result<u64>,
+) -> Result<()> {
+    let (order, seen) = consume(server, accepted.iter().copied()).await?;
     // The ten of one tick are posted beside each other; tick follows tick, whatever happens.
     let late = order.windows(2).find(|pair| pair[1] / 10 < pair[0] / 10);
     ensure!(late.is_none(), "out of order: {late:?}");
     // What comes twice may come late: until nothing is on its way any more.
     server.until("/readyz", |ready| !ready["components"].to_string().contains("spool")).await?;
     let deadline = Instant::now() + orderwire_e2e::PATIENCE;
-    while rabbit.messages("shop")? > 0 {
+    while left()? > 0 {
         ensure!(Instant::now() < deadline, "the intake does not take in what is left");
     }
     let queue = server.get("/v1/queues/shop").await?;

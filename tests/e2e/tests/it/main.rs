@@ -18,6 +18,7 @@ mod kill;
 mod line;
 mod load;
 mod mqtt;
+mod nats;
 mod orders;
 mod orders_at_once;
 mod orders_cli;
