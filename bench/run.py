@@ -29,7 +29,7 @@ def main():
     chosen = rows.rows(orderwire, client)
     if args.list:
         for row in chosen:
-            print(f"{row.name:<8} {row.title}")
+            print(f"{row.name:<12} {row.title}")
         return 0
     if args.only:
         unknown = set(args.only) - {row.name for row in chosen}

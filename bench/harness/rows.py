@@ -41,6 +41,14 @@ def rows(orderwire, client):
             beside=((peers.RabbitMq(client, 64), at_least(0.7)),),
         ),
         Row(
+            "gateway-nats",
+            "the same through the gateway in front of NATS JetStream; the peer is the plain client straight to NATS",
+            "events/s",
+            measure.gateway_nats,
+            "202 after NATS confirmed, from a stream on files of one server",
+            beside=((peers.Nats(client, 64), None),),
+        ),
+        Row(
             "rows",
             "durable ingest of rows, NDJSON of 500, 8 connections; the peer with messages of 512 bytes, 512 in flight",
             "rows/s",
@@ -109,6 +117,10 @@ class Measure:
 
     def gateway(self):
         with peers.RabbitMq(self.client, 64).node() as url:
+            return self._through(url)
+
+    def gateway_nats(self):
+        with peers.Nats(self.client, 64).node() as url:
             return self._through(url)
 
     def _through(self, broker):
