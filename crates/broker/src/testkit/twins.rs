@@ -13,6 +13,7 @@ use orderwire_types::QueueName;
 use self::broker::Twin;
 use super::Factory;
 use super::model::ModelPlace;
+use crate::capabilities::Capabilities;
 use crate::contract::Broker;
 
 orderwire_types::faults! {
@@ -136,7 +137,12 @@ pub struct TwinFactory {
 impl TwinFactory {
     /// A factory with an empty place.
     pub fn new(fault: Fault) -> Self {
-        let place = ModelPlace::default();
+        Self::able(fault, super::MODEL_CAPABILITIES)
+    }
+
+    /// The same with twins that say that they can do this.
+    pub fn able(fault: Fault, capabilities: Capabilities) -> Self {
+        let place = ModelPlace::able(capabilities);
         Self { fault, before: Arc::new(Mutex::new(place.clone())), place: Mutex::new(place) }
     }
 

@@ -49,9 +49,13 @@ pub(super) async fn unbinding_takes_away_types_and_nothing_else(b: &mut Bench) -
         same("what came", labels(&reader.take(2).await?), ["before", "after"].map(str::to_owned).into())?;
         reader.nothing_more().await?;
     } else {
-        // It gets everything for as long as it takes anything.
-        let all = ["before", "for the other", "after"].map(str::to_owned).into();
-        same("what came", labels(&reader.take(3).await?), all)?;
+        // It may get more than it takes, for as long as it takes anything.
+        let mut came = labels(&reader.take(2).await?);
+        if came.last().is_some_and(|label| label == "for the other") {
+            came.pop();
+            came.extend(labels(&reader.take(1).await?));
+        }
+        same("what came", came, ["before", "after"].map(str::to_owned).into())?;
     }
     let mut reader = b.reader(&other, 10).await?;
     let came = labels(&reader.take(2).await?);
