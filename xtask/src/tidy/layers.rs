@@ -26,7 +26,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { name: "engines", crates: &["sqlite"], imports: &["ports", "types"], imports_in_tests: &[] },
     Layer {
         name: "brokers",
-        crates: &["broker-rabbitmq", "broker-nats"],
+        crates: &["broker-rabbitmq", "broker-nats", "broker-kafka"],
         imports: &["ports", "types"],
         imports_in_tests: &[],
     },
@@ -44,8 +44,8 @@ pub(super) const LAYERS: &[Layer] = &[
             "mqtt",
         ],
         imports: &["ports", "surface", "types"],
-        // The real engine rather than an imitation of it.
-        imports_in_tests: &["engines"],
+        // The real engine rather than an imitation of it, and a real broker.
+        imports_in_tests: &["engines", "brokers"],
     },
     Layer { name: "telemetry", crates: &["telemetry"], imports: &["types"], imports_in_tests: &[] },
     // Commands work over the API's types and HTTP, never over the store.
@@ -148,6 +148,12 @@ pub(super) const KEPT: &[Kept] = &[
         by: &["broker-nats"],
         free_in_tests: true,
         because: "NATS is spoken in one place",
+    },
+    Kept {
+        library: "rdkafka",
+        by: &["broker-kafka"],
+        free_in_tests: true,
+        because: "Kafka is spoken in one place, and its C library is in builds that ask for it alone",
     },
     Kept {
         library: "moka",
