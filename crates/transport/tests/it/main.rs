@@ -1,8 +1,9 @@
 //! Carrier, spool, drain, intake and relay between the scheduler and the reference broker, in
-//! paused time.
+//! paused time; and the same once over Kafka.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod kafka;
 mod out;
 mod relay;
 mod topology;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orderwire_broker::testkit::{ModelBroker, ModelPlace};
+use orderwire_broker::testkit::ModelPlace;
 use orderwire_broker::{
     Broker, Capabilities, Consumer, Declare, Error, ErrorKind, Message, QueueBinding, Received, SigningKey,
 };
@@ -25,18 +25,24 @@ pub(crate) const ROLE: &str = "tester";
 /// Which broker it is.
 pub(crate) const PLACE: &str = "model://here";
 
-/// The reference broker, with a switch.
+/// A broker with a switch.
 pub(crate) struct Switched {
-    inner: ModelBroker,
+    inner: Arc<dyn Broker>,
     pub(crate) is_away: AtomicBool,
     /// Of the next publish, the first message that is not taken; those behind it are.
     fails_at: AtomicUsize,
 }
 
 impl Switched {
+    /// The reference broker.
     pub(crate) fn on(place: &ModelPlace) -> Arc<Self> {
+        Self::over(Arc::new(place.broker()))
+    }
+
+    /// Another one.
+    pub(crate) fn over(inner: Arc<dyn Broker>) -> Arc<Self> {
         let fails_at = AtomicUsize::new(usize::MAX);
-        Arc::new(Self { inner: place.broker(), is_away: AtomicBool::new(false), fails_at })
+        Arc::new(Self { inner, is_away: AtomicBool::new(false), fails_at })
     }
 
     pub(crate) fn fail_next_at(&self, index: usize) {
@@ -128,6 +134,11 @@ impl World {
     pub(crate) async fn open(spool_events: u64) -> Self {
         let place = ModelPlace::default();
         let broker = Switched::on(&place);
+        Self::behind(broker, place, spool_events).await
+    }
+
+    /// The same behind this broker.
+    pub(crate) async fn behind(broker: Arc<Switched>, place: ModelPlace, spool_events: u64) -> Self {
         let (queues, mut tasks) =
             queues(vec![(name("shop"), def(Kind::Task, "shop.#")), (name("own"), def(Kind::Task, "*.sold"))])
                 .await;
