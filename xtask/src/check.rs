@@ -19,6 +19,19 @@ fn every_stage(stages: &mut Stages) -> Result<()> {
     stages.stage("clippy", || {
         shell::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     })?;
+    stages.stage("clippy with Kafka", || {
+        let kafka = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            "orderwire/kafka",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        shell::run(&mut cargo(kafka))
+    })?;
     stages.stage("docs", || {
         shell::run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     })?;

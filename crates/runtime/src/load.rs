@@ -3,7 +3,7 @@
 use orderwire_config::{Config, Faults, Names, Report, Sources};
 use orderwire_types::Limits;
 
-use crate::{convert, forwards, mqtt, orders, rules};
+use crate::{convert, forwards, mqtt, orders, rules, transport};
 
 /// Loads a configuration and checks all of it, the queries of its views
 /// included. A server starts with what this returns and nothing else, so what
@@ -18,6 +18,9 @@ pub fn load(sources: &Sources) -> Result<Config, Faults> {
         forwards::check(config, report);
         mqtt::check(config, report);
         rules::check(config, report);
+        if let Some(why) = transport::missing(config) {
+            report.fault(&["broker", "url"], why);
+        }
     })
 }
 

@@ -25,6 +25,8 @@ use crate::start::Stage;
 const SPOOL: &str = "spool";
 /// The file of what was bound at the broker, in the data folder.
 const BINDINGS: &str = "broker.json";
+/// The schemes of Kafka.
+const KAFKA: [&str; 2] = ["kafka", "kafkas"];
 /// How long the intakes may take to stop: a commit and an answer of the broker.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -232,8 +234,22 @@ pub async fn try_broker(config: &Config) -> Result<(), String> {
     }
 }
 
+/// What is to be done where the broker is one that this build knows nothing of; none: it knows it.
+pub(crate) fn missing(config: &Config) -> Option<String> {
+    let scheme = config.broker.url.scheme().filter(|scheme| KAFKA.contains(scheme))?;
+    (!cfg!(feature = "kafka")).then(|| {
+        format!(
+            "{scheme}:// is not in this build, whose feature kafka is off; build it with cargo build --release \
+             --features kafka, or use another broker"
+        )
+    })
+}
+
 /// The broker of the configuration; its connection is made when it is there.
 async fn connect(config: &Config) -> Result<Arc<dyn Broker>, Error> {
+    if let Some(why) = missing(config) {
+        return Err(Error::failed(format!("broker.url: {why}")));
+    }
     let settings = &config.broker;
     let url = settings.url.resolved(|name| std::env::var(name).ok()).map_err(Error::failed)?;
     if settings.url.is_nats() {
@@ -241,6 +257,14 @@ async fn connect(config: &Config) -> Result<Arc<dyn Broker>, Error> {
         options.tls.certificate = settings.certificate.clone().zip(settings.key.clone());
         let broker = NatsBroker::open(options).await.while_("reading broker.url and what belongs to it")?;
         return Ok(Arc::new(broker));
+    }
+    #[cfg(feature = "kafka")]
+    if settings.url.scheme().is_some_and(|scheme| KAFKA.contains(&scheme)) {
+        let mut options = orderwire_broker_kafka::Options::from_url(&url).while_("reading broker.url")?;
+        if let Some(tls) = &mut options.tls {
+            tls.ca_file = settings.ca.clone();
+        }
+        return Ok(Arc::new(orderwire_broker_kafka::KafkaBroker::start(options)));
     }
     let mut options = orderwire_broker_rabbitmq::Options::from_url(&url).while_("reading broker.url")?;
     if let Some(tls) = &mut options.tls {

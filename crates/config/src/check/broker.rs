@@ -6,8 +6,8 @@ use orderwire_types::{QueueName, Right};
 use super::{Report, unavailable};
 use crate::model::{ByteSize, Config, INTAKE, NatsSettings};
 
-/// The schemes of brokers that are known.
-const SCHEMES: [&str; 4] = ["amqp", "amqps", "nats", "tls"];
+/// The schemes of brokers that are known. Whether a build has them all is not known here.
+const SCHEMES: [&str; 6] = ["amqp", "amqps", "nats", "tls", "kafka", "kafkas"];
 /// The one password that everybody knows: that of a RabbitMQ on this machine.
 const NO_SECRET: &str = "guest";
 /// The shortest key that messages are signed with, in bytes.
@@ -22,8 +22,8 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
     let path = ["broker", "url"];
     if !url.is_none() {
         if !url.scheme().is_some_and(|scheme| SCHEMES.contains(&scheme)) {
-            let instead = "use amqp:// or amqps:// (RabbitMQ), nats:// or tls:// (NATS JetStream), or remove it \
-                           (the embedded queue is used)";
+            let instead = "use amqp:// or amqps:// (RabbitMQ), nats:// or tls:// (NATS JetStream), kafka:// or \
+                           kafkas:// (Kafka), or remove it (the embedded queue is used)";
             report.fault(&path, unavailable(url.as_written(), instead));
         } else if url.secrets().iter().any(|secret| *secret != NO_SECRET && !is_variable(secret))
             && report.is_in_file(&path)

@@ -13,8 +13,9 @@ use crate::secret::Secret;
 pub struct Broker {
     /// `none`: producers talk to Orderwire, events wait in the embedded queue. Else
     /// `amqp://` or `amqps://` (RabbitMQ), `nats://` or `tls://` (NATS JetStream; several
-    /// servers of a cluster are joined by commas). A password or token stands in it as
-    /// `${NAME}`, which the environment variable replaces.
+    /// servers of a cluster are joined by commas), `kafka://` or `kafkas://` (Kafka, in builds
+    /// with that feature). A password or token stands in it as `${NAME}`, which the environment
+    /// variable replaces.
     pub url: BrokerUrl,
     /// A file of certificates (PEM) that the broker's is checked against, instead of the
     /// system's.

@@ -11,7 +11,7 @@ store:
 cache:
   bytes: 64MB
 broker:
-  url: kafka://broker:9092
+  url: pulsar://broker:9092
 auth: {}
 queues:
   Infra: {}

@@ -155,7 +155,7 @@ fn what_this_version_has_not_is_said_so() {
     let shown = faults(
         "store: {url: 'postgres://u:hunter2@h/d'}
 cache: {url: 'redis://h'}
-broker: {url: 'kafka://h'}
+broker: {url: 'pulsar://h'}
 telemetry: {log: 'info,orderwire=loud,verbose'}
 auth: {}
 rollouts: {}

@@ -57,6 +57,24 @@ views:
 }
 
 #[test]
+fn a_broker_that_is_not_in_this_build_is_refused_with_what_to_do() {
+    for text in
+        ["broker: {url: 'kafka://h:9092'}", "broker: {url: 'kafkas://ada:${HOME}@h,i:1/?partitions=3'}"]
+    {
+        let loaded = load_text(text);
+        if cfg!(feature = "kafka") {
+            loaded.unwrap();
+            continue;
+        }
+        let shown = loaded.unwrap_err().to_string();
+        assert!(shown.starts_with("f.yaml:1:15: broker.url: kafka"), "{shown}");
+        assert!(shown.contains("feature kafka") && shown.contains("--features kafka"), "{shown}");
+        assert!(!shown.contains("ada"), "{shown}");
+    }
+    load_text("broker: {url: 'amqp://h'}").unwrap();
+}
+
+#[test]
 fn the_examples_are_sound() {
     let examples = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples"));
     let mut seen = 0;
