@@ -1,21 +1,19 @@
 //! Kafka keeps every promise of a broker.
 
-use orderwire_broker::{Broker, Durability, Ordering, Retention};
+use std::path::Path;
+
+use orderwire_broker::Broker;
+use orderwire_broker::testkit::documented;
 
 use crate::support::{Cluster, connected};
 
 orderwire_broker::broker_conformance!(Some(Cluster::factory()));
 
+/// The row of the page is written when `UPDATE_GENERATED` is set.
 #[tokio::test]
-async fn its_capabilities_are_these() {
+async fn the_row_of_the_page_is_true() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/brokers.md");
     let cluster = Cluster::start();
-    let options = cluster.options();
-    let able = connected(&cluster, &options).await.capabilities();
-    assert_eq!(
-        (able.name, able.durability, able.retention),
-        ("Kafka", Durability::Process, Retention::Limited)
-    );
-    assert_eq!(able.ordering, Ordering::Key);
-    assert!(able.reports_unroutable && !able.routes_by_pattern);
-    assert_eq!(able.body_bytes_max, options.body_bytes_max);
+    let able = connected(&cluster, &cluster.options()).await.capabilities();
+    documented(&page, &able, "librdkafka's own cluster");
 }

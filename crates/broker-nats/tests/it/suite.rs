@@ -1,15 +1,16 @@
 //! The conformance suite, at the server of this machine.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use orderwire_broker::Broker;
-use orderwire_broker::testkit::Factory;
+use orderwire_broker::testkit::{Factory, documented};
 use orderwire_broker_nats::{NatsBroker, Options};
 use orderwire_types::QueueName;
 use serde_json::json;
 
-use crate::kit::{ask, options, remove_stream, url};
+use crate::kit::{Bench, ask, options, remove_stream, url};
 
 /// Brokers on one stream, which each case has for itself.
 struct Place {
@@ -63,3 +64,12 @@ fn place() -> Option<Arc<dyn Factory>> {
 }
 
 orderwire_broker::broker_conformance!(place());
+
+/// The row of the page is written when `UPDATE_GENERATED` is set.
+#[tokio::test]
+async fn the_row_of_the_page_is_true() {
+    let Some(bench) = Bench::open().await else { return };
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/brokers.md");
+    documented(&page, &bench.broker.capabilities(), "NATS 2.9");
+    bench.end().await;
+}

@@ -45,9 +45,13 @@ fn row(able: &Capabilities, tested: &str) -> String {
     };
     let routes = if able.routes_by_pattern { "the broker" } else { "Orderwire" };
     let told = if able.reports_unroutable { "yes" } else { "no" };
-    let (name, mebibytes, count) = (able.name, able.body_bytes_max >> 20, cases().len());
+    let (name, count) = (able.name, cases().len());
+    let most = match able.body_bytes_max {
+        bytes if bytes < 1 << 20 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{} MiB", bytes >> 20),
+    };
     format!(
-        "| {name} | {survives} | {order} | {waits} | {mebibytes} MiB | {routes} | {told} | {count} cases, {tested} |"
+        "| {name} | {survives} | {order} | {waits} | {most} | {routes} | {told} | {count} cases, {tested} |"
     )
 }
 
