@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
 queues:
+  # Asked for behind a broker, because a rule orders.
+  rules: {principal: {clients: all}}
   alarms: {types: ["plant.alarm.#"]}
   counts: {types: ["count.#"]}
   other: {types: ["other.#"]}
