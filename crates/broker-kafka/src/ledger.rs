@@ -70,8 +70,17 @@ impl Ledger {
         Self { open, next: Some(next), seen: offset, before, handed: before, noted: before, is_news: false }
     }
 
+    /// Whether a message of this offset is of a log that began anew: its topic was deleted and made
+    /// again, or lost its end. What is known of the former one says nothing of it.
+    pub(crate) fn begins_anew(&self, offset: i64) -> bool {
+        offset < self.seen
+    }
+
     /// A message arrived; they do so in the order of their offsets.
     pub(crate) fn arrive(&mut self, offset: i64) -> Arrival {
+        if self.begins_anew(offset) {
+            *self = Self { is_news: true, ..Self::default() };
+        }
         // What was to come between is not in the log any more.
         let gone: Vec<i64> = self.open.range(self.seen..offset).copied().collect();
         for offset in gone {
@@ -190,6 +199,17 @@ mod tests {
 
     fn restored(note: &Note) -> Ledger {
         Ledger::restore(Some((note.offset, &note.memo)))
+    }
+
+    /// Its topic was deleted and made again.
+    #[test]
+    fn a_log_that_begins_anew_is_not_taken_for_the_one_before() {
+        let mut ledger = Ledger::restore(Some((100, "")));
+        assert!(ledger.begins_anew(0) && !ledger.begins_anew(100));
+        assert_eq!(ledger.arrive(0), Arrival::New { redelivered: false });
+        assert_eq!(ledger.arrive(1), Arrival::New { redelivered: false });
+        ledger.settle(0);
+        assert_eq!(ledger.note(Some(1)).unwrap().offset, 1, "where the new log goes on");
     }
 
     #[test]

@@ -110,6 +110,10 @@ impl Broker for NatsBroker {
         }
     }
 
+    fn address(&self, queue: &QueueName) -> String {
+        self.topology.names.by_name(queue)
+    }
+
     async fn declare(&self, queue: &QueueBinding) -> Result<(), Error> {
         self.in_time(&format!("declare queue {}", queue.name), async {
             self.ready().await?;

@@ -30,6 +30,11 @@ pub trait Broker: Send + Sync + 'static {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// What other people's code calls a queue at this broker: its name, unless said otherwise.
+    fn address(&self, queue: &QueueName) -> String {
+        queue.to_string()
+    }
+
     /// Makes a queue exist, bound to its types. Again for what is there already
     /// changes nothing but bindings that are new; those that the last declaration of the
     /// same process asked for, and this one does not, are taken away.

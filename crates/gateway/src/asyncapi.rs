@@ -44,11 +44,11 @@ pub(crate) async fn get_asyncapi(
 /// What other people's code has to know of the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerView {
-    /// What is spoken to it: `amqp`.
-    pub protocol: String,
-    /// Its host, and its port where one is given.
+    /// What is spoken to it, as AsyncAPI calls it: `amqp`, `amqps`, `nats`, `kafka`, `kafka-secure`.
+    pub protocol: &'static str,
+    /// The host of one of its servers, and its port where one is given.
     pub host: String,
-    /// What stands behind them: the virtual host.
+    /// What stands behind them: the virtual host of RabbitMQ.
     pub path: String,
     /// The queues that are there.
     pub queues: Vec<BrokerQueueView>,
@@ -59,10 +59,10 @@ pub struct BrokerView {
 pub struct BrokerQueueView {
     /// Its name.
     pub name: QueueName,
-    /// The queue at the broker that events are put into.
-    pub intake: QueueName,
-    /// The queue at the broker that other people's consumers read.
-    pub out: Option<QueueName>,
+    /// Where at the broker events are put into it: a queue, a subject or a topic.
+    pub intake: String,
+    /// Where at the broker other people's consumers read it.
+    pub out: Option<String>,
 }
 
 fn document<'d>(
@@ -177,7 +177,7 @@ fn add_broker(document: &mut Value, broker: &BrokerView, queues: &[(QueueName, Q
     }
     for queue in there {
         let Some((name, def)) = queues.iter().find(|(name, _)| *name == queue.name) else { continue };
-        let mut add = |action: &str, verb: &str, at: &QueueName, title: String, forms: Vec<&str>| {
+        let mut add = |action: &str, verb: &str, at: &str, title: String, forms: Vec<&str>| {
             let channel = format!("broker.{at}");
             let messages: Map<String, Value> =
                 forms.into_iter().map(|form| (form.to_owned(), reference("messages", form))).collect();
@@ -310,11 +310,11 @@ mod tests {
     fn broker() -> BrokerView {
         let queue = |name: &str, intake: &str, out: Option<&str>| BrokerQueueView {
             name: name.parse().unwrap(),
-            intake: intake.parse().unwrap(),
-            out: out.map(|out| out.parse().unwrap()),
+            intake: intake.to_owned(),
+            out: out.map(str::to_owned),
         };
         BrokerView {
-            protocol: "amqp".to_owned(),
+            protocol: "amqp",
             host: "mq.example:5672".to_owned(),
             path: "/shop".to_owned(),
             queues: vec![
@@ -372,6 +372,19 @@ mod tests {
         assert!(document["channels"]["broker.hidden"].is_null(), "nothing of it may be known");
         let messages = document["channels"]["broker.clients"]["messages"].as_object().unwrap();
         assert_eq!(messages.len(), 1, "in its one form: {messages:?}");
+    }
+
+    #[test]
+    fn what_is_said_of_queues_of_amqp_is_not_said_of_subjects() {
+        let mut document = document(Some("localhost:8080"), &default_queues(), std::iter::empty());
+        let mut nats = BrokerView { protocol: "nats", path: String::new(), ..broker() };
+        nats.queues[0].intake = "orderwire.queue.infra".to_owned();
+        add_broker(&mut document, &nats, &default_queues());
+        let server = &document["servers"]["broker"];
+        assert_eq!(*server, json!({"host": "mq.example:5672", "protocol": "nats"}));
+        let channel = &document["channels"]["broker.orderwire.queue.infra"];
+        assert_eq!(channel["address"], "orderwire.queue.infra");
+        assert!(channel["bindings"].is_null(), "{channel}");
     }
 
     fn collect(value: &Value, references: &mut Vec<String>) {

@@ -79,17 +79,24 @@ impl Transport {
     pub(crate) fn view(&self) -> BrokerView {
         let queue = |queue: &BrokerQueue| BrokerQueueView {
             name: queue.name.clone(),
-            intake: queue.intake(),
-            out: queue.native.then(|| queue.name.clone()),
+            intake: self.broker.address(&queue.intake()),
+            out: queue.native.then(|| self.broker.address(&queue.name)),
         };
-        let (protocol, rest) = self.place.split_once("://").unwrap_or_default();
-        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        BrokerView {
-            protocol: protocol.to_owned(),
-            host: host.to_owned(),
-            path: path.to_owned(),
-            queues: self.queues.iter().map(queue).collect(),
-        }
+        let (scheme, rest) = self.place.split_once("://").unwrap_or_default();
+        let protocol = match scheme {
+            "amqps" => "amqps",
+            "nats" | "tls" => "nats",
+            "kafka" => "kafka",
+            "kafkas" => "kafka-secure",
+            _ => "amqp",
+        };
+        // Of several servers one is as good as another.
+        let server = rest.split(',').next().unwrap_or_default();
+        let (host, path) = server.split_at(server.find('/').unwrap_or(server.len()));
+        let host = host.to_owned();
+        // A virtual host is all that stands there and means anything to others.
+        let path = if protocol.starts_with("amqp") { path.to_owned() } else { String::new() };
+        BrokerView { protocol, host, path, queues: self.queues.iter().map(queue).collect() }
     }
 
     /// The way of the gateway's events.

@@ -102,7 +102,13 @@ impl Carrier {
         let mut fault = None;
         for (event, answer) in events.into_iter().zip(self.broker.publish(messages).await) {
             match answer {
-                Err(error) if error.kind() == BrokerErrorKind::Unroutable => astray.push(event.clone()),
+                // What the broker has no place for, and what is too large for the queue there, goes
+                // the short way.
+                Err(error)
+                    if matches!(error.kind(), BrokerErrorKind::Unroutable | BrokerErrorKind::TooLarge) =>
+                {
+                    astray.push(event.clone());
+                }
                 Err(error) => {
                     carriage.maybe_there |= error.kind() == BrokerErrorKind::Unconfirmed;
                     carriage.left.push(event.clone());

@@ -232,7 +232,7 @@ impl State {
         let mut came = true;
         while came && room > 0 {
             came = false;
-            for part in self.parts.values_mut() {
+            for (partition, part) in &mut self.parts {
                 if room == 0 {
                     break;
                 }
@@ -241,6 +241,12 @@ impl State {
                     Some(Ok(record)) => {
                         came = true;
                         let offset = record.offset();
+                        if part.ledger.begins_anew(offset) {
+                            // A tag of the former log must not settle a message of this one.
+                            room += part.waiting.len();
+                            part.waiting.clear();
+                            self.held.retain(|_, held| held.partition != *partition);
+                        }
                         if let Arrival::New { redelivered } = part.ledger.arrive(offset) {
                             part.waiting.insert(offset, Received { redelivered, ..wire::received(&record) });
                             room -= 1;

@@ -46,6 +46,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
             );
         }
     }
+    encryption(config, report);
     if let Some(secret) = &config.broker.signing_key
         && let Some(key) = report.secret(&["broker", "signing_key"], secret)
         && key.bytes().len() < SIGNING_KEY_MIN
@@ -102,6 +103,24 @@ fn nats(nats: &NatsSettings, report: &mut Report<'_>) {
     }
     if nats.bytes < ByteSize(1 << 20) || nats.bytes > ByteSize(1 << 40) {
         fault("bytes", format!("{} is out of range: 1MiB to 1TiB", nats.bytes));
+    }
+}
+
+/// What is about encryption and would have no effect.
+fn encryption(config: &Config, report: &mut Report<'_>) {
+    let broker = &config.broker;
+    let scheme = broker.url.scheme().unwrap_or_default();
+    for (key, is_given) in [("ca", broker.ca.is_some()), ("certificate", broker.certificate.is_some())] {
+        if !is_given {
+            continue;
+        }
+        if ["amqp", "kafka"].contains(&scheme) {
+            let detail = format!("has no effect, because {scheme}:// is not encrypted; use {scheme}s://");
+            report.fault(&["broker", key], detail);
+        } else if scheme == "kafkas" && key == "certificate" {
+            let detail = "is not shown to Kafka in this version; remove certificate and key";
+            report.fault(&["broker", key], detail);
+        }
     }
 }
 

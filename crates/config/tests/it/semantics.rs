@@ -172,6 +172,29 @@ channels: {}
 }
 
 #[test]
+fn what_is_about_encryption_and_has_no_effect_is_a_fault() {
+    let pair = "certificate: a.pem, key: a.key";
+    for (settings, said) in [
+        (
+            "url: 'amqp://h', ca: ca.pem",
+            "broker.ca: has no effect, because amqp:// is not encrypted; use amqps://",
+        ),
+        ("url: 'kafka://h', ca: ca.pem", "broker.ca: has no effect, because kafka:// is not encrypted"),
+        (&format!("url: 'amqp://h', {pair}"), "broker.certificate: has no effect"),
+        (&format!("url: 'kafkas://h', {pair}"), "broker.certificate: is not shown to Kafka"),
+        ("url: 'amqps://h', certificate: a.pem", "broker.certificate: key is missing"),
+        ("url: 'amqps://h', key: a.key", "broker.key: certificate is missing"),
+        ("url: 'amqps://h', signing_key: 'file:/nowhere/key'", "broker.signing_key: "),
+    ] {
+        let shown = faults(&format!("broker: {{{settings}}}\n"));
+        assert!(shown.contains(said), "{settings}: {shown}");
+    }
+    let fine =
+        format!("broker: {{url: 'amqps://h', ca: ca.pem, {pair}, signing_key: '${{CARGO_MANIFEST_DIR}}'}}\n");
+    assert!(load(&fine).is_ok(), "{:?}", load(&fine));
+}
+
+#[test]
 fn a_broker_of_nats_has_its_own_settings() {
     let yaml = "broker: {url: 'tls://one.example,tls://two.example', nats: {stream: SHOP, replicas: 3, bytes: 8GiB}}\n";
     let nats = load(yaml).unwrap().broker.nats;

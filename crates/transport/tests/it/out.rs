@@ -96,6 +96,19 @@ async fn what_is_refused_is_nowhere_and_what_may_be_somewhere_is_told() {
     assert_eq!(world.state("own").await.ready, 3);
 }
 
+/// A queue at the broker may take less than the broker does; and there is no spool.
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_for_a_queue_at_the_broker_goes_the_short_way() {
+    let mut world = World::made(0).await;
+    world.start();
+    world.broker.find_too_large_at(1);
+    world.publish(0, 3).await.unwrap();
+    let mut came = world.consume("shop", 3).await;
+    came.sort_unstable();
+    assert_eq!(came, numbers(3));
+    assert_eq!(world.state("own").await.ready, 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_at_once_are_not_more_than_the_spool_holds() {
     let world = World::made(3).await;

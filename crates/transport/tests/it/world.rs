@@ -31,6 +31,8 @@ pub(crate) struct Switched {
     pub(crate) is_away: AtomicBool,
     /// Of the next publish, the first message that is not taken; those behind it are.
     fails_at: AtomicUsize,
+    /// Whether that one is too large instead.
+    is_too_large: AtomicBool,
 }
 
 impl Switched {
@@ -42,11 +44,17 @@ impl Switched {
     /// Another one.
     pub(crate) fn over(inner: Arc<dyn Broker>) -> Arc<Self> {
         let fails_at = AtomicUsize::new(usize::MAX);
-        Arc::new(Self { inner, is_away: AtomicBool::new(false), fails_at })
+        let is_too_large = AtomicBool::new(false);
+        Arc::new(Self { inner, is_away: AtomicBool::new(false), fails_at, is_too_large })
     }
 
     pub(crate) fn fail_next_at(&self, index: usize) {
         self.fails_at.store(index, Ordering::SeqCst);
+    }
+
+    pub(crate) fn find_too_large_at(&self, index: usize) {
+        self.is_too_large.store(true, Ordering::SeqCst);
+        self.fail_next_at(index);
     }
 
     fn is_there(&self) -> Result<(), Error> {
@@ -83,7 +91,9 @@ impl Broker for Switched {
         }
         messages.remove(at);
         let mut answers = self.inner.publish(messages).await;
-        answers.insert(at, Err(Error::new(ErrorKind::Unavailable, "this one is not taken")));
+        let is_too_large = self.is_too_large.swap(false, Ordering::SeqCst);
+        let kind = if is_too_large { ErrorKind::TooLarge } else { ErrorKind::Unavailable };
+        answers.insert(at, Err(Error::new(kind, "this one is not taken")));
         answers
     }
 
