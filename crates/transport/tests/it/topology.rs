@@ -105,10 +105,6 @@ async fn a_queue_that_cannot_be_made_is_told_until_it_can() {
 async fn nothing_is_published_while_a_queue_that_was_deleted_cannot_be_made_anew() {
     let mut world = World::made(10).await;
     world.start();
-    let keeping = tokio::spawn({
-        let (topology, broker) = (world.topology.clone(), world.broker.clone());
-        async move { topology.keep(broker.as_ref()).await }
-    });
     world.publish(0, 1).await.unwrap();
     assert_eq!(world.consume("shop", 1).await, [0]);
     // Somebody deletes it, and is faster than the intake with one of another kind.
@@ -127,5 +123,4 @@ async fn nothing_is_published_while_a_queue_that_was_deleted_cannot_be_made_anew
     assert_eq!(world.spool.as_ref().unwrap().len(), 3);
     world.place.remove(&[taken.name]).await.unwrap();
     assert_eq!(world.consume("shop", 3).await, [1, 2, 3]);
-    keeping.abort();
 }

@@ -183,8 +183,10 @@ impl World {
         world
     }
 
-    /// Starts what empties the spool and what takes in.
+    /// Starts what sees that queues are there, what empties the spool and what takes in.
     pub(crate) fn start(&mut self) {
+        let (topology, broker) = (self.topology.clone(), self.broker.clone());
+        self.tasks.push(tokio::spawn(async move { topology.keep(broker.as_ref()).await }));
         let reader = Arc::new(Signed(self.key.clone()));
         let intake = Intake::new(
             self.broker.clone(),
