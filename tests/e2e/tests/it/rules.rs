@@ -309,7 +309,7 @@ fn rules_are_tried_without_a_server() -> Result<()> {
     let bad = folder.path().join("bad.yaml").to_string_lossy().into_owned();
     let ran = run(&["check", "--config", &bad])?;
     ensure!(
-        ran.code == 7 && ran.stderr.contains("bad.yaml:9:11: rules.hot.when: value is not known"),
+        ran.code == 7 && ran.stderr.contains("bad.yaml:11:11: rules.hot.when: value is not known"),
         "{ran:?}"
     );
     Ok(())
