@@ -8,6 +8,7 @@ use orderwire_broker::{Broker, Consumer, Error, ErrorKind, QueueBinding, Receive
 use orderwire_queue::{Arrived, Queues};
 use orderwire_types::QueueName;
 use orderwire_worker::Pause;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::topology::Topology;
@@ -34,6 +35,10 @@ pub struct IntakeOptions {
     pub batch: usize,
     /// The most bytes of one commit, its first message aside.
     pub batch_bytes: usize,
+    /// What comes in within this time after a commit is taken in together: each commit
+    /// costs the same, and so does each ack at the broker, whatever they carry. What comes
+    /// later does not wait.
+    pub gather: Duration,
     /// How many messages the broker hands over ahead. They are in memory: a broker bounds
     /// their number, and each by its own maximum.
     pub prefetch: u16,
@@ -44,7 +49,8 @@ pub struct IntakeOptions {
 impl Default for IntakeOptions {
     fn default() -> Self {
         let pause = Pause { first: Duration::from_millis(100), last: Duration::from_secs(5) };
-        Self { batch: 64, batch_bytes: 4 << 20, prefetch: 128, pause }
+        let gather = Duration::from_millis(5);
+        Self { batch: 256, batch_bytes: 4 << 20, gather, prefetch: 256, pause }
     }
 }
 
@@ -128,8 +134,12 @@ impl Intake {
 
     /// Takes in until the consumer fails; with what.
     async fn consume(&self, mut consumer: Box<dyn Consumer>) -> Result<Error, Stopped> {
+        let mut gathered = Instant::now();
         loop {
-            let next = consumer.next(self.options.batch);
+            let next = async {
+                tokio::time::sleep_until(gathered).await;
+                consumer.next(self.options.batch).await
+            };
             let messages = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Err(Stopped),
@@ -149,6 +159,7 @@ impl Intake {
                 }
                 rest = behind;
             }
+            gathered = Instant::now() + self.options.gather;
         }
     }
 
