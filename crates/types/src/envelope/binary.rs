@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 
 use super::arrival::{Arrival, Incoming};
@@ -102,28 +103,12 @@ fn decode(value: &str) -> Option<Cow<'_, str>> {
         Some(quoted) => Cow::Owned(unescape(quoted)),
         None => Cow::Borrowed(value),
     };
-    if !value.contains('%') {
-        return Some(value);
-    }
-    let hex = |byte: Option<&u8>| {
-        byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok())
-    };
-    let bytes = value.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while let Some(&byte) = bytes.get(i) {
-        match (byte, hex(bytes.get(i + 1)), hex(bytes.get(i + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(high << 4 | low);
-                i += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                i += 1;
-            }
+    match value {
+        Cow::Borrowed(value) => percent_decode_str(value).decode_utf8().ok(),
+        Cow::Owned(value) => {
+            percent_decode_str(&value).decode_utf8().ok().map(|value| Cow::Owned(value.into_owned()))
         }
     }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 
 fn unescape(quoted: &str) -> String {
