@@ -5,25 +5,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use orderwire_broker::{
-    Broker, Capabilities, Consumer, Declare, Durability, Error, ErrorKind, Message, Ordering, QueueBinding,
-    Retention,
+    Broker, Capabilities, Connection, Consumer, Declare, Durability, Error, ErrorKind, Message, Ordering,
+    QueueBinding, Retention, in_time,
 };
 use orderwire_types::{Pattern, QueueName};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::bindings;
 use crate::consumer::KafkaConsumer;
-use crate::error;
-use crate::link::Wire;
+use crate::link::{self, Link};
 use crate::options::Options;
 use crate::topics::Wanted;
 
 /// Kafka.
 pub struct KafkaBroker {
     options: Arc<Options>,
-    wire: Wire,
+    connection: Connection<Link>,
     /// What the last declaration of each queue asked for.
     declared: Mutex<BTreeMap<QueueName, Vec<Pattern>>>,
     /// The threads of consumers.
@@ -40,22 +39,13 @@ impl KafkaBroker {
         let options = Arc::new(options);
         let closing = CancellationToken::new();
         Self {
-            wire: Wire::start(&options, closing.clone()),
+            connection: link::keep(&options, closing.clone()),
             declared: Mutex::default(),
             threads: TaskTracker::new(),
             _closed_with_us: closing.clone().drop_guard(),
             closing,
             options,
         }
-    }
-
-    async fn in_time<T>(
-        &self,
-        what: String,
-        call: impl Future<Output = Result<T, Error>> + Send,
-    ) -> Result<T, Error> {
-        let within = self.options.timeout;
-        timeout(within, call).await.unwrap_or_else(|_| Err(error::late(&what, within)))
     }
 
     /// What the last declaration of this process asked for and this one does not.
@@ -92,7 +82,7 @@ impl Broker for KafkaBroker {
         }
         let until = Instant::now() + self.options.timeout;
         let declaring = async {
-            let link = self.wire.link().await?;
+            let link = self.connection.link().await?;
             let wanted = Wanted::queue(queue.declare, &self.options);
             link.topics.make(name, wanted, queue.declare == Declare::Adopt, until).await?;
             link.bindings.catch_up(until).await?;
@@ -106,13 +96,13 @@ impl Broker for KafkaBroker {
             declared.insert(queue.name.clone(), queue.types.clone());
             Ok(())
         };
-        self.in_time(format!("declare queue {name}"), declaring).await
+        in_time(self.options.timeout, &format!("declare queue {name}"), declaring).await
     }
 
     async fn unbind(&self, queue: &QueueName, types: &[Pattern]) -> Result<(), Error> {
         let until = Instant::now() + self.options.timeout;
         let unbinding = async {
-            let link = self.wire.link().await?;
+            let link = self.connection.link().await?;
             link.bindings.catch_up(until).await?;
             let bound = link.bindings.of(queue);
             let gone: Vec<Pattern> =
@@ -124,32 +114,26 @@ impl Broker for KafkaBroker {
             }
             Ok(())
         };
-        self.in_time(format!("unbind queue {queue}"), unbinding).await
+        in_time(self.options.timeout, &format!("unbind queue {queue}"), unbinding).await
     }
 
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Error>> {
-        let (count, until) = (messages.len(), Instant::now() + self.options.timeout);
-        let nothing = |error: Error| vec![Err(error); count];
-        let link = match timeout_at(until, self.wire.link()).await {
-            Ok(Ok(link)) => link,
-            // What is wrong with the connection is no fault of the messages.
-            Ok(Err(error)) if !error.is_retryable() => {
-                return nothing(Error::new(ErrorKind::Refused, error.to_string()));
-            }
-            Ok(Err(error)) => return nothing(error),
-            Err(_) => return nothing(error::late("publish", self.options.timeout)),
-        };
-        link.publisher.publish(messages, &link.bindings, &link.topics, until).await
+        let until = Instant::now() + self.options.timeout;
+        match self.connection.link_for(messages.len(), until).await {
+            Ok(link) => link.publisher.publish(messages, &link.bindings, &link.topics, until).await,
+            Err(answers) => answers,
+        }
     }
 
     async fn consume(&self, queue: &QueueBinding, prefetch: u16) -> Result<Box<dyn Consumer>, Error> {
         let (name, until) = (queue.name.as_str(), Instant::now() + self.options.timeout);
         let looking = async {
-            let link = self.wire.link().await?;
+            let link = self.connection.link().await?;
             link.topics.find(name, until).await
         };
-        if self.in_time(format!("consume from queue {name}"), looking).await?.is_none() {
-            let why = format!("consume from queue {name}: there is no topic of this name");
+        let what = format!("consume from queue {name}");
+        if in_time(self.options.timeout, &what, looking).await?.is_none() {
+            let why = format!("{what}: there is no topic of this name");
             return Err(Error::new(ErrorKind::Conflict, why));
         }
         let (options, ended) = (Arc::clone(&self.options), self.closing.child_token());
@@ -158,13 +142,13 @@ impl Broker for KafkaBroker {
     }
 
     async fn check(&self) -> Result<(), Error> {
-        self.wire.link().await.map(drop)
+        self.connection.link().await.map(drop)
     }
 
     async fn close(&self) {
         self.closing.cancel();
         self.threads.close();
-        let all = async { tokio::join!(self.wire.ended(), self.threads.wait()) };
+        let all = async { tokio::join!(self.connection.ended(), self.threads.wait()) };
         if timeout(self.options.timeout, all).await.is_err() {
             tracing::warn!("the broker's clients did not end in time");
         }

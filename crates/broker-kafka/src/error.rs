@@ -28,12 +28,12 @@ pub(crate) fn of_message(id: &str, topic: &str, error: &KafkaError) -> Error {
 
 /// The error of a call that the other side did not answer.
 pub(crate) fn late(what: &str, within: Duration) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("{what}: no answer within {within:?}"))
+    Error::late(what, within)
 }
 
 /// The end of everything, which somebody asked for.
 pub(crate) fn closed() -> Error {
-    Error::new(ErrorKind::Unavailable, "the connection to the broker was closed")
+    Error::closed()
 }
 
 /// Whether there is no such topic, or partition of it.

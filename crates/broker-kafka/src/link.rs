@@ -1,14 +1,13 @@
-//! Keeps the clients of a cluster at work: makes them, sees when they are of no use any
-//! more, and makes them anew, with growing pauses and without end.
+//! The clients of a cluster: how they are made, and seen to be of no use any more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use orderwire_broker::{Error, ErrorKind};
+use async_trait::async_trait;
+use orderwire_broker::{Connection, Connector, Error, ErrorKind, Keeping};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval_at, sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::bindings::{self, Bindings};
@@ -17,10 +16,6 @@ use crate::error;
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::topics::{Topics, Wanted, blocking};
-
-/// How long a connection has to live before its end is a surprise: until then the
-/// pauses go on growing.
-const STEADY: Duration = Duration::from_secs(10);
 
 /// What is there while there is a connection.
 pub(crate) struct Link {
@@ -121,126 +116,48 @@ impl Link {
     }
 }
 
-/// A supervised connection.
-pub(crate) struct Wire {
-    state: watch::Receiver<State>,
+/// What makes links, one after another.
+pub(crate) struct Clients {
     options: Arc<Options>,
-    task: std::sync::Mutex<Option<JoinHandle<()>>>,
+    /// Told when they may not be connected any more.
+    suspect: Arc<Notify>,
 }
 
-#[derive(Clone)]
-enum State {
-    /// The first attempt goes on.
-    Connecting,
-    Up(Arc<Link>),
-    /// Another attempt goes on, or is waited for; why the one before failed.
-    Down(Error),
-    Closed,
+/// Begins to connect, until `closing` is cancelled.
+pub(crate) fn keep(options: &Arc<Options>, closing: CancellationToken) -> Connection<Link> {
+    let keeping = Keeping {
+        place: options.place(),
+        purpose: "all",
+        timeout: options.timeout,
+        pause_first: options.pause_first,
+        pause_last: options.pause_last,
+    };
+    let clients = Clients { options: Arc::clone(options), suspect: Arc::new(Notify::new()) };
+    Connection::keep(clients, keeping, closing)
 }
 
-impl Wire {
-    /// Begins to connect, until `closing` is cancelled.
-    pub(crate) fn start(options: &Arc<Options>, closing: CancellationToken) -> Self {
-        let (state, watched) = watch::channel(State::Connecting);
-        let supervisor = Supervisor { options: Arc::clone(options), closing, state };
-        let task = tokio::spawn(supervisor.run());
-        Self { state: watched, options: Arc::clone(options), task: Some(task).into() }
+#[async_trait]
+impl Connector for Clients {
+    type Link = Link;
+
+    async fn open(&self) -> Result<Link, Error> {
+        Link::open(&self.options, &self.suspect).await
     }
 
-    /// The connection. Only the first attempt is waited for: later the last failure is
-    /// told at once.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub(crate) async fn link(&self) -> Result<Arc<Link>, Error> {
-        let mut state = self.state.clone();
-        let known = state.wait_for(|state| !matches!(state, State::Connecting));
-        let known = timeout(self.options.timeout, known).await;
-        let late = || error::late(&format!("connection to {}", self.options.place()), self.options.timeout);
-        match known.map_err(|_| late())?.as_deref() {
-            Ok(State::Up(link)) => Ok(Arc::clone(link)),
-            Ok(State::Down(error)) => Err(error.clone()),
-            Ok(State::Connecting | State::Closed) | Err(_) => Err(error::closed()),
-        }
-    }
-
-    /// Waits until the connection has ended after `closing` was cancelled.
-    pub(crate) async fn ended(&self) {
-        let task = self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
-            tracing::error!(%error, "the supervisor of the connection to the broker ended badly");
-        }
-    }
-}
-
-struct Supervisor {
-    options: Arc<Options>,
-    closing: CancellationToken,
-    state: watch::Sender<State>,
-}
-
-impl Supervisor {
-    async fn run(self) {
-        let closing = self.closing.clone();
-        let suspect = Arc::new(Notify::new());
-        let mut pause = self.options.pause_first;
-        while let Some(opened) = closing.run_until_cancelled(Link::open(&self.options, &suspect)).await {
-            let begun = Instant::now();
-            let why = match opened {
-                Ok(link) => self.hold(link, &suspect).await,
-                Err(why) => why,
-            };
-            if closing.is_cancelled() {
-                break;
-            }
-            if begun.elapsed() >= STEADY {
-                pause = self.options.pause_first;
-            }
-            self.tell_end(&why);
-            self.state.send_replace(State::Down(why));
-            if closing.run_until_cancelled(sleep(spread(pause))).await.is_none() {
-                break;
-            }
-            pause = pause.saturating_mul(2).min(self.options.pause_last);
-        }
-        self.state.send_replace(State::Closed);
-    }
-
-    /// Shows the connection until it is of no use any more, or has to end; why.
-    async fn hold(&self, link: Link, suspect: &Notify) -> Error {
-        let link = Arc::new(link);
-        tracing::info!(broker.place = self.options.place(), "connected to the broker");
-        self.state.send_replace(State::Up(Arc::clone(&link)));
+    async fn lost(&self, link: &Link) -> Error {
         let mut look = interval_at(Instant::now() + self.options.session, self.options.session);
         loop {
             tokio::select! {
-                () = self.closing.cancelled() => {
-                    self.state.send_replace(State::Closed);
-                    link.publisher.flush(self.options.timeout).await;
-                    return error::closed();
-                }
-                () = suspect.notified() => {}
+                () = self.suspect.notified() => {}
                 _ = look.tick() => {}
             }
-            if let Some(Err(why)) = self.closing.run_until_cancelled(link.look(&self.options)).await {
+            if let Err(why) = link.look(&self.options).await {
                 return Error::new(why.kind(), format!("connection to {}: {why}", self.options.place()));
             }
         }
     }
 
-    /// Once for each end, not for each attempt.
-    fn tell_end(&self, why: &Error) {
-        if matches!(*self.state.borrow(), State::Down(_)) {
-            tracing::debug!(%why, "not connected to the broker yet");
-        } else {
-            tracing::warn!(%why, "not connected to the broker; trying again");
-        }
+    async fn close(&self, link: &Link) {
+        link.publisher.flush(self.options.timeout).await;
     }
-}
-
-/// Between half of it and all of it, so that many do not come back at the same moment.
-fn spread(pause: Duration) -> Duration {
-    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

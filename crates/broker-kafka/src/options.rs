@@ -1,10 +1,11 @@
 //! What a connection to Kafka needs to know.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use orderwire_broker::{Error, ErrorKind};
+use orderwire_broker::{Error, ErrorKind, Password};
+use percent_encoding::percent_decode_str;
 
 /// The port of a server whose URL names none.
 const PORT: u16 = 9092;
@@ -93,27 +94,6 @@ pub struct Tls {
     /// Certificates (PEM) of whoever may have signed the servers'; none: those that the
     /// system trusts.
     pub ca_file: Option<PathBuf>,
-}
-
-/// A password, which no output shows.
-#[derive(Clone)]
-pub struct Password(String);
-
-impl Password {
-    /// This one.
-    pub fn new(password: impl Into<String>) -> Self {
-        Self(password.into())
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
 }
 
 impl Options {
@@ -245,20 +225,13 @@ fn count(value: &str, most: i32) -> Result<i32, Error> {
     number.ok_or_else(|| malformed("has a number that is out of range"))
 }
 
-/// Text without its percent-encoding (RFC 3986, section 2.1).
+/// Text without its percent-encoding (RFC 3986, section 2.1); none: it has a `%` that is
+/// none.
 fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = [rest.next()?, rest.next()?];
-        let digits = std::str::from_utf8(&digits).ok().filter(|digits| !digits.starts_with('+'))?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-    }
-    String::from_utf8(bytes).ok()
+    let is_code =
+        |rest: &str| rest.as_bytes().get(..2).is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit));
+    let decoded = percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned);
+    decoded.filter(|_| text.split('%').skip(1).all(is_code))
 }
 
 #[cfg(test)]

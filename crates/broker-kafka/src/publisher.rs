@@ -321,7 +321,7 @@ impl Publisher {
         match timeout_at(until, sent).await {
             Ok(Ok(told)) => told.map_err(|error| error::of_call(&what(), &error)),
             Ok(Err(_)) => Err(unavailable("the connection ended before it was confirmed")),
-            Err(_) => Err(error::late(&what(), self.options.timeout)),
+            Err(_) => Err(Error::late(&what(), self.options.timeout)),
         }
     }
 

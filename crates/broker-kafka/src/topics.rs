@@ -186,7 +186,7 @@ impl<C: ConsumerContext + 'static> Topics<C> {
                 return Ok(topic);
             }
             if Instant::now() + LOOK >= until {
-                return Err(error::late(&format!("make topic {name}"), self.options.timeout));
+                return Err(Error::late(&format!("make topic {name}"), self.options.timeout));
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use orderwire_broker::{
-    Broker, Capabilities, Consumer, Durability, Error, ErrorKind, Message, QueueBinding, Retention,
+    Broker, Capabilities, Consumer, Durability, Error, ErrorKind, Message, QueueBinding, Retention, in_time,
 };
 use orderwire_types::{Pattern, QueueName};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -84,10 +84,9 @@ impl NatsBroker {
         doing: &str,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let late = || Error::new(ErrorKind::Unavailable, format!("{doing}: no answer in time"));
         tokio::select! {
             biased;
-            answer = timeout(self.link.timeout(), call) => answer.unwrap_or_else(|_| Err(late())),
+            answer = in_time(self.link.timeout(), doing, call) => answer,
             () = self.link.closed().cancelled() => {
                 Err(Error::new(ErrorKind::Unavailable, format!("{doing}: the broker is closed")))
             }
@@ -137,7 +136,7 @@ impl Broker for NatsBroker {
         let count = messages.len();
         let connection = match self.in_time("publish", self.ready()).await {
             Ok(connection) => connection,
-            Err(error) => return publish::all(count, &error),
+            Err(error) => return error.for_each(count),
         };
         let answers = self.publisher.publish(&self.link, &self.topology.names, connection, messages).await;
         if publish::tells_of_no_stream(&answers) {

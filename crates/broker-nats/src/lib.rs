@@ -74,4 +74,4 @@ mod topology;
 mod wire;
 
 pub use broker::NatsBroker;
-pub use options::{Login, Options, Tls};
+pub use options::{Login, Options};

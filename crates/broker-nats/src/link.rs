@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ClientError, ConnectOptions, Event, ServerError};
-use orderwire_broker::{Error, ErrorKind};
+use orderwire_broker::{Error, ErrorKind, Tls};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -226,9 +226,9 @@ async fn credentials(login: &Login) -> Result<ConnectOptions, Error> {
     Ok(match login {
         Login::None => ConnectOptions::new(),
         Login::Password { user, password } => {
-            ConnectOptions::with_user_and_password(user.clone(), password.clone())
+            ConnectOptions::with_user_and_password(user.clone(), password.expose().to_owned())
         }
-        Login::Token(token) => ConnectOptions::with_token(token.clone()),
+        Login::Token(token) => ConnectOptions::with_token(token.expose().to_owned()),
         Login::Credentials(path) => {
             // The content of the file is secret; what is wrong with it is not said.
             let unreadable = |_| {
@@ -244,23 +244,20 @@ async fn credentials(login: &Login) -> Result<ConnectOptions, Error> {
 }
 
 fn with_tls(mut connect: ConnectOptions, options: &Options) -> Result<ConnectOptions, Error> {
-    let tls = &options.tls;
-    let certificate = tls.certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
-    for path in tls.authorities.iter().chain(certificate) {
+    let Tls { ca_file, identity } = &options.tls;
+    let shown = identity.iter().flat_map(|own| [&own.certificate_file, &own.key_file]);
+    for path in ca_file.iter().chain(shown) {
         // Read at each connection; said now rather than then.
         if let Err(error) = std::fs::File::open(path) {
             let path = path.display();
             return Err(Error::new(ErrorKind::Unsupported, format!("{path} cannot be read: {error}")));
         }
     }
-    if tls.required {
-        connect = connect.require_tls(true);
-    }
-    if let Some(path) = &tls.authorities {
+    if let Some(path) = ca_file {
         connect = connect.add_root_certificates(path.clone());
     }
-    if let Some((certificate, key)) = &tls.certificate {
-        connect = connect.add_client_certificate(certificate.clone(), key.clone());
+    if let Some(own) = identity {
+        connect = connect.add_client_certificate(own.certificate_file.clone(), own.key_file.clone());
     }
     Ok(connect)
 }

@@ -1,11 +1,13 @@
 //! The settings of the broker.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::ServerAddr;
-use orderwire_broker::{Error, ErrorKind};
+use orderwire_broker::{Error, ErrorKind, Password, Tls};
+use percent_encoding::percent_decode_str;
 
 /// The settings of [`crate::NatsBroker`].
 #[derive(Clone, Debug)]
@@ -15,7 +17,7 @@ pub struct Options {
     pub url: Url,
     /// Who we are. Goes before what the URL says.
     pub login: Login,
-    /// What is trusted and shown over TLS.
+    /// What is trusted and shown over TLS, which the URL or the server asks for.
     pub tls: Tls,
     /// The name of the stream: letters, digits, `-` and `_`.
     pub stream: String,
@@ -163,37 +165,23 @@ fn bare(server: &ServerAddr) -> String {
 }
 
 fn login_of(server: &ServerAddr) -> Login {
-    let decoded = |text: &str| percent_decoded(text);
+    let secret = |text: &str| Password::new(percent_decoded(text));
     match (server.username(), server.password()) {
-        (Some(user), Some(password)) => Login::Password { user: decoded(user), password: decoded(password) },
-        (Some(token), None) => Login::Token(decoded(token)),
+        (Some(user), Some(password)) => {
+            Login::Password { user: percent_decoded(user), password: secret(password) }
+        }
+        (Some(token), None) => Login::Token(secret(token)),
         (None, _) => Login::None,
     }
 }
 
 /// Text in which `%40` stands for `@`, and so on. What is not valid stays as it is.
 fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        let code = behind.get(..2).filter(|_| byte == b'%');
-        let code = code.and_then(|digits| std::str::from_utf8(digits).ok());
-        match code.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(decoded) => {
-                bytes.push(decoded);
-                rest = &behind[2..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = behind;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+    percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
 
 /// Who we are to the server.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub enum Login {
     /// What the URL says, else nobody.
     #[default]
@@ -203,34 +191,12 @@ pub enum Login {
         /// The name.
         user: String,
         /// The password.
-        password: String,
+        password: Password,
     },
     /// A token.
-    Token(String),
+    Token(Password),
     /// A credentials file, as `nsc` makes it: a JWT with its seed.
     Credentials(PathBuf),
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Password { .. } => "Password(…)",
-            Self::Token(_) => "Token(…)",
-            Self::Credentials(_) => "Credentials(…)",
-        })
-    }
-}
-
-/// What is trusted and shown over TLS.
-#[derive(Clone, Debug, Default)]
-pub struct Tls {
-    /// Whether TLS is required although the URL does not say so.
-    pub required: bool,
-    /// A PEM file with the authorities to trust. None: those of the system.
-    pub authorities: Option<PathBuf>,
-    /// PEM files with the certificate that we show, and with its key.
-    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 #[cfg(test)]
@@ -245,13 +211,15 @@ mod tests {
     fn credentials_are_taken_from_the_url_and_never_shown() {
         let options = Options::new("nats://anna:s%40fe@one:4333, tls://two");
         let (servers, login) = options.url.servers().unwrap();
-        assert!(matches!(login, Login::Password { user, password } if user == "anna" && password == "s@fe"));
+        assert!(
+            matches!(login, Login::Password { user, password } if user == "anna" && password == Password::new("s@fe"))
+        );
         assert_eq!(servers.iter().map(bare).collect::<Vec<_>>(), ["nats://one:4333", "tls://two:4222"]);
         assert!(servers.iter().all(|server| !server.has_user_pass()));
         let shown = format!("{options:?} {}", options.url);
         assert!(!shown.contains("anna") && !shown.contains("fe@"), "{shown}");
         let (_, login) = url("nats://t0ken@one").servers().unwrap();
-        assert!(matches!(login, Login::Token(token) if token == "t0ken"));
+        assert!(matches!(login, Login::Token(token) if token == Password::new("t0ken")));
     }
 
     #[test]

@@ -181,8 +181,3 @@ fn unavailable(what: &str) -> Error {
 fn unconfirmed(why: &str) -> Error {
     Error::new(ErrorKind::Unconfirmed, format!("publish: {why}"))
 }
-
-/// What a call that fails before it begins answers to each message.
-pub(crate) fn all(count: usize, error: &Error) -> Vec<Result<(), Error>> {
-    vec![Err(error.clone()); count]
-}

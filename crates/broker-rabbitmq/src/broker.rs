@@ -4,25 +4,24 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use orderwire_broker::{
-    Broker, Capabilities, Consumer, Durability, Error, ErrorKind, Message, Ordering, QueueBinding, Retention,
+    Broker, Capabilities, Connection, Consumer, Durability, Error, ErrorKind, Message, Ordering,
+    QueueBinding, Retention, in_time,
 };
 use orderwire_types::{Pattern, QueueName};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::consumer::RabbitConsumer;
-use crate::error;
-use crate::link::Purpose;
+use crate::link::{self, Link, Purpose};
 use crate::options::Options;
 use crate::topology::Topology;
-use crate::wire::Wire;
 
 /// RabbitMQ.
 pub struct RabbitBroker {
     options: Arc<Options>,
     topology: Arc<Topology>,
-    publishing: Wire,
-    consuming: Wire,
+    publishing: Connection<Link>,
+    consuming: Connection<Link>,
     /// Cancelled when everything has to end; at the latest when the broker is dropped.
     closing: CancellationToken,
     _closed_with_us: DropGuard,
@@ -35,24 +34,15 @@ impl RabbitBroker {
         let options = Arc::new(options);
         let topology = Topology::new(&options);
         let closing = CancellationToken::new();
-        let wire = |purpose| Wire::start(&options, purpose, &topology, closing.clone());
+        let keep = |purpose| link::keep(&options, purpose, &topology, closing.clone());
         Self {
-            publishing: wire(Purpose::Publish),
-            consuming: wire(Purpose::Consume),
+            publishing: keep(Purpose::Publish),
+            consuming: keep(Purpose::Consume),
             topology,
             _closed_with_us: closing.clone().drop_guard(),
             closing,
             options,
         }
-    }
-
-    async fn in_time<T>(
-        &self,
-        what: String,
-        call: impl Future<Output = Result<T, Error>> + Send,
-    ) -> Result<T, Error> {
-        let within = self.options.timeout;
-        timeout(within, call).await.unwrap_or_else(|_| Err(error::late(&what, within)))
     }
 }
 
@@ -77,7 +67,7 @@ impl Broker for RabbitBroker {
             let link = self.consuming.link().await?;
             self.topology.declare(&link.connection, queue).await
         };
-        self.in_time(format!("declare queue {}", queue.name), declaring).await
+        in_time(self.options.timeout, &format!("declare queue {}", queue.name), declaring).await
     }
 
     async fn unbind(&self, queue: &QueueName, types: &[Pattern]) -> Result<(), Error> {
@@ -85,24 +75,16 @@ impl Broker for RabbitBroker {
             let link = self.consuming.link().await?;
             self.topology.unbind(&link.connection, queue, types).await
         };
-        self.in_time(format!("unbind queue {queue}"), unbinding).await
+        in_time(self.options.timeout, &format!("unbind queue {queue}"), unbinding).await
     }
 
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Error>> {
-        let (count, until) = (messages.len(), Instant::now() + self.options.timeout);
-        let nothing = |error: Error| vec![Err(error); count];
-        let link = match timeout_at(until, self.publishing.link()).await {
-            Ok(Ok(link)) => link,
-            // What is wrong with the connection or the exchange is no fault of the messages.
-            Ok(Err(error)) if !error.is_retryable() => {
-                return nothing(Error::new(ErrorKind::Refused, error.to_string()));
-            }
-            Ok(Err(error)) => return nothing(error),
-            Err(_) => return nothing(error::late("publish", self.options.timeout)),
+        let until = Instant::now() + self.options.timeout;
+        let link = match self.publishing.link_for(messages.len(), until).await {
+            Ok(link) if link.is_blocked() => return blocked().for_each(messages.len()),
+            Ok(link) => link,
+            Err(answers) => return answers,
         };
-        if link.is_blocked() {
-            return nothing(blocked());
-        }
         let publisher = link.publisher.as_ref().expect("a connection that publishes has a publisher");
         publisher.publish(messages, until).await
     }
@@ -112,7 +94,8 @@ impl Broker for RabbitBroker {
             let link = self.consuming.link().await?;
             RabbitConsumer::open(link, Arc::clone(&self.options), queue, prefetch).await
         };
-        let consumer = self.in_time(format!("consume from queue {}", queue.name), opening).await?;
+        let consumer =
+            in_time(self.options.timeout, &format!("consume from queue {}", queue.name), opening).await?;
         Ok(Box::new(consumer))
     }
 

@@ -105,7 +105,7 @@ impl RabbitConsumer {
         let failure = match timeout(within, call).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(error)) => Error::new(ErrorKind::Unavailable, format!("{what}: {error}")),
-            Err(_) => error::late(&what, within),
+            Err(_) => Error::late(&what, within),
         };
         self.failure = Some(failure.clone());
         Err(failure)

@@ -1,7 +1,5 @@
 //! What RabbitMQ and the client library say, in the words of the contract.
 
-use std::time::Duration;
-
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use orderwire_broker::{Error, ErrorKind};
 
@@ -40,11 +38,6 @@ pub(crate) fn of_unconfirmed(id: &str, error: &lapin::Error) -> Error {
         _ => ErrorKind::Unconfirmed,
     };
     Error::new(kind, format!("publish message {id}: {error}"))
-}
-
-/// The error of a call that the other side did not answer.
-pub(crate) fn late(what: &str, within: Duration) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("{what}: no answer within {within:?}"))
 }
 
 /// Whether the server said that there is no such thing.

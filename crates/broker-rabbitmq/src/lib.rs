@@ -22,7 +22,6 @@ mod link;
 mod options;
 mod publisher;
 mod topology;
-mod wire;
 
 pub use broker::RabbitBroker;
-pub use options::{Identity, Options, Password, Tls};
+pub use options::Options;

@@ -1,13 +1,15 @@
 //! One connection, from the socket up to what it is for.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::StreamExt;
 use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
-use orderwire_broker::Error;
+use orderwire_broker::{Connector, Error, ErrorKind, Keeping, Tls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::{timeout, timeout_at};
@@ -15,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cut::{Cut, Hand};
 use crate::error;
-use crate::options::{Options, Tls};
+use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::topology::Topology;
 
@@ -31,6 +33,53 @@ const GOOD_BYE: (u16, &str) = (200, "OK");
 pub(crate) enum Purpose {
     Publish,
     Consume,
+}
+
+/// What makes the connections for one purpose, one after another.
+struct Server {
+    options: Arc<Options>,
+    purpose: Purpose,
+    topology: Arc<Topology>,
+}
+
+/// Begins to connect, until `closing` is cancelled.
+pub(crate) fn keep(
+    options: &Arc<Options>,
+    purpose: Purpose,
+    topology: &Arc<Topology>,
+    closing: CancellationToken,
+) -> orderwire_broker::Connection<Link> {
+    let keeping = Keeping {
+        place: options.place(),
+        purpose: match purpose {
+            Purpose::Publish => "publish",
+            Purpose::Consume => "consume",
+        },
+        timeout: options.timeout,
+        pause_first: options.pause_first,
+        pause_last: options.pause_last,
+    };
+    let server = Server { options: Arc::clone(options), purpose, topology: Arc::clone(topology) };
+    orderwire_broker::Connection::keep(server, keeping, closing)
+}
+
+#[async_trait]
+impl Connector for Server {
+    type Link = Link;
+
+    async fn open(&self) -> Result<Link, Error> {
+        Link::open(&self.options, self.purpose, &self.topology).await
+    }
+
+    async fn lost(&self, link: &Link) -> Error {
+        link.ended.cancelled().await;
+        link.close(self.options.timeout).await;
+        Error::new(ErrorKind::Unavailable, format!("connection to {}: it ended", self.options.place()))
+    }
+
+    async fn close(&self, link: &Link) {
+        link.close(self.options.timeout).await;
+    }
 }
 
 /// A connection that was made.
@@ -49,14 +98,10 @@ impl Link {
     ///
     /// # Errors
     /// Why not, within the time-out.
-    pub(crate) async fn open(
-        options: &Options,
-        purpose: Purpose,
-        topology: &Topology,
-    ) -> Result<Self, Error> {
+    async fn open(options: &Options, purpose: Purpose, topology: &Topology) -> Result<Self, Error> {
         options.check()?;
         let until = tokio::time::Instant::now() + options.timeout;
-        let late = || error::late(&format!("connection to {}", options.place()), options.timeout);
+        let late = || Error::late(&format!("connection to {}", options.place()), options.timeout);
         let cut = Cut::default();
         let connecting = connect(options, purpose, cut.hand());
         let connection = timeout_at(until, connecting).await.map_err(|_| late())?;
@@ -80,7 +125,7 @@ impl Link {
     }
 
     /// Says good-bye, if the other side is there to hear it, and ends.
-    pub(crate) async fn close(&self, within: Duration) {
+    async fn close(&self, within: Duration) {
         let (code, text) = GOOD_BYE;
         match timeout(within, self.connection.close(code, text.into())).await {
             Ok(Ok(())) => {}

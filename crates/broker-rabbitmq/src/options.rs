@@ -1,11 +1,9 @@
 //! What a connection to RabbitMQ needs to know.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use lapin::uri::{AMQPScheme, AMQPUri};
-use orderwire_broker::{Error, ErrorKind};
+use orderwire_broker::{Error, ErrorKind, Password, Tls};
 
 /// The longest name that AMQP knows.
 const NAME_BYTES_MAX: usize = 255;
@@ -43,47 +41,6 @@ pub struct Options {
     pub body_bytes_max: usize,
     /// How many bytes may be published and not confirmed; whoever publishes more waits.
     pub unconfirmed_bytes_max: usize,
-}
-
-/// How a connection is encrypted. The files are read when a connection is made, so that
-/// a certificate can be replaced while Orderwire runs.
-#[derive(Clone, Debug, Default)]
-pub struct Tls {
-    /// Certificates (PEM) of whoever may have signed the server's; none: those that the
-    /// system trusts.
-    pub ca_file: Option<PathBuf>,
-    /// The certificate that we show.
-    pub identity: Option<Identity>,
-}
-
-/// A certificate of our own.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The certificate and those that it is signed by (PEM).
-    pub certificate_file: PathBuf,
-    /// Its private key (PEM, PKCS #8, PKCS #1 or SEC 1).
-    pub key_file: PathBuf,
-}
-
-/// A password, which no output shows.
-#[derive(Clone)]
-pub struct Password(String);
-
-impl Password {
-    /// This one.
-    pub fn new(password: impl Into<String>) -> Self {
-        Self(password.into())
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
 }
 
 impl Options {

@@ -1,5 +1,7 @@
 //! What can go wrong with a broker.
 
+use std::time::Duration;
+
 /// The kinds of error, each with one meaning for every broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -35,6 +37,21 @@ impl Error {
     /// and its input, never credentials.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    /// The error of a call that the other side did not answer.
+    pub fn late(what: &str, within: Duration) -> Self {
+        Self::new(ErrorKind::Unavailable, format!("{what}: no answer within {within:?}"))
+    }
+
+    /// The end of everything, which somebody asked for.
+    pub fn closed() -> Self {
+        Self::new(ErrorKind::Unavailable, "the connection to the broker was closed")
+    }
+
+    /// What a publish of so many messages that failed before it began answers to each.
+    pub fn for_each(&self, messages: usize) -> Vec<Result<(), Self>> {
+        vec![Err(self.clone()); messages]
     }
 
     /// Which kind it is.

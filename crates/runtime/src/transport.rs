@@ -1,15 +1,14 @@
 //! The way through a broker: what carries events to it, and what takes them in.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orderwire_broker::{Broker, QueueBinding, Received, SigningKey};
+use orderwire_broker::{Broker, Identity, QueueBinding, Received, SigningKey, Tls};
 use orderwire_broker_nats::{Login, NatsBroker};
-use orderwire_broker_rabbitmq::{Identity, RabbitBroker};
-use orderwire_config::{BrokerQueue, Clients, Config, NatsSettings};
+use orderwire_broker_rabbitmq::RabbitBroker;
+use orderwire_config::{Broker as BrokerSettings, BrokerQueue, Clients, Config};
 use orderwire_gateway::{BrokerQueueView, BrokerView, Entrance, Gateway, Input, Outlet};
 use orderwire_queue::{Arrived, Clock, Error as QueueError, Publication, Published, Queues, Service};
 use orderwire_sqlite::{DataDir, SqliteQueue};
@@ -260,8 +259,7 @@ async fn connect(config: &Config) -> Result<Arc<dyn Broker>, Error> {
     let settings = &config.broker;
     let url = settings.url.resolved(|name| std::env::var(name).ok()).map_err(Error::failed)?;
     if settings.url.is_nats() {
-        let mut options = nats(&settings.nats, settings.ca.clone(), url);
-        options.tls.certificate = settings.certificate.clone().zip(settings.key.clone());
+        let options = nats(settings, url);
         let broker = NatsBroker::open(options).await.while_("reading broker.url and what belongs to it")?;
         return Ok(Arc::new(broker));
     }
@@ -274,25 +272,29 @@ async fn connect(config: &Config) -> Result<Arc<dyn Broker>, Error> {
         return Ok(Arc::new(orderwire_broker_kafka::KafkaBroker::start(options)));
     }
     let mut options = orderwire_broker_rabbitmq::Options::from_url(&url).while_("reading broker.url")?;
-    if let Some(tls) = &mut options.tls {
-        tls.ca_file = settings.ca.clone();
-        let files = settings.certificate.clone().zip(settings.key.clone());
-        tls.identity = files.map(|(certificate_file, key_file)| Identity { certificate_file, key_file });
-    }
+    options.tls = options.tls.map(|_| tls(settings));
     Ok(Arc::new(RabbitBroker::start(options)))
 }
 
-fn nats(settings: &NatsSettings, ca: Option<PathBuf>, url: String) -> orderwire_broker_nats::Options {
+fn nats(settings: &BrokerSettings, url: String) -> orderwire_broker_nats::Options {
     let mut options = orderwire_broker_nats::Options::new(url);
+    options.tls = tls(settings);
+    let settings = &settings.nats;
     options.prefix = settings.stream.to_ascii_lowercase();
     options.stream.clone_from(&settings.stream);
     options.replicas = settings.replicas;
     options.stream_bytes_max = settings.bytes.0;
-    options.tls.authorities = ca;
     if let Some(file) = &settings.credentials {
         options.login = Login::Credentials(file.clone());
     }
     options
+}
+
+/// What is trusted and shown.
+fn tls(settings: &BrokerSettings) -> Tls {
+    let files = settings.certificate.clone().zip(settings.key.clone());
+    let identity = files.map(|(certificate_file, key_file)| Identity { certificate_file, key_file });
+    Tls { ca_file: settings.ca.clone(), identity }
 }
 
 struct ThroughBroker(Carrier);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orderwire_broker::{Broker, ErrorKind};
+use orderwire_broker::{Broker, ErrorKind, Password};
 use orderwire_broker_nats::{Login, NatsBroker, Options};
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ async fn a_password_lets_in_and_a_wrong_one_is_refused() {
     let by_url = format!("nats://anna:s%40fe@127.0.0.1:{}", server.port());
     broker(options(&by_url)).await.check().await.unwrap();
     let password =
-        |password: &str| Login::Password { user: "anna".to_owned(), password: password.to_owned() };
+        |password: &str| Login::Password { user: "anna".to_owned(), password: Password::new(password) };
     let right = Options { login: password("s@fe"), ..options(&server.url()) };
     broker(right).await.check().await.unwrap();
 
@@ -36,7 +36,7 @@ async fn a_password_lets_in_and_a_wrong_one_is_refused() {
 #[tokio::test]
 async fn a_token_lets_in() {
     let Some(server) = Server::start(&["--auth", "t0ken"]).await else { return };
-    let right = Options { login: Login::Token("t0ken".to_owned()), ..options(&server.url()) };
+    let right = Options { login: Login::Token(Password::new("t0ken")), ..options(&server.url()) };
     broker(right).await.check().await.unwrap();
     let error = broker(options(&server.url())).await.check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
@@ -55,7 +55,7 @@ async fn a_right_that_is_missing_is_told_from_silence() {
     std::fs::write(&file, users).unwrap();
     let Some(server) = Server::start(&["-c", file.to_str().unwrap()]).await else { return };
     let url = Options::new(server.url()).url;
-    let login = Login::Password { user: "anna".to_owned(), password: "safe".to_owned() };
+    let login = Login::Password { user: "anna".to_owned(), password: Password::new("safe") };
     let broker = broker(Options { url, login, ..mine }).await;
     broker.declare(&queue("q", &["#"])).await.unwrap();
     let answers = broker.publish(vec![message("Secret", "1"), message("public", "2")]).await;
@@ -72,7 +72,7 @@ async fn files_that_cannot_be_read_are_told_at_once() {
     std::fs::write(&credentials, "SUANOTASEED").unwrap();
     let plain = || options("nats://127.0.0.1:1");
     let mut trusting = plain();
-    trusting.tls.authorities = Some(missing);
+    trusting.tls.ca_file = Some(missing);
     let known = Options { login: Login::Credentials(credentials), ..plain() };
     for (options, says) in [(trusting, "missing.pem"), (known, "bad.creds")] {
         let error = NatsBroker::open(options).await.unwrap_err();

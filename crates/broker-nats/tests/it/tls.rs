@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use orderwire_broker::{Broker, ErrorKind};
+use orderwire_broker::{Broker, ErrorKind, Identity};
 use orderwire_broker_nats::{NatsBroker, Options};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
@@ -59,17 +59,18 @@ async fn both_sides_are_known_by_their_certificates() {
     let url = server.url().replace("nats://", "tls://");
 
     let mut known = options(&url);
-    known.tls.authorities = Some(ca);
-    known.tls.certificate = Some(authority.sign("orderwire", &["orderwire"]));
+    known.tls.ca_file = Some(ca);
+    let (certificate_file, key_file) = authority.sign("orderwire", &["orderwire"]);
+    known.tls.identity = Some(Identity { certificate_file, key_file });
     let broker = NatsBroker::open(known.clone()).await.unwrap();
     broker.declare(&queue("q", &["a"])).await.unwrap();
     publish(&broker, vec![message("a", "over TLS")]).await.unwrap();
 
     let mut nobody = known.clone();
-    nobody.tls.certificate = None;
+    nobody.tls.identity = None;
     let mut distrustful = known.clone();
     let other = Authority::new();
-    distrustful.tls.authorities = Some(other.path());
+    distrustful.tls.ca_file = Some(other.path());
     let elsewhere = Options { url: Options::new(url.replace("127.0.0.1", "localhost")).url, ..known };
     for (who, options) in [("nobody", nobody), ("distrustful", distrustful), ("elsewhere", elsewhere)] {
         let refused = NatsBroker::open(options).await.unwrap().check().await.unwrap_err();

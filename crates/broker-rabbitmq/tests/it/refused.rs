@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use orderwire_broker::{Broker, Declare, Error, ErrorKind};
-use orderwire_broker_rabbitmq::{Options, Password, RabbitBroker};
+use orderwire_broker::{Broker, Declare, Error, ErrorKind, Password};
+use orderwire_broker_rabbitmq::{Options, RabbitBroker};
 
 use crate::support::{PATIENCE, message, options, publish, queue};
 

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use orderwire_broker::{Broker, Declare, ErrorKind};
-use orderwire_broker_rabbitmq::{Identity, Options, RabbitBroker, Tls};
+use orderwire_broker::{Broker, Declare, ErrorKind, Identity, Tls};
+use orderwire_broker_rabbitmq::{Options, RabbitBroker};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 
 use crate::support::server::OwnServer;
