@@ -9,7 +9,8 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::time::{Instant, timeout};
 
 use crate::support::{
-    Cluster, PATIENCE, SERVERS, connected, drain, eventually, insist, label, message, next, publish, queue,
+    Cluster, PATIENCE, SERVERS, connected, drain, eventually, failure, insist, label, message, next, publish,
+    queue,
 };
 
 /// So long a call may take here.
@@ -157,22 +158,13 @@ async fn servers_that_say_nothing_are_given_up_in_time() {
     assert!(begun.elapsed() < 2 * TIMEOUT, "{:?}", begun.elapsed());
 }
 
-async fn failure(options: Options) -> orderwire_broker::Error {
-    let broker = KafkaBroker::start(options);
-    let error = broker.check().await.unwrap_err();
-    let answer = publish(&broker, message("any", "any")).await.unwrap_err();
-    assert_eq!(answer.kind(), error.kind());
-    assert_eq!(broker.declare(&queue(&[], Declare::Classic)).await.unwrap_err().kind(), error.kind());
-    broker.close().await;
-    error
-}
-
 #[tokio::test]
 async fn a_cluster_that_is_not_there_is_unavailable() {
     // Bound and never accepted from, then closed: nobody listens.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let servers = vec![format!("127.0.0.1:{port}")];
-    let error = failure(Options { servers, timeout: TIMEOUT, ..Options::default() }).await;
+    let error =
+        failure(&KafkaBroker::start(Options { servers, timeout: TIMEOUT, ..Options::default() })).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains(&port.to_string()), "{error}");
 }
@@ -183,7 +175,8 @@ async fn a_server_that_says_nothing_at_all_is_given_up_in_time() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let servers = vec![silent.local_addr().unwrap().to_string()];
     let begun = Instant::now();
-    let error = failure(Options { servers, timeout: Duration::from_millis(500), ..Options::default() }).await;
+    let options = Options { servers, timeout: Duration::from_millis(500), ..Options::default() };
+    let error = failure(&KafkaBroker::start(options)).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(begun.elapsed() < PATIENCE / 3, "{:?}", begun.elapsed());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use orderwire_broker::{Broker, Declare, QueueBinding, To};
 use serde_json::json;
 
-use crate::kit::{Bench, eventually, message, publish, queue, to};
+use crate::kit::{Bench, eventually, message, message_to, publish, queue};
 
 #[tokio::test]
 async fn what_came_while_it_was_bound_stays_and_what_comes_later_does_not() {
@@ -28,7 +28,7 @@ async fn what_came_while_it_was_bound_stays_and_what_comes_later_does_not() {
     let mut all = bench.reader(&queue("all", &["#"])).await;
     assert_eq!(all.labels(6).await, ["a.one", "b", "a.two", "late b", "a.three", "new b"]);
     // Nothing is left that nobody will ever take.
-    eventually("the stream is empty", || async { (bench.kept().await == 0).then_some(()) }).await;
+    eventually("the stream is empty", async || bench.kept().await == 0).await;
     assert!(bench.consumers().await.iter().all(|name| !name.contains("moving")));
     bench.end().await;
 }
@@ -50,15 +50,15 @@ async fn the_filter_of_an_unbound_queue_is_narrowed_once_it_was_read() {
     let mut late = bench.reader(&gone).await;
     assert_eq!(late.labels(1).await, ["left"]);
     drop(late);
-    let filters = || async {
+    let takes_no_types = async || {
         let info = bench.ask(&format!("CONSUMER.INFO.{}.gone", bench.options.stream), json!({})).await;
         let filter = format!("{} {}", info["config"]["filter_subject"], info["config"]["filter_subjects"]);
-        (!filter.contains(".events.")).then_some(())
+        !filter.contains(".events.")
     };
-    eventually("it lets through no types", filters).await;
+    eventually("it lets through no types", takes_no_types).await;
     bench.say("a.x", "for the other").await;
     assert_eq!(reader.labels(1).await, ["for the other"]);
-    eventually("the stream is empty", || async { (bench.kept().await == 0).then_some(()) }).await;
+    eventually("the stream is empty", async || bench.kept().await == 0).await;
     bench.end().await;
 }
 
@@ -74,10 +74,10 @@ async fn the_filter_of_an_unbound_queue_is_narrowed_when_nothing_is_left_in_it()
     }
     bench.broker.unbind(&gone.name, &gone.types).await.unwrap();
     bench.reader(&other).await.take(20).await;
-    eventually("the stream is empty", || async { (bench.kept().await == 0).then_some(()) }).await;
+    eventually("the stream is empty", async || bench.kept().await == 0).await;
     bench.say("b", "more").await;
     bench.reader(&other).await.take(1).await;
-    eventually("it is empty again", || async { (bench.kept().await == 0).then_some(()) }).await;
+    eventually("it is empty again", async || bench.kept().await == 0).await;
     bench.end().await;
 }
 
@@ -133,11 +133,11 @@ async fn a_queue_without_types_any_more_gets_what_is_sent_to_it() {
     let unbound = queue("q", &[]);
     bench.declare(&unbound).await;
     bench.say("a", "for nobody").await;
-    publish(&*bench.broker, vec![to(To::Queue("q".parse().unwrap()), "by name")]).await.unwrap();
+    publish(&*bench.broker, vec![message_to(To::Queue("q".parse().unwrap()), "by name")]).await.unwrap();
     let mut reader = bench.reader(&unbound).await;
     assert_eq!(reader.labels(1).await, ["by name"]);
     reader.nothing_more().await;
-    eventually("the stream is empty", || async { (bench.kept().await == 0).then_some(()) }).await;
+    eventually("the stream is empty", async || bench.kept().await == 0).await;
     bench.end().await;
 }
 
@@ -148,7 +148,8 @@ async fn the_same_message_to_two_queues_reaches_both_and_a_repetition_neither() 
     for queue in &queues {
         bench.declare(queue).await;
     }
-    let messages = || ["one", "two"].map(|name| to(To::Queue(name.parse().unwrap()), "same id")).into();
+    let messages =
+        || ["one", "two"].map(|name| message_to(To::Queue(name.parse().unwrap()), "same id")).into();
     publish(&*bench.broker, messages()).await.unwrap();
     publish(&*bench.broker, messages()).await.unwrap();
     for queue in &queues {
@@ -174,7 +175,7 @@ async fn what_a_queue_does_not_take_is_passed_over() {
     let taken = reader.next(10).await.unwrap();
     assert_eq!(taken.iter().map(crate::kit::label).collect::<Vec<_>>(), ["mine"]);
     reader.ack(&[taken[0].tag]).await.unwrap();
-    eventually("the stream is empty", || async { (bench.kept().await == 0).then_some(()) }).await;
+    eventually("the stream is empty", async || bench.kept().await == 0).await;
     bench.end().await;
 }
 
@@ -195,14 +196,14 @@ async fn what_every_queue_has_acked_is_removed_and_nothing_else() {
     assert!(crate::kit::label(&taken[0]).starts_with("rare.one"));
     drop(late);
     // Up to the one that is not acked, with what is before it for nobody else.
-    eventually("three are removed", || async { (bench.kept().await == 2).then_some(()) }).await;
+    eventually("three are removed", async || bench.kept().await == 2).await;
     bench.reader(&unread).await.take(1).await;
-    eventually("the stream is empty", || async { (bench.kept().await == 0).then_some(()) }).await;
+    eventually("the stream is empty", async || bench.kept().await == 0).await;
     for number in 0..3 {
         bench.say("often", &format!("again {number}")).await;
     }
     reader.take(3).await;
-    eventually("it is empty again", || async { (bench.kept().await == 0).then_some(()) }).await;
+    eventually("it is empty again", async || bench.kept().await == 0).await;
     bench.end().await;
 }
 
@@ -213,7 +214,7 @@ async fn a_queue_that_is_fed_by_name_holds_only_what_is_for_it() {
     let (read, native) = (queue("read", &["#"]), queue("native", &[]));
     bench.declare(&read).await;
     bench.declare(&native).await;
-    let by_name = |label: &str| vec![to(To::Queue(native.name.clone()), label)];
+    let by_name = |label: &str| vec![message_to(To::Queue(native.name.clone()), label)];
     bench.say("a", "before").await;
     publish(&*bench.broker, by_name("first")).await.unwrap();
     bench.say("a", "after").await;
@@ -222,7 +223,7 @@ async fn a_queue_that_is_fed_by_name_holds_only_what_is_for_it() {
     assert_eq!(reader.labels(2).await, ["before", "after"]);
     let kept = |count: u64| {
         let bench = &bench;
-        move || async move { (bench.kept().await == count).then_some(()) }
+        async move || bench.kept().await == count
     };
     eventually("what is for it is left", kept(2)).await;
     bench.say("a", "once more").await;

@@ -12,7 +12,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::kit::{Bench, PATIENCE, Reader, eventually, label, message, options, publish, queue};
-use crate::proxy::{Mode, Proxy};
 use crate::server::Server;
 
 /// A publisher that goes on until it is told to stop, and says what was confirmed.
@@ -36,7 +35,7 @@ impl Load {
     /// Waits until so many more are confirmed.
     async fn more(&self, count: usize) {
         let until = self.count() + count;
-        eventually("messages are confirmed", || async { (self.count() >= until).then_some(()) }).await;
+        eventually("messages are confirmed", async || self.count() >= until).await;
     }
 
     async fn end(self) -> BTreeSet<String> {
@@ -161,16 +160,16 @@ async fn a_queue_that_was_read_to_its_end_goes_on_after_a_kill() {
         bench.say("a", &format!("before {number}")).await;
     }
     reader.take(20).await;
-    eventually("the stream is empty", || async { (bench.kept().await == 0).then_some(()) }).await;
+    eventually("the stream is empty", async || bench.kept().await == 0).await;
     // Declared far behind the beginning of an empty stream.
     bench.declare(&fresh).await;
     server.kill();
     server.run().await;
-    let late = || async { publish(&*bench.broker, vec![message("a", "after")]).await.ok() };
+    let late = async || publish(&*bench.broker, vec![message("a", "after")]).await.is_ok();
     eventually("it is published", late).await;
     for queue in [&old, &fresh] {
-        let mut reader =
-            Reader(eventually("a consumer", || async { bench.broker.consume(queue, 10).await.ok() }).await);
+        eventually("a consumer", async || bench.broker.consume(queue, 10).await.is_ok()).await;
+        let mut reader = bench.reader(queue).await;
         let mut labels = reader.labels(1).await;
         while labels.last().is_some_and(|label| label != "after") {
             labels.extend(reader.labels(1).await);
@@ -198,8 +197,8 @@ async fn a_connection_that_is_cut_fails_what_hangs_on_it_and_comes_back() {
     let error = publish(&*bench.broker, vec![message("a", "away")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(bench.broker.check().await.is_err());
-    proxy.set(Mode::Pass);
-    eventually("it is back", || async { bench.broker.check().await.ok() }).await;
+    proxy.make(Wire::Good);
+    eventually("it is back", async || bench.broker.check().await.is_ok()).await;
     bench.say("a", "second").await;
     let mut reader = bench.reader(&q).await;
     // What was held comes again, first; what was acked meanwhile does not.
@@ -227,8 +226,8 @@ async fn a_connection_that_goes_silent_is_noticed_and_replaced() {
     assert_eq!(published.expect("the call ends").unwrap_err().kind(), ErrorKind::Unconfirmed);
     proxy.set(Mode::Pass);
     // The old connection stays as it is until the library gives it up.
-    eventually("another connection", || async { (proxy.connections() > before).then_some(()) }).await;
-    eventually("it is back", || async { bench.broker.check().await.ok() }).await;
+    eventually("another connection", async || proxy.connections() > before).await;
+    eventually("it is back", async || bench.broker.check().await.is_ok()).await;
     bench.say("a", "after").await;
     let mut reader = bench.reader(&q).await;
     let mut labels = reader.labels(1).await;
@@ -259,7 +258,7 @@ async fn a_full_stream_refuses_until_queues_are_read() {
     assert!(confirmed > 50, "{confirmed}");
     let mut reader = Reader(broker.consume(&q, 100).await.unwrap());
     assert_eq!(reader.take(confirmed).await.len(), confirmed);
-    let again = || async { publish(&broker, vec![message("a", "again")]).await.ok() };
+    let again = async || publish(&broker, vec![message("a", "again")]).await.is_ok();
     eventually("there is room again", again).await;
     assert_eq!(reader.labels(1).await, ["again"]);
 }
@@ -270,14 +269,15 @@ async fn a_full_stream_is_told_by_the_check() {
     let small = Options { stream_bytes_max: 64 << 10, ..options(&server.url()) };
     let broker = NatsBroker::open(small).await.unwrap();
     broker.declare(&queue("q", &["a"])).await.unwrap();
-    let full = || async {
+    let is_full = async || {
         // Ever smaller, down to the last byte.
         for size in [4_000, 300, 1] {
             while publish(&broker, vec![message("a", &fresh(size))]).await.is_ok() {}
         }
-        broker.check().await.err()
+        broker.check().await.is_err()
     };
-    let error = eventually("it is full", full).await;
+    eventually("it is full", is_full).await;
+    let error = broker.check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("full"), "{error}");
 }
@@ -313,7 +313,7 @@ async fn a_queue_whose_consumer_others_remove_misses_nothing() {
     bench.say("a", "first").await;
     assert_eq!(bench.reader(&removed).await.labels(1).await, ["first"]);
     assert_eq!(bench.reader(&other).await.labels(1).await, ["first"]);
-    eventually("the stream is empty", || async { (bench.kept().await == 0).then_some(()) }).await;
+    eventually("the stream is empty", async || bench.kept().await == 0).await;
     bench.say("a", "waits").await;
     bench.ask(&format!("CONSUMER.DELETE.{}.removed", bench.options.stream), json!({})).await;
     bench.say("a", "meanwhile").await;
@@ -356,7 +356,7 @@ async fn a_stream_that_others_remove_is_made_anew() {
     bench.ask(&format!("STREAM.DELETE.{}", bench.options.stream), json!({})).await;
     let error = publish(&*bench.broker, vec![message("a", "lost")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    eventually("it is there again", || async { bench.broker.check().await.ok() }).await;
+    eventually("it is there again", async || bench.broker.check().await.is_ok()).await;
     bench.declare(&queue("q", &["a"])).await;
     bench.say("a", "kept").await;
     assert_eq!(bench.reader(&queue("q", &["a"])).await.labels(1).await, ["kept"]);

@@ -7,14 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::Client;
-use bytes::Bytes;
-use orderwire_broker::{Broker, Consumer, Declare, Error, Message, QueueBinding, Received, To};
+pub(crate) use orderwire_broker::testkit::tools::{PATIENCE, eventually, label, message, message_to};
+use orderwire_broker::{Broker, Consumer, Declare, Error, Message, QueueBinding, Received};
 use orderwire_broker_nats::{NatsBroker, Options};
 use serde_json::{Value, json};
 use tokio::time::timeout;
-
-/// How long something that has to come may take. It ends only tests that fail.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The server of this machine, if it is there. `CI=true` requires it.
 pub(crate) fn url() -> Option<String> {
@@ -130,10 +127,6 @@ impl Reader {
     }
 }
 
-pub(crate) fn label(message: &Received) -> String {
-    String::from_utf8_lossy(&message.body).into_owned()
-}
-
 pub(crate) fn queue(name: &str, types: &[&str]) -> QueueBinding {
     let types = types.iter().map(|text| text.parse().unwrap()).collect();
     QueueBinding { name: name.parse().unwrap(), types, declare: Declare::Quorum }
@@ -143,40 +136,7 @@ pub(crate) fn adopted(name: &str, types: &[&str]) -> QueueBinding {
     QueueBinding { declare: Declare::Adopt, ..queue(name, types) }
 }
 
-pub(crate) fn message(event_type: &str, label: &str) -> Message {
-    to(To::Type(event_type.parse().unwrap()), label)
-}
-
-/// A message whose id says what its body says.
-pub(crate) fn to(to: To, label: &str) -> Message {
-    Message {
-        to,
-        id: label.to_owned(),
-        key: None,
-        content_type: "text/plain",
-        headers: Vec::new(),
-        body: Bytes::copy_from_slice(label.as_bytes()),
-    }
-}
-
 /// Publishes what has to be confirmed.
 pub(crate) async fn publish(broker: &dyn Broker, messages: Vec<Message>) -> Result<(), Error> {
     broker.publish(messages).await.into_iter().collect()
-}
-
-/// Asks until it is so.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut look: impl FnMut() -> F,
-) -> T {
-    let looked = timeout(PATIENCE, async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            // tidy: sleep because a server tells nobody what becomes of it
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    looked.await.unwrap_or_else(|_| panic!("never: {what}"))
 }

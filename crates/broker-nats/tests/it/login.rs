@@ -101,6 +101,6 @@ async fn a_server_that_is_away_at_first_is_found_when_it_comes() {
     let error = broker.check().await.unwrap_err();
     assert!(error.to_string().contains(&server.port().to_string()), "{error}");
     server.run().await;
-    eventually("it is connected", || async { broker.check().await.ok() }).await;
+    eventually("it is connected", async || broker.check().await.is_ok()).await;
     broker.declare(&queue("q", &["a"])).await.unwrap();
 }

@@ -61,12 +61,11 @@ impl Server {
         command.args(more).args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().unwrap());
         let port = self.port;
-        eventually("the server speaks", || async move {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        eventually("the server speaks", async || {
+            let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+            stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
             let mut begin = [0; 4];
-            stream.read_exact(&mut begin).ok()?;
-            (&begin == b"INFO").then_some(())
+            stream.read_exact(&mut begin).is_ok() && &begin == b"INFO"
         })
         .await;
     }

@@ -2,26 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use orderwire_broker::{Broker, Declare, Error, ErrorKind, Password};
+use orderwire_broker::{Broker, ErrorKind, Password};
 use orderwire_broker_rabbitmq::{Options, RabbitBroker};
 
-use crate::support::{PATIENCE, message, options, publish, queue};
-
-async fn failure(options: Options) -> Error {
-    let broker = RabbitBroker::start(options);
-    let error = broker.check().await.unwrap_err();
-    let answer = publish(&broker, message("any", "any")).await.unwrap_err();
-    assert_eq!(answer.kind(), error.kind());
-    assert_eq!(broker.declare(&queue(&[], Declare::Classic)).await.unwrap_err().kind(), error.kind());
-    broker.close().await;
-    error
-}
+use crate::support::{PATIENCE, failure, options};
 
 #[tokio::test]
 async fn wrong_credentials_are_refused_and_in_no_error() {
     let Some(options) = options().await else { return };
     let options = Options { password: Password::new("s3cret-and-wrong"), ..options };
-    let error = failure(options).await;
+    let error = failure(&RabbitBroker::start(options)).await;
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(!error.is_retryable());
     assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
@@ -30,7 +20,8 @@ async fn wrong_credentials_are_refused_and_in_no_error() {
 #[tokio::test]
 async fn a_virtual_host_that_is_not_there_is_refused() {
     let Some(options) = options().await else { return };
-    let error = failure(Options { vhost: "orderwire-none".to_owned(), ..options }).await;
+    let error =
+        failure(&RabbitBroker::start(Options { vhost: "orderwire-none".to_owned(), ..options })).await;
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("orderwire-none"), "{error}");
 }
@@ -39,7 +30,7 @@ async fn a_virtual_host_that_is_not_there_is_refused() {
 async fn a_server_that_is_not_there_is_unavailable() {
     // Bound and never accepted from, then closed: nobody listens.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = failure(Options { port, ..Options::default() }).await;
+    let error = failure(&RabbitBroker::start(Options { port, ..Options::default() })).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains(&port.to_string()), "{error}");
 }

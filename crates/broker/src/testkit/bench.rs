@@ -2,8 +2,7 @@
 //! things.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use orderwire_types::queue::Declare;
@@ -12,6 +11,7 @@ use orderwire_types::{EventType, QueueName};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Factory;
+use super::tools::word;
 use crate::contract::{Broker, Consumer, QueueBinding};
 use crate::error::{Error, ErrorKind};
 use crate::message::{Message, Received, Tag, To};
@@ -303,12 +303,4 @@ pub(super) async fn within<T>(time: Duration, what: &str, call: impl Future<Outp
 
 fn says(what: &str, error: &Error) -> Failed {
     Failed(format!("{what}: {:?}: {error}", error.kind()))
-}
-
-/// A word that no other case has, of this process or another.
-fn word() -> String {
-    static SERIAL: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    format!("t{now:x}-{:x}-{serial:x}", std::process::id())
 }

@@ -18,6 +18,7 @@ mod bench;
 mod cases;
 mod model;
 mod page;
+pub mod tools;
 pub mod twins;
 
 use std::sync::Arc;

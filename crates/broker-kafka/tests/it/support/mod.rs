@@ -3,23 +3,21 @@
 pub(crate) mod others;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use orderwire_broker::testkit::Factory;
-use orderwire_broker::{Broker, Capabilities, Consumer, Declare, Error, Message, QueueBinding, Received, To};
+pub(crate) use orderwire_broker::testkit::tools::{
+    PATIENCE, drain, eventually, failure, insist, label, message, next, publish, queue,
+};
+use orderwire_broker::{Broker, Capabilities, Consumer, Error, Message, QueueBinding};
 use orderwire_broker_kafka::{KafkaBroker, Options};
 use orderwire_types::{Pattern, QueueName};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
-use tokio::time::timeout;
 
-/// More than anything takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The servers of a cluster.
 pub(crate) const SERVERS: i32 = 3;
 /// The partitions of a topic that the cluster makes by itself.
@@ -145,78 +143,9 @@ impl Factory for Place {
     }
 }
 
-/// A queue of a new name.
-pub(crate) fn queue(types: &[&str], declare: Declare) -> QueueBinding {
-    static SERIAL: AtomicU64 = AtomicU64::new(0);
-    let types = types.iter().map(|text| text.parse().unwrap()).collect();
-    let name = format!("queue-{}", SERIAL.fetch_add(1, Ordering::Relaxed));
-    QueueBinding { name: name.parse().unwrap(), types, declare }
-}
-
-/// A message that says `label` in its id and its body.
-pub(crate) fn message(event_type: &str, label: &str) -> Message {
-    let to = To::Type(event_type.parse().unwrap());
-    let (key, body) = (Some("key".to_owned()), Bytes::copy_from_slice(label.as_bytes()));
-    Message { to, id: label.to_owned(), key, content_type: "text/plain", headers: Vec::new(), body }
-}
-
-pub(crate) fn label(message: &Received) -> String {
-    String::from_utf8(message.body.to_vec()).unwrap()
-}
-
-/// Publishes one message.
-pub(crate) async fn publish(broker: &dyn Broker, message: Message) -> Result<(), Error> {
-    timeout(PATIENCE, broker.publish(vec![message])).await.expect("a publish ends in time").remove(0)
-}
-
-/// Publishes one message until it is confirmed.
-pub(crate) async fn insist(broker: &dyn Broker, message: &Message) {
-    let mut again = tokio::time::interval(Duration::from_millis(20));
-    let insisting = async {
-        while publish(broker, message.clone()).await.is_err() {
-            again.tick().await;
-        }
-    };
-    timeout(PATIENCE, insisting).await.unwrap_or_else(|_| panic!("never confirmed: {}", message.id));
-}
-
 /// A broker that is connected.
 pub(crate) async fn connected(cluster: &Arc<Cluster>, options: &Options) -> Arc<Prepared> {
     let broker = Arc::new(cluster.broker(options.clone()));
     broker.check().await.unwrap();
     broker
-}
-
-/// Asks again and again until it is so.
-pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let mut again = tokio::time::interval(Duration::from_millis(20));
-    let asking = async {
-        while !is_so().await {
-            again.tick().await;
-        }
-    };
-    timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("in vain: {what}"));
-}
-
-/// What comes next, at least one message.
-pub(crate) async fn next(consumer: &mut Box<dyn Consumer>, max: usize) -> Vec<Received> {
-    timeout(PATIENCE, consumer.next(max)).await.expect("something comes").unwrap()
-}
-
-/// Everything that is in a queue, acked; until `count` different labels have come.
-pub(crate) async fn drain(broker: &dyn Broker, queue: &QueueBinding, count: usize) -> Vec<Received> {
-    let mut consumer = broker.consume(queue, 500).await.unwrap();
-    let mut came: Vec<Received> = Vec::new();
-    let mut labels = std::collections::BTreeSet::new();
-    while labels.len() < count {
-        let Ok(batch) = timeout(PATIENCE, consumer.next(200)).await else {
-            panic!("only {} of {count} came", labels.len());
-        };
-        let batch = batch.unwrap();
-        let tags: Vec<_> = batch.iter().map(|message| message.tag).collect();
-        consumer.ack(&tags).await.unwrap();
-        labels.extend(batch.iter().map(label));
-        came.extend(batch);
-    }
-    came
 }

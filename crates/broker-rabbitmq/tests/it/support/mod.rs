@@ -5,24 +5,22 @@ pub(crate) mod proxy;
 pub(crate) mod server;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use lapin::options::QueueDeclareOptions;
+use orderwire_broker::Broker;
 use lapin::types::{AMQPValue, FieldTable};
 use orderwire_broker::testkit::Factory;
-use orderwire_broker::{Broker, Declare, Error, Message, QueueBinding, Received, To};
+pub(crate) use orderwire_broker::testkit::tools::{
+    PATIENCE, drain, eventually, failure, insist, label, message, publish, queue, unique,
+};
 use orderwire_broker_rabbitmq::{Options, RabbitBroker};
 use orderwire_types::QueueName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use self::others::Others;
-
-/// More than anything takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The settings for a server that is there already; none, said loudly, where there is
 /// none. Each call gives an exchange of its own.
@@ -48,81 +46,11 @@ pub(crate) async fn options() -> Option<Options> {
     Some(options)
 }
 
-/// A name that nothing else has.
-pub(crate) fn unique(what: &str) -> String {
-    static SERIAL: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    format!("orderwire-test-{what}-{now:x}-{:x}-{serial}", std::process::id())
-}
-
-/// A queue of a new name.
-pub(crate) fn queue(types: &[&str], declare: Declare) -> QueueBinding {
-    let types = types.iter().map(|text| text.parse().unwrap()).collect();
-    QueueBinding { name: unique("queue").parse().unwrap(), types, declare }
-}
-
-/// A message that says `label` in its id and its body.
-pub(crate) fn message(event_type: &str, label: &str) -> Message {
-    let to = To::Type(event_type.parse().unwrap());
-    let body = Bytes::copy_from_slice(label.as_bytes());
-    Message { to, id: label.to_owned(), key: None, content_type: "text/plain", headers: Vec::new(), body }
-}
-
-pub(crate) fn label(message: &Received) -> String {
-    String::from_utf8(message.body.to_vec()).unwrap()
-}
-
-/// Publishes one message.
-pub(crate) async fn publish(broker: &dyn Broker, message: Message) -> Result<(), Error> {
-    timeout(PATIENCE, broker.publish(vec![message])).await.expect("a publish ends in time").remove(0)
-}
-
-/// Publishes one message until it is confirmed.
-pub(crate) async fn insist(broker: &dyn Broker, message: &Message) {
-    let mut again = tokio::time::interval(Duration::from_millis(20));
-    let insisting = async {
-        while publish(broker, message.clone()).await.is_err() {
-            again.tick().await;
-        }
-    };
-    timeout(PATIENCE, insisting).await.unwrap_or_else(|_| panic!("never confirmed: {}", message.id));
-}
-
 /// A broker that is connected.
 pub(crate) async fn connected(options: &Options) -> Arc<RabbitBroker> {
     let broker = Arc::new(RabbitBroker::start(options.clone()));
     broker.check().await.unwrap();
     broker
-}
-
-/// Asks again and again until it is so.
-pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let mut again = tokio::time::interval(Duration::from_millis(20));
-    let asking = async {
-        while !is_so().await {
-            again.tick().await;
-        }
-    };
-    timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("in vain: {what}"));
-}
-
-/// Everything that is in a queue, acked; until `count` different labels have come.
-pub(crate) async fn drain(broker: &dyn Broker, queue: &QueueBinding, count: usize) -> Vec<Received> {
-    let mut consumer = broker.consume(queue, 500).await.unwrap();
-    let mut came: Vec<Received> = Vec::new();
-    let mut labels = std::collections::BTreeSet::new();
-    while labels.len() < count {
-        let Ok(batch) = timeout(PATIENCE, consumer.next(200)).await else {
-            panic!("only {} of {count} came", labels.len());
-        };
-        let batch = batch.unwrap();
-        let tags: Vec<_> = batch.iter().map(|message| message.tag).collect();
-        consumer.ack(&tags).await.unwrap();
-        labels.extend(batch.iter().map(label));
-        came.extend(batch);
-    }
-    came
 }
 
 /// The suite's way to a server that is there already.
