@@ -110,18 +110,7 @@ impl State {
         self.last_position += 1;
         let steps = Appended::from(&entry).steps(&[], now);
         self.steps.extend(steps.into_iter().map(|step| (entry.trace, entry.client.clone(), step)));
-        let item = Item {
-            position: Position(self.last_position),
-            attempts: 1,
-            held: false,
-            event_id: entry.event_id,
-            event_type: entry.event_type.clone(),
-            client: entry.client.clone(),
-            trace: entry.trace,
-            accepted_at: entry.accepted_at,
-            body: entry.body.clone(),
-            lane: lane.clone(),
-        };
+        let item = Item { attempts: 1, ..Item::new(Position(self.last_position), &entry, lane) };
         self.die(name, item, cause, now);
         Ok(Outcome::Appended(vec![true]))
     }
@@ -143,18 +132,7 @@ impl State {
         self.last_position += 1;
         let mut task_queues = Vec::new();
         for (name, lane) in &entry.queues {
-            let item = Item {
-                position: Position(self.last_position),
-                attempts: 0,
-                held: false,
-                event_id: entry.event_id,
-                event_type: entry.event_type.clone(),
-                client: entry.client.clone(),
-                trace: entry.trace,
-                accepted_at: entry.accepted_at,
-                body: entry.body.clone(),
-                lane: lane.clone(),
-            };
+            let item = Item::new(Position(self.last_position), entry, lane);
             if self.push(name, item, ready) == Kind::Task {
                 task_queues.push(name.clone());
             }

@@ -11,7 +11,7 @@ use orderwire_types::{Client, EventId, EventType, QueueName};
 use uuid::Uuid;
 
 use super::lanes::Queue;
-use crate::engine::{Origin, waiting_steps};
+use crate::engine::{LaneKey, NewEntry, Origin, waiting_steps};
 use crate::error::{Error, ErrorKind};
 use crate::model::{DeadFilter, DeadLetter, DeadPage, Entry, Position, QueueState, TraceView};
 
@@ -40,7 +40,7 @@ pub(super) struct Item {
     pub(super) trace: Uuid,
     pub(super) accepted_at: Timestamp,
     pub(super) body: Bytes,
-    pub(super) lane: crate::engine::LaneKey,
+    pub(super) lane: LaneKey,
 }
 
 /// A dead letter, and the delivery that it was.
@@ -51,6 +51,22 @@ pub(super) struct Dead {
 }
 
 impl Item {
+    /// A delivery of an entry that was just appended.
+    pub(super) fn new(position: Position, entry: &NewEntry, lane: &LaneKey) -> Self {
+        Self {
+            position,
+            attempts: 0,
+            held: false,
+            event_id: entry.event_id,
+            event_type: entry.event_type.clone(),
+            client: entry.client.clone(),
+            trace: entry.trace,
+            accepted_at: entry.accepted_at,
+            body: entry.body.clone(),
+            lane: lane.clone(),
+        }
+    }
+
     pub(super) fn entry(&self) -> Entry {
         Entry { position: self.position, body: self.body.clone() }
     }
