@@ -52,6 +52,24 @@ where
     (Arc::new(Handler { seen: Mutex::default(), told, act }), seen)
 }
 
+/// Acks what it sees when the gate opens.
+fn gated(gate: &Arc<Notify>) -> (Arc<Handler>, mpsc::UnboundedReceiver<Seen>) {
+    let gate = Arc::clone(gate);
+    handler(move |_| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.notified().await;
+            Verdict::Ack
+        }
+    })
+}
+
+/// The attempts of what waits, in order.
+async fn attempts(line: &Line) -> Vec<u32> {
+    let waiting = line.queues.peek(&scope(), &tasks(), 10).await.unwrap();
+    waiting.iter().map(|(attempts, _)| *attempts).collect()
+}
+
 fn start(line: &Line, handler: &Arc<Handler>, options: TaskOptions) -> Running {
     let worker = TaskWorker::new(line.queues.clone(), tasks(), ROLE, Arc::clone(handler), options);
     Running::start(|stopped| {
@@ -225,16 +243,7 @@ async fn an_ack_whose_answer_got_lost_gives_back_those_behind_it_at_once() {
 async fn a_stopping_worker_finishes_what_it_began_and_returns_the_rest_uncounted() {
     let mut line = Line::open().await;
     let gate = Arc::new(Notify::new());
-    let (handler, mut told) = handler({
-        let gate = Arc::clone(&gate);
-        move |_| {
-            let gate = Arc::clone(&gate);
-            async move {
-                gate.notified().await;
-                Verdict::Ack
-            }
-        }
-    });
+    let (handler, mut told) = gated(&gate);
     line.publish("task.do", &[("a1", "k"), ("a2", "k"), ("a3", "k")]).await;
     let worker = start(&line, &handler, TaskOptions { drain: 3_600 * SECOND, ..TaskOptions::default() });
     told.recv().await.unwrap();
@@ -246,15 +255,7 @@ async fn a_stopping_worker_finishes_what_it_began_and_returns_the_rest_uncounted
     stopped.await.unwrap();
     assert_eq!(handler.seen(), seen(&[("a1", 1)]));
     assert_eq!(figures(&line).await, (2, 0, 0, 0));
-    let attempts: Vec<u32> = line
-        .queues
-        .peek(&scope(), &tasks(), 10)
-        .await
-        .unwrap()
-        .iter()
-        .map(|(attempts, _)| *attempts)
-        .collect();
-    assert_eq!(attempts, [0, 0]);
+    assert_eq!(attempts(&line).await, [0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -303,15 +304,7 @@ async fn without_a_place_nothing_is_leased_and_no_attempt_is_counted() {
     // tidy: sleep because nothing happening is what is tested, on a paused clock
     tokio::time::sleep(600 * SECOND).await;
     assert_eq!(handler.seen(), seen(&[("a1", 1)]));
-    let attempts: Vec<u32> = line
-        .queues
-        .peek(&scope(), &tasks(), 10)
-        .await
-        .unwrap()
-        .iter()
-        .map(|(attempts, _)| *attempts)
-        .collect();
-    assert_eq!(attempts, [1, 0, 0, 0, 0]);
+    assert_eq!(attempts(&line).await, [1, 0, 0, 0, 0]);
 
     places.send_replace(4);
     for _ in 0..5 {
@@ -331,16 +324,7 @@ async fn what_was_leased_and_not_begun_is_given_back_when_the_last_place_goes() 
     let mut line = Line::open().await;
     let (places, open) = watch::channel(4);
     let gate = Arc::new(Notify::new());
-    let (handler, mut told) = handler({
-        let gate = Arc::clone(&gate);
-        move |_| {
-            let gate = Arc::clone(&gate);
-            async move {
-                gate.notified().await;
-                Verdict::Ack
-            }
-        }
-    });
+    let (handler, mut told) = gated(&gate);
     line.publish("task.do", &[("a1", "a"), ("a2", "a"), ("a3", "a")]).await;
     let worker = TaskWorker::new(line.queues.clone(), tasks(), ROLE, handler.clone(), TaskOptions::default());
     let worker = Running::start(|stopped| {
