@@ -1,9 +1,38 @@
 //! What conformance suites are made of: cases, how one fails, and the faults of broken
-//! twins, which keep a suite honest: a case that a twin passes checks nothing.
+//! twins, which keep a suite honest: a case that a twin passes checks nothing. Also what
+//! the tests of several crates begin with.
 
 use std::fmt::{self, Debug};
 use std::pin::Pin;
 use std::sync::Arc;
+
+use crate::{Data, Event, EventId, Origin, TraceId};
+
+/// A plain event that says nothing beyond id, type and client; tests add what they are
+/// about. Its trace has the UUID of its id.
+///
+/// # Panics
+/// When these are no type and no client.
+pub fn event(id: EventId, event_type: &str, client: &str) -> Event {
+    Event {
+        id,
+        event_type: event_type.parse().expect("an event type"),
+        source: "/test".to_owned(),
+        client: client.parse().expect("a client"),
+        key: None,
+        time: None,
+        trace: TraceId::from_uuid(id.0),
+        attempt: None,
+        cause: None,
+        depth: 0,
+        accepted_at: jiff::Timestamp::from_second(1_767_225_600).expect("2026 begins"),
+        principal: "test".to_owned(),
+        may_order: false,
+        import: None,
+        origin: Origin::Plain,
+        data: Data::None,
+    }
+}
 
 /// A case in progress.
 pub type Running = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;

@@ -19,7 +19,8 @@ use orderwire_types::dataset::Span;
 use orderwire_types::envelope::Incoming;
 use orderwire_types::queue::{Backoff, Format, Key, Kind, QueueDef};
 use orderwire_types::scope::Clients;
-use orderwire_types::{Data, Event, EventId, Origin, RawJson, Scope, TraceId};
+use orderwire_types::testkit::event;
+use orderwire_types::{Data, Event, EventId, RawJson, Scope};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -185,24 +186,8 @@ impl World {
     pub(crate) async fn publish_for(&mut self, event_type: &str, client: &str) -> EventId {
         self.serial += 1;
         let id = EventId(Uuid::from_u128(self.serial << 64 | 0x4000_8000));
-        let event = Event {
-            id,
-            event_type: event_type.parse().unwrap(),
-            source: "/shop".to_owned(),
-            client: client.parse().unwrap(),
-            key: None,
-            time: None,
-            trace: TraceId::from_uuid(id.0),
-            attempt: None,
-            cause: None,
-            depth: 0,
-            accepted_at: "2026-01-01T00:00:00Z".parse().unwrap(),
-            principal: "test".to_owned(),
-            may_order: false,
-            import: None,
-            origin: Origin::Plain,
-            data: Data::Json(RawJson::parse(r#"{"n":9007199254740993}"#.to_owned()).unwrap()),
-        };
+        let data = Data::Json(RawJson::parse(r#"{"n":9007199254740993}"#.to_owned()).unwrap());
+        let event = Event { data, source: "/shop".to_owned(), ..event(id, event_type, client) };
         let incoming = Incoming { event, named: false };
         self.queues.publish(&scope(), Publication::of(incoming)).await.unwrap();
         id

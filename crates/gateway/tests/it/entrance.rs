@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use orderwire_broker::testkit::MODEL_CAPABILITIES;
 use orderwire_broker::{Message, Received, SigningKey, Tag};
 use orderwire_gateway::{Entrance, Input};
-use orderwire_types::{Data, Event, EventId, Origin, QueueName, Right, Scope, TraceId, scope};
+use orderwire_types::{Event, EventId, QueueName, Right, Scope, scope, testkit};
 
 use crate::support::Server;
 
@@ -13,24 +13,7 @@ const KEY: &[u8] = b"of this installation";
 
 fn event(event_type: &str, client: &str) -> Event {
     let id = EventId("6f72d1c6-8c0f-5f3d-9a55-6576656e742e".parse().unwrap());
-    Event {
-        id,
-        event_type: event_type.parse().unwrap(),
-        source: "/s".to_owned(),
-        client: client.parse().unwrap(),
-        key: None,
-        time: None,
-        trace: TraceId::from_uuid(id.0),
-        attempt: None,
-        cause: None,
-        depth: 0,
-        accepted_at: "2024-06-01T00:00:00Z".parse().unwrap(),
-        principal: "key:1".to_owned(),
-        may_order: true,
-        import: None,
-        origin: Origin::Plain,
-        data: Data::None,
-    }
+    Event { principal: "key:1".to_owned(), may_order: true, ..testkit::event(id, event_type, client) }
 }
 
 /// As the broker hands it over, from whichever queue it was put into.

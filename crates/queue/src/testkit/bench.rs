@@ -9,7 +9,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use orderwire_types::queue::{Backoff, Format, Key, Kind, QueueDef};
 use orderwire_types::scope::Clients;
-use orderwire_types::{Client, Data, Event, EventId, Origin as EventOrigin, QueueName, TraceId};
+use orderwire_types::testkit::event;
+use orderwire_types::{Client, Event, EventId, QueueName, TraceId};
 use uuid::Uuid;
 
 use super::Factory;
@@ -121,22 +122,11 @@ impl Bench {
         self.serial += 1;
         let id = EventId(Uuid::from_u128(0x7000_0000 + self.serial));
         let event = Event {
-            id,
-            event_type: "test.event".parse().expect("a type"),
             source: label.to_owned(),
-            client: client.parse().expect("a client"),
             key: Some(key.to_owned()),
-            time: None,
             trace: TraceId::from_uuid(Uuid::from_u128(0x9000_0000 + self.serial)),
-            attempt: None,
-            cause: None,
             accepted_at: self.now,
-            principal: "suite".to_owned(),
-            may_order: false,
-            depth: 0,
-            origin: EventOrigin::Plain,
-            import: None,
-            data: Data::None,
+            ..event(id, "test.event", client)
         };
         NewEntry {
             event_id: id,

@@ -16,7 +16,7 @@ use orderwire_queue::{
 use orderwire_types::envelope::Incoming;
 use orderwire_types::queue::{Kind, QueueDef};
 use orderwire_types::scope::Clients;
-use orderwire_types::{Client, Data, Event, EventId, QueueName, Scope, TraceId};
+use orderwire_types::{Client, Event, EventId, QueueName, Scope, testkit};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -71,22 +71,10 @@ impl Bench {
         *serial += 1;
         let id = EventId(Uuid::from_u128(u128::from(*serial)));
         let event = Event {
-            id,
-            event_type: event_type.parse().unwrap(),
             source: label.to_owned(),
-            client: client.parse().unwrap(),
             key: Some(label.to_owned()),
-            time: None,
-            trace: TraceId::from_uuid(id.0),
-            attempt: None,
-            cause: None,
             accepted_at: self.clock.now(),
-            principal: "test".to_owned(),
-            may_order: false,
-            depth: 0,
-            import: None,
-            origin: orderwire_types::Origin::Plain,
-            data: Data::None,
+            ..testkit::event(id, event_type, client)
         };
         Incoming { event, named: false }
     }

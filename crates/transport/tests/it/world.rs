@@ -16,7 +16,8 @@ use orderwire_queue::{Arrived, Clock, LeaseRequest, Options, Publication, QueueS
 use orderwire_transport::{Carrier, Drain, Intake, IntakeOptions, Reader, Spool, Topology};
 use orderwire_types::envelope::Incoming;
 use orderwire_types::queue::{Kind, QueueDef};
-use orderwire_types::{Data, Event, EventId, Origin, Pattern, QueueName, Scope, TraceId};
+use orderwire_types::testkit::event;
+use orderwire_types::{Event, EventId, Pattern, QueueName, Scope};
 use orderwire_worker::{Pause, StreamOptions, StreamWorker};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -266,24 +267,8 @@ async fn opened(configured: Vec<(QueueName, QueueDef)>, options: Options) -> (Qu
 
 pub(crate) fn incoming(n: usize, event_type: &str) -> Incoming {
     let id: EventId = format!("00000000-0000-4000-8000-{n:012}").parse().unwrap();
-    let event = Event {
-        id,
-        event_type: event_type.parse().unwrap(),
-        source: n.to_string(),
-        client: "acme".parse().unwrap(),
-        key: Some("till".to_owned()),
-        time: None,
-        trace: TraceId::from_uuid(id.0),
-        attempt: None,
-        cause: None,
-        depth: 0,
-        accepted_at: "2026-01-01T00:00:00Z".parse().unwrap(),
-        principal: "test".to_owned(),
-        may_order: false,
-        import: None,
-        origin: Origin::Plain,
-        data: Data::None,
-    };
+    let (source, key) = (n.to_string(), Some("till".to_owned()));
+    let event = Event { source, key, ..event(id, event_type, "acme") };
     Incoming { event, named: true }
 }
 

@@ -9,7 +9,7 @@ use orderwire_queue::testkit::{ModelPlace, def};
 use orderwire_queue::{Clock, DeadFilter, DeadLetter, Options, Publication, QueueState, Queues};
 use orderwire_types::envelope::Incoming;
 use orderwire_types::queue::Kind;
-use orderwire_types::{Data, Event, EventId, Origin, QueueName, Scope, TraceId};
+use orderwire_types::{Event, EventId, QueueName, Scope, testkit};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -60,22 +60,9 @@ impl Line {
         self.serial += 1;
         let id: EventId = format!("00000000-0000-4000-8000-{:012}", self.serial).parse().unwrap();
         let event = Event {
-            id,
-            event_type: event_type.parse().unwrap(),
             source: label.to_owned(),
-            client: "acme".parse().unwrap(),
             key: Some(key.to_owned()),
-            time: None,
-            trace: TraceId::from_uuid(id.0),
-            attempt: None,
-            cause: None,
-            accepted_at: "2026-01-01T00:00:00Z".parse().unwrap(),
-            principal: "test".to_owned(),
-            may_order: false,
-            depth: 0,
-            import: None,
-            origin: Origin::Plain,
-            data: Data::None,
+            ..testkit::event(id, event_type, "acme")
         };
         Incoming { event, named: false }
     }

@@ -8,30 +8,15 @@ use orderwire_queue::engine::{Append, Engine as _, LaneKey, Op};
 use orderwire_queue::{Clock, ErrorKind, LeaseRequest, Options, Publication, Queues};
 use orderwire_sqlite::{DataDir, SqliteQueue};
 use orderwire_types::envelope::Incoming;
-use orderwire_types::{Data, Event, EventId, RawJson, Scope, TraceId};
+use orderwire_types::{Data, Event, EventId, RawJson, Scope, testkit};
 use uuid::Uuid;
 
 use super::support::{Bench, at, definitions, entry, name};
 
 fn event(n: u128, bytes: usize) -> Incoming {
-    let event = Event {
-        id: EventId(Uuid::from_u128(n)),
-        event_type: "a.b".parse().unwrap(),
-        source: "s".to_owned(),
-        client: "a".parse().unwrap(),
-        key: Some("k".to_owned()),
-        time: None,
-        trace: TraceId::from_uuid(Uuid::from_u128(n)),
-        attempt: None,
-        cause: None,
-        accepted_at: at(0),
-        principal: "test".to_owned(),
-        may_order: false,
-        depth: 0,
-        import: None,
-        origin: orderwire_types::Origin::Plain,
-        data: Data::Json(RawJson::parse(format!("\"{}\"", "x".repeat(bytes))).unwrap()),
-    };
+    let id = EventId(Uuid::from_u128(n));
+    let data = Data::Json(RawJson::parse(format!("\"{}\"", "x".repeat(bytes))).unwrap());
+    let event = Event { data, accepted_at: at(0), ..testkit::event(id, "a.b", "a") };
     Incoming { event, named: false }
 }
 

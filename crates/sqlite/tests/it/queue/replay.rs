@@ -10,7 +10,7 @@ use orderwire_queue::{Clock, DeadFilter, LeaseRequest, Options, Publication, Que
 use orderwire_sqlite::{DataDir, SqliteQueue};
 use orderwire_types::envelope::Incoming;
 use orderwire_types::queue::Kind;
-use orderwire_types::{Data, Event, EventId, Origin, QueueName, Scope, TraceId};
+use orderwire_types::{Event, EventId, QueueName, Scope, TraceId, testkit};
 use tokio::time::{Instant, advance};
 use uuid::Uuid;
 
@@ -31,23 +31,12 @@ fn tasks() -> QueueName {
 
 fn event(n: usize) -> Incoming {
     let id = EventId(Uuid::from_u128(n as u128 + 1));
+    let client = ["acme", "bolt", "cord"][n % 3];
     let event = Event {
-        id,
-        event_type: "task.do".parse().unwrap(),
-        source: "/test".to_owned(),
-        client: ["acme", "bolt", "cord"][n % 3].parse().unwrap(),
         key: Some(n.to_string()),
-        time: None,
         trace: TraceId::from_uuid(Uuid::from_u128((1 << 64) + n as u128)),
-        attempt: None,
-        cause: None,
         accepted_at: at(0),
-        principal: "test".to_owned(),
-        may_order: false,
-        depth: 0,
-        import: None,
-        origin: Origin::Plain,
-        data: Data::None,
+        ..testkit::event(id, "task.do", client)
     };
     Incoming { event, named: false }
 }
