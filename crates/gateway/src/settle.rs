@@ -69,50 +69,50 @@ pub(crate) fn leased(delivery: &Delivery, format: Format) -> Result<LeasedDelive
     })
 }
 
+/// some are not: their lease ran out, or they were settled before
+#[derive(utoipa::IntoResponses)]
+#[response(status = 409, content_type = "application/problem+json")]
+#[expect(dead_code, reason = "it is for the description of the API")]
+struct NotAll(SettleResult);
+
 /// These are done.
 #[utoipa::path(post, path = "/v1/queues/{queue}/ack", tag = "queues",
     params(("queue" = String, Path, description = "the queue")), request_body = AckRequest,
-    responses((status = 200, description = "all are settled", body = SettleResult),
-        (status = 409, description = "some are not: their lease ran out, or they were settled before",
-            body = SettleResult, content_type = "application/problem+json"), WriteProblems))]
+    responses((status = 200, description = "all are settled", body = SettleResult), NotAll, WriteProblems))]
 pub(crate) async fn post_ack(
     State(state): State<Shared>,
     caller: Caller,
     Segments(name): Segments<String>,
     Document(request): Document<AckRequest>,
-) -> Result<Response, Problem> {
-    Ok(ack(&state, &caller, &name, request).await?.into_response())
+) -> Result<Settled, Problem> {
+    ack(&state, &caller, &name, request).await
 }
 
 /// These are to be tried again, after the queue's back-off or `delay_ms`; with
 /// `fail` they are dead-lettered at once.
 #[utoipa::path(post, path = "/v1/queues/{queue}/nack", tag = "queues",
     params(("queue" = String, Path, description = "the queue")), request_body = NackRequest,
-    responses((status = 200, description = "all are settled", body = SettleResult),
-        (status = 409, description = "some are not: their lease ran out, or they were settled before",
-            body = SettleResult, content_type = "application/problem+json"), WriteProblems))]
+    responses((status = 200, description = "all are settled", body = SettleResult), NotAll, WriteProblems))]
 pub(crate) async fn post_nack(
     State(state): State<Shared>,
     caller: Caller,
     Segments(name): Segments<String>,
     Document(request): Document<NackRequest>,
-) -> Result<Response, Problem> {
-    Ok(nack(&state, &caller, &name, request).await?.into_response())
+) -> Result<Settled, Problem> {
+    nack(&state, &caller, &name, request).await
 }
 
 /// These are still being worked on: their leases last `lease_ms` from now.
 #[utoipa::path(post, path = "/v1/queues/{queue}/extend", tag = "queues",
     params(("queue" = String, Path, description = "the queue")), request_body = ExtendRequest,
-    responses((status = 200, description = "all are extended", body = SettleResult),
-        (status = 409, description = "some are not: their lease ran out, or they were settled before",
-            body = SettleResult, content_type = "application/problem+json"), WriteProblems))]
+    responses((status = 200, description = "all are extended", body = SettleResult), NotAll, WriteProblems))]
 pub(crate) async fn post_extend(
     State(state): State<Shared>,
     caller: Caller,
     Segments(name): Segments<String>,
     Document(request): Document<ExtendRequest>,
-) -> Result<Response, Problem> {
-    Ok(extend(&state, &caller, &name, request).await?.into_response())
+) -> Result<Settled, Problem> {
+    extend(&state, &caller, &name, request).await
 }
 
 /// Acks, however it was asked for.
