@@ -3,11 +3,7 @@
 //!
 //! Nothing here knows the inside: only flags, files, signals and HTTP.
 
-pub mod mosquitto;
-pub mod nats;
 pub mod processes;
-pub mod proxy;
-pub mod rabbit;
 pub mod sse;
 pub mod ws;
 
@@ -17,6 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+pub use orderwire_servers::{mosquitto, nats, proxy, rabbit};
 use serde_json::Value;
 
 /// How long anything local may take before a test gives up.

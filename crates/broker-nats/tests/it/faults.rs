@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use orderwire_broker::{Broker, ErrorKind, QueueBinding};
 use orderwire_broker_nats::{NatsBroker, Options};
+use orderwire_servers::proxy::{Proxy, Wire};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -180,8 +181,8 @@ async fn a_queue_that_was_read_to_its_end_goes_on_after_a_kill() {
 #[tokio::test]
 async fn a_connection_that_is_cut_fails_what_hangs_on_it_and_comes_back() {
     let Some(server) = Server::start(&[]).await else { return };
-    let proxy = Proxy::to(server.port()).await;
-    let bench = Bench::at(&proxy.url()).await;
+    let proxy = Proxy::to(server.port()).await.unwrap();
+    let bench = Bench::at(&format!("nats://127.0.0.1:{}", proxy.port())).await;
     let q = queue("q", &["a"]);
     bench.declare(&q).await;
     let mut reader = bench.reader(&q).await;
@@ -189,7 +190,7 @@ async fn a_connection_that_is_cut_fails_what_hangs_on_it_and_comes_back() {
     let held = reader.0.next(10).await.unwrap();
     bench.say("a", "held").await;
     reader.0.next(10).await.unwrap();
-    proxy.set(Mode::Cut);
+    proxy.make(Wire::Cut);
     let error = timeout(PATIENCE, reader.0.next(10)).await.expect("it fails").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     let error = reader.0.ack(&[held[0].tag]).await.unwrap_err();
@@ -209,13 +210,13 @@ async fn a_connection_that_is_cut_fails_what_hangs_on_it_and_comes_back() {
 #[tokio::test]
 async fn a_connection_that_goes_silent_is_noticed_and_replaced() {
     let Some(server) = Server::start(&[]).await else { return };
-    let proxy = Proxy::to(server.port()).await;
-    let bench = Bench::at(&proxy.url()).await;
+    let proxy = Proxy::to(server.port()).await.unwrap();
+    let bench = Bench::at(&format!("nats://127.0.0.1:{}", proxy.port())).await;
     let q = queue("q", &["a"]);
     bench.declare(&q).await;
     let mut reader = bench.reader(&q).await;
     let before = proxy.connections();
-    proxy.set(Mode::Hold);
+    proxy.make(Wire::Forgotten);
     let (waited, published) = tokio::join!(
         timeout(PATIENCE, reader.0.next(10)),
         timeout(PATIENCE, publish(&*bench.broker, vec![message("a", "into silence")])),
@@ -224,7 +225,7 @@ async fn a_connection_that_goes_silent_is_noticed_and_replaced() {
     let error = waited.expect("the wait fails").unwrap_err();
     assert!(error.to_string().contains("silent"), "{error}");
     assert_eq!(published.expect("the call ends").unwrap_err().kind(), ErrorKind::Unconfirmed);
-    proxy.set(Mode::Pass);
+    proxy.make(Wire::Good);
     // The old connection stays as it is until the library gives it up.
     eventually("another connection", async || proxy.connections() > before).await;
     eventually("it is back", async || bench.broker.check().await.is_ok()).await;

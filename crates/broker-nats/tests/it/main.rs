@@ -9,7 +9,6 @@ mod bindings;
 mod faults;
 mod kit;
 mod login;
-mod proxy;
 mod server;
 mod suite;
 mod tls;

@@ -1,10 +1,11 @@
 //! A server of a test's own.
 
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use orderwire_servers::{Process, free_port};
 use tempfile::TempDir;
 
 use crate::kit::eventually;
@@ -14,7 +15,7 @@ pub(crate) struct Server {
     folder: TempDir,
     port: u16,
     arguments: Vec<String>,
-    child: Option<Child>,
+    process: Option<Process>,
 }
 
 impl Server {
@@ -32,9 +33,9 @@ impl Server {
             eprintln!("SKIPPED: no {}", program());
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port().unwrap();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Some(Self { folder: TempDir::new().unwrap(), port, arguments, child: None })
+        Some(Self { folder: TempDir::new().unwrap(), port, arguments, process: None })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -59,7 +60,7 @@ impl Server {
         let mut command = Command::new(program());
         command.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"]).arg(self.folder.path());
         command.args(more).args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        self.child = Some(command.spawn().unwrap());
+        self.process = Some(Process::start(&mut command, "nats-server").unwrap());
         let port = self.port;
         eventually("the server speaks", async || {
             let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
@@ -72,25 +73,12 @@ impl Server {
 
     /// Ends it as an operator does.
     pub(crate) fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let pid = rustix::process::Pid::from_child(&child);
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-            child.wait().unwrap();
-        }
+        self.process.take().map_or(Ok(()), Process::stop).unwrap();
     }
 
     /// Ends it at once.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
+        self.process = None;
     }
 }
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use orderwire_broker::{Broker, Declare, ErrorKind, QueueBinding};
 use orderwire_broker_rabbitmq::{Options, RabbitBroker};
+use orderwire_servers::proxy::{Proxy, Wire};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::support::others::{Others, clean};
-use crate::support::proxy::{Mode, Proxy};
 use crate::support::{
     PATIENCE, connected, drain, eventually, insist, label, message, options, publish, queue,
 };
@@ -22,10 +22,10 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// A server behind a proxy: the settings that go through it, and those that go around.
 async fn proxied() -> Option<(Proxy, Options, Options)> {
     let direct = options().await?;
-    let proxy = Proxy::to(direct.host.clone(), direct.port).await;
+    let proxy = Proxy::to_host(direct.host.clone(), direct.port).await.unwrap();
     let through = Options {
         host: "127.0.0.1".to_owned(),
-        port: proxy.port,
+        port: proxy.port(),
         heartbeat: HEARTBEAT,
         timeout: TIMEOUT,
         pause_last: Duration::from_millis(500),
@@ -73,9 +73,9 @@ async fn a_connection_that_is_cut_again_and_again_loses_nothing_that_was_confirm
     broker.declare(&queue).await.unwrap();
     let cuts = async {
         for _ in 0..3 {
-            proxy.set(Mode::Cut);
+            proxy.make(Wire::Cut);
             eventually("the end is noticed", async || broker.check().await.is_err()).await;
-            proxy.set(Mode::Pass);
+            proxy.make(Wire::Good);
             eventually("it is connected again", async || broker.check().await.is_ok()).await;
         }
     };
@@ -92,11 +92,11 @@ async fn a_consumer_ends_with_its_connection_and_another_gets_what_it_held() {
     publish(&*broker, message("held", "m0")).await.unwrap();
     let mut consumer = broker.consume(&queue, 10).await.unwrap();
     let held = consumer.next(10).await.unwrap();
-    proxy.set(Mode::Cut);
+    proxy.make(Wire::Cut);
     let ended = timeout(PATIENCE, consumer.next(10)).await.expect("it ends");
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(consumer.ack(&[held[0].tag]).await.is_err(), "an ack does not reach the broker any more");
-    proxy.set(Mode::Pass);
+    proxy.make(Wire::Good);
     eventually("it is connected again", async || broker.check().await.is_ok()).await;
     let mut consumer = broker.consume(&queue, 10).await.unwrap();
     let again = timeout(PATIENCE, consumer.next(10)).await.expect("it comes again").unwrap();
@@ -113,7 +113,7 @@ async fn a_half_open_connection_is_noticed_and_every_call_ends_in_time() {
     publish(&*broker, message("silent", "m0")).await.unwrap();
     let mut consumer = broker.consume(&queue, 1).await.unwrap();
     consumer.next(1).await.unwrap();
-    proxy.set(Mode::Stall);
+    proxy.make(Wire::Silent);
     let begun = Instant::now();
     let (published, declared, waited) = tokio::join!(
         publish(&*broker, message("silent", "m1")),
@@ -126,7 +126,7 @@ async fn a_half_open_connection_is_noticed_and_every_call_ends_in_time() {
     assert_eq!(waited.expect("the silence is noticed").unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(begun.elapsed() < 6 * HEARTBEAT, "{:?}", begun.elapsed());
     eventually("the check tells it", async || broker.check().await.is_err()).await;
-    proxy.set(Mode::Pass);
+    proxy.make(Wire::Good);
     insist(&*broker, &message("silent", "m2")).await;
     drop(consumer);
     drain(&*broker, &queue, 2).await;
@@ -138,7 +138,7 @@ async fn a_half_open_connection_is_noticed_and_every_call_ends_in_time() {
 async fn a_broker_on_a_half_open_connection_closes_in_time() {
     let Some((proxy, through, direct)) = proxied().await else { return };
     let broker = connected(&through).await;
-    proxy.set(Mode::Stall);
+    proxy.make(Wire::Silent);
     let begun = Instant::now();
     timeout(PATIENCE, broker.close()).await.expect("it closes");
     assert!(begun.elapsed() < 2 * TIMEOUT, "{:?}", begun.elapsed());
@@ -151,7 +151,7 @@ async fn a_slow_connection_carries_everything() {
     let through = Options { timeout: PATIENCE, heartbeat: 10 * HEARTBEAT, ..through };
     let (broker, queue) = (connected(&through).await, queue(&["slow"], Declare::Classic));
     broker.declare(&queue).await.unwrap();
-    proxy.set(Mode::Delay(Duration::from_millis(50)));
+    proxy.make(Wire::Slow(Duration::from_millis(50)));
     let messages = (0..200).map(|number| message("slow", &format!("m{number}"))).collect();
     for answer in broker.publish(messages).await {
         answer.unwrap();
@@ -175,9 +175,9 @@ async fn declarations_come_back_with_the_connection() {
     }
     let lost = publish(&*broker, message("lost", "m0")).await.unwrap_err();
     assert_eq!(lost.kind(), ErrorKind::Unroutable);
-    proxy.set(Mode::Cut);
+    proxy.make(Wire::Cut);
     eventually("the end is noticed", async || broker.check().await.is_err()).await;
-    proxy.set(Mode::Pass);
+    proxy.make(Wire::Good);
     insist(&*broker, &message("lost", "m1")).await;
     // What consumes has a connection of its own, which may take longer.
     eventually("both connections are back", async || broker.check().await.is_ok()).await;

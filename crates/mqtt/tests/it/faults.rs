@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,19 +10,19 @@ use std::time::Duration;
 use anyhow::{Context as _, Error, Result, ensure};
 use orderwire_config::Secret;
 use orderwire_mqtt::{Login, Options, Version};
+use orderwire_servers::mosquitto::Mosquitto;
 
-use crate::broker::Broker;
 use crate::producer::{Producer, publish_all};
 use crate::support::{Memory, Running, VERSIONS, options};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restarts_under_load_lose_nothing_that_the_broker_acknowledged() -> Result<()> {
     for version in VERSIONS {
-        let (mut broker, memory) = (Broker::started()?, Memory::open());
-        let running = Running::start(options(broker.port, version), memory.clone())?.ready().await?;
+        let (mut broker, memory) = (Mosquitto::started()?, Memory::open());
+        let running = Running::start(options(broker.port(), version), memory.clone())?.ready().await?;
         let stop = Arc::new(AtomicBool::new(false));
         let producing = {
-            let (stop, port) = (stop.clone(), broker.port);
+            let (stop, port) = (stop.clone(), broker.port());
             tokio::task::spawn_blocking(move || {
                 let (mut acknowledged, mut n) = (BTreeSet::new(), 0_u32);
                 while !stop.load(Ordering::SeqCst) {
@@ -113,10 +112,10 @@ fn pass(mut from: TcpStream, mut to: TcpStream) {
 #[tokio::test]
 async fn what_became_durable_when_its_connection_was_cut_is_not_taken_again() -> Result<()> {
     for version in VERSIONS {
-        let (broker, memory) = (Broker::started()?, Memory::closed());
-        let wire = Wire::to(broker.port)?;
+        let (broker, memory) = (Mosquitto::started()?, Memory::closed());
+        let wire = Wire::to(broker.port())?;
         let running = Running::start(options(wire.port, version), memory.clone())?.ready().await?;
-        publish_all(broker.port, &[("t", b"one"), ("t", b"two")])?;
+        publish_all(broker.port(), &[("t", b"one"), ("t", b"two")])?;
         memory.until_asked(1).await?;
         wire.cut();
         running.until(Result::is_err).await?;
@@ -124,7 +123,7 @@ async fn what_became_durable_when_its_connection_was_cut_is_not_taken_again() ->
         memory.let_in();
         memory.until_taken(1).await?;
         running.until(Result::is_ok).await?;
-        publish_all(broker.port, &[("t", b"three")])?;
+        publish_all(broker.port(), &[("t", b"three")])?;
         memory.until_taken(3).await?;
         ensure!(memory.bodies() == ["one", "two", "three"], "{version:?}: {:?}", memory.bodies());
         running.stop().await?;
@@ -135,8 +134,8 @@ async fn what_became_durable_when_its_connection_was_cut_is_not_taken_again() ->
 #[tokio::test]
 async fn a_broker_that_refuses_us_is_told_of_and_tried_again() -> Result<()> {
     for version in VERSIONS {
-        let (broker, memory) = (Broker::start_with("allow_anonymous false\n")?, Memory::open());
-        let running = Running::start(options(broker.port, version), memory)?;
+        let (broker, memory) = (Mosquitto::started_with("allow_anonymous false\n")?, Memory::open());
+        let running = Running::start(options(broker.port(), version), memory)?;
         running.until(|is| matches!(is, Err(why) if why.contains("refuses"))).await?;
         running.stop().await?;
     }
@@ -145,24 +144,17 @@ async fn a_broker_that_refuses_us_is_told_of_and_tried_again() -> Result<()> {
 
 #[tokio::test]
 async fn a_broker_that_knows_us_lets_us_in() -> Result<()> {
-    let mut broker = Broker::start_with("allow_anonymous false\npassword_file FOLDER/passwords\n")?;
     // Every run of the tests has this variable.
     let secret: Secret = "${CARGO_PKG_NAME}".parse().map_err(Error::msg)?;
     let password = secret.resolve().map_err(Error::msg)?;
-    let status = Command::new("mosquitto_passwd")
-        .args(["-b", "-c"])
-        .arg(broker.folder.path().join("passwords"))
-        .args(["plant", password.text().map_err(Error::msg)?])
-        .status()
-        .context("starting mosquitto_passwd, which comes with mosquitto")?;
-    ensure!(status.success());
+    let mut broker = Mosquitto::with_user("plant", password.text().map_err(Error::msg)?)?;
     broker.start()?;
     for version in VERSIONS {
         let login = |password| Some(Login { user: "plant".to_owned(), password });
-        let known = Options { login: login(Some(password.clone())), ..options(broker.port, version) };
+        let known = Options { login: login(Some(password.clone())), ..options(broker.port(), version) };
         ensure!(!format!("{known:?}").contains(env!("CARGO_PKG_NAME")), "the password is shown");
         Running::start(known, Memory::open())?.ready().await?.stop().await?;
-        let unknown = Options { login: login(None), ..options(broker.port, version) };
+        let unknown = Options { login: login(None), ..options(broker.port(), version) };
         let running = Running::start(unknown, Memory::open())?;
         running.until(|is| matches!(is, Err(why) if why.contains("refuses"))).await?;
         running.stop().await?;

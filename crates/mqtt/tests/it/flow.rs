@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use orderwire_mqtt::{Filter, Options, Version};
+use orderwire_servers::mosquitto::Mosquitto;
 
-use crate::broker::Broker;
 use crate::producer::{Producer, publish_all};
 use crate::support::{Memory, Running, VERSIONS, options};
 
 #[tokio::test]
 async fn messages_come_with_their_topic_and_what_their_producer_says() -> Result<()> {
     for version in VERSIONS {
-        let (broker, memory) = (Broker::started()?, Memory::open());
-        let running = Running::start(options(broker.port, version), memory.clone())?.ready().await?;
-        let mut producer = Producer::connect(broker.port, "producer")?;
+        let (broker, memory) = (Mosquitto::started()?, Memory::open());
+        let running = Running::start(options(broker.port(), version), memory.clone())?.ready().await?;
+        let mut producer = Producer::connect(broker.port(), "producer")?;
         producer.publish("t/a/b", b"{}", &[("id", "1"), ("id", "2"), ("traceparent", "x")])?;
         producer.publish("elsewhere", b"{}", &[])?;
         producer.publish("t", b"", &[])?;
@@ -33,11 +33,11 @@ async fn messages_come_with_their_topic_and_what_their_producer_says() -> Result
 
 #[tokio::test]
 async fn messages_of_qos_0_come_as_well() -> Result<()> {
-    let (broker, memory) = (Broker::started()?, Memory::open());
+    let (broker, memory) = (Mosquitto::started()?, Memory::open());
     let filters = vec![Filter { filter: "t/+".to_owned(), at_least_once: false }];
-    let options = Options { filters, ..options(broker.port, Version::V5) };
+    let options = Options { filters, ..options(broker.port(), Version::V5) };
     let running = Running::start(options, memory.clone())?.ready().await?;
-    publish_all(broker.port, &[("t/1", b"one"), ("t/2", b"two")])?;
+    publish_all(broker.port(), &[("t/1", b"one"), ("t/2", b"two")])?;
     memory.until_taken(2).await?;
     ensure!(memory.bodies() == ["one", "two"], "{:?}", memory.bodies());
     running.stop().await
@@ -46,22 +46,22 @@ async fn messages_of_qos_0_come_as_well() -> Result<()> {
 #[tokio::test]
 async fn nothing_is_acknowledged_before_it_is_durable() -> Result<()> {
     for version in VERSIONS {
-        let (broker, memory) = (Broker::started()?, Memory::closed());
-        let running = Running::start(options(broker.port, version), memory.clone())?.ready().await?;
-        publish_all(broker.port, &[("t", b"one"), ("t", b"two")])?;
+        let (broker, memory) = (Mosquitto::started()?, Memory::closed());
+        let running = Running::start(options(broker.port(), version), memory.clone())?.ready().await?;
+        publish_all(broker.port(), &[("t", b"one"), ("t", b"two")])?;
         memory.until_asked(1).await?;
         running.kill().await;
 
         let memory = Memory::open();
-        let running = Running::start(options(broker.port, version), memory.clone())?;
+        let running = Running::start(options(broker.port(), version), memory.clone())?;
         memory.until_taken(2).await?;
         ensure!(memory.bodies() == ["one", "two"], "{:?}", memory.bodies());
         running.stop().await?;
 
         // What was acknowledged never comes again.
         let memory = Memory::open();
-        let running = Running::start(options(broker.port, version), memory.clone())?.ready().await?;
-        publish_all(broker.port, &[("t", b"three")])?;
+        let running = Running::start(options(broker.port(), version), memory.clone())?.ready().await?;
+        publish_all(broker.port(), &[("t", b"three")])?;
         memory.until_taken(1).await?;
         ensure!(memory.bodies() == ["three"], "{:?}", memory.bodies());
         running.stop().await?;
@@ -73,12 +73,13 @@ async fn nothing_is_acknowledged_before_it_is_durable() -> Result<()> {
 async fn what_is_published_while_we_are_away_comes_later_unless_nobody_wants_it() -> Result<()> {
     for version in VERSIONS {
         for (session, expected) in [(60, vec!["away", "there"]), (0, vec!["there"])] {
-            let (broker, memory) = (Broker::started()?, Memory::open());
-            let options = Options { session: Duration::from_secs(session), ..options(broker.port, version) };
+            let (broker, memory) = (Mosquitto::started()?, Memory::open());
+            let options =
+                Options { session: Duration::from_secs(session), ..options(broker.port(), version) };
             Running::start(options.clone(), memory.clone())?.ready().await?.stop().await?;
-            publish_all(broker.port, &[("t", b"away")])?;
+            publish_all(broker.port(), &[("t", b"away")])?;
             let running = Running::start(options, memory.clone())?.ready().await?;
-            publish_all(broker.port, &[("t", b"there")])?;
+            publish_all(broker.port(), &[("t", b"there")])?;
             memory.until_taken(expected.len()).await?;
             ensure!(memory.bodies() == expected, "{version:?}, {session} s: {:?}", memory.bodies());
             running.stop().await?;
@@ -92,18 +93,18 @@ async fn what_is_published_while_we_are_away_comes_later_unless_nobody_wants_it(
 async fn a_port_that_is_slow_holds_the_stream_and_keeps_the_connection() -> Result<()> {
     for version in VERSIONS {
         let (broker, memory) =
-            (Broker::start_with("allow_anonymous true\nmax_inflight_messages 0\n")?, Memory::closed());
+            (Mosquitto::started_with("allow_anonymous true\nmax_inflight_messages 0\n")?, Memory::closed());
         let options = Options {
             window: 10,
             batch: 4,
             keep_alive: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
-            ..options(broker.port, version)
+            ..options(broker.port(), version)
         };
         let running = Running::start(options, memory.clone())?.ready().await?;
         let bodies: Vec<String> = (0..300).map(|n| n.to_string()).collect();
         let messages: Vec<(&str, &[u8])> = bodies.iter().map(|body| ("t", body.as_bytes())).collect();
-        publish_all(broker.port, &messages)?;
+        publish_all(broker.port(), &messages)?;
         memory.until_asked(1).await?;
         // tidy: sleep because silence of more than 1.5 times the keep-alive would end the connection
         tokio::time::sleep(Duration::from_millis(2500)).await;
@@ -120,12 +121,12 @@ async fn a_port_that_is_slow_holds_the_stream_and_keeps_the_connection() -> Resu
 #[tokio::test]
 async fn a_message_that_is_too_large_comes_cut_and_stops_nothing() -> Result<()> {
     for version in VERSIONS {
-        let (broker, memory) = (Broker::started()?, Memory::open());
+        let (broker, memory) = (Mosquitto::started()?, Memory::open());
         let options =
-            Options { body_bytes_max: 1000, kept_of_too_large: 10, ..options(broker.port, version) };
+            Options { body_bytes_max: 1000, kept_of_too_large: 10, ..options(broker.port(), version) };
         let running = Running::start(options, memory.clone())?.ready().await?;
         let (large, exact) = (vec![b'x'; 300_000], vec![b'y'; 1000]);
-        publish_all(broker.port, &[("t", b"one"), ("t", &large), ("t", &exact), ("t", b"two")])?;
+        publish_all(broker.port(), &[("t", b"one"), ("t", &large), ("t", &exact), ("t", b"two")])?;
         memory.until_taken(4).await?;
         let taken = memory.taken();
         let cut: Vec<_> = taken.iter().map(|message| (message.body.len(), message.cut.is_some())).collect();
@@ -139,9 +140,9 @@ async fn a_message_that_is_too_large_comes_cut_and_stops_nothing() -> Result<()>
 /// Any producer may send them; the broker would send them again and again.
 #[tokio::test]
 async fn properties_that_are_too_large_stop_nothing() -> Result<()> {
-    let (broker, memory) = (Broker::started()?, Memory::open());
-    let running = Running::start(options(broker.port, Version::V5), memory.clone())?.ready().await?;
-    let mut producer = Producer::connect(broker.port, "producer")?;
+    let (broker, memory) = (Mosquitto::started()?, Memory::open());
+    let running = Running::start(options(broker.port(), Version::V5), memory.clone())?.ready().await?;
+    let mut producer = Producer::connect(broker.port(), "producer")?;
     let many = vec![("name", "value"); 10_000];
     producer.publish("t/large", b"body", &many)?;
     producer.publish("t/small", b"body", &[("id", "1")])?;
@@ -155,20 +156,20 @@ async fn properties_that_are_too_large_stop_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_stop_takes_what_was_read_and_tells_the_broker() -> Result<()> {
-    let (broker, memory) = (Broker::started()?, Memory::closed());
-    let running = Running::start(options(broker.port, Version::V5), memory.clone())?.ready().await?;
-    publish_all(broker.port, &[("t", b"one"), ("t", b"two")])?;
+    let (broker, memory) = (Mosquitto::started()?, Memory::closed());
+    let running = Running::start(options(broker.port(), Version::V5), memory.clone())?.ready().await?;
+    publish_all(broker.port(), &[("t", b"one"), ("t", b"two")])?;
     memory.until_asked(1).await?;
     let stopping = tokio::spawn(running.stop());
     memory.let_in();
     stopping.await??;
     let first = memory.bodies();
     ensure!(!first.is_empty(), "what was in hand is lost");
-    broker.until_logged("Client orderwire-test disconnected.").await?;
+    broker.until_logged("Client orderwire-test disconnected.")?;
 
     let memory = Memory::open();
-    let running = Running::start(options(broker.port, Version::V5), memory.clone())?.ready().await?;
-    publish_all(broker.port, &[("t", b"end")])?;
+    let running = Running::start(options(broker.port(), Version::V5), memory.clone())?.ready().await?;
+    publish_all(broker.port(), &[("t", b"end")])?;
     memory.until_taken(3 - first.len()).await?;
     let all = [first, memory.bodies()].concat();
     ensure!(all == ["one", "two", "end"], "{all:?}");

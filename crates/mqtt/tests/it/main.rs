@@ -1,6 +1,5 @@
 //! Connections to real brokers, and to one that misbehaves.
 
-mod broker;
 mod faults;
 mod flow;
 mod producer;

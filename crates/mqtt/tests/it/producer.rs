@@ -10,8 +10,7 @@ use mqtt_protocol_core::mqtt::packet::{
     ContentType, GenericPacketTrait as _, Packet, Property, Qos, UserProperty, v5_0,
 };
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
-
-use crate::broker::PATIENCE;
+use orderwire_servers::PATIENCE;
 
 pub(crate) struct Producer {
     connection: Connection<role::Client>,

@@ -6,11 +6,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use orderwire_mqtt::{Filter, Handle, Message, Options, Outcome, Port, Service, Version};
+use orderwire_servers::PATIENCE;
 use orderwire_worker::Pause;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
-
-use crate::broker::PATIENCE;
 
 pub(crate) const VERSIONS: [Version; 2] = [Version::V3, Version::V5];
 

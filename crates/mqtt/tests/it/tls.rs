@@ -4,47 +4,29 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use orderwire_mqtt::{ErrorKind, Options, Service, Tls};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use orderwire_servers::mosquitto::Mosquitto;
+use orderwire_servers::{Authority, Signed};
 
-use crate::broker::Broker;
 use crate::support::{Memory, Running, VERSIONS, options};
-
-/// An authority that exists for one test.
-fn authority() -> Result<CertifiedIssuer<'static, KeyPair>> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
-}
-
-/// A broker that speaks TLS alone, with the file of its authority and one of another.
-fn broker() -> Result<(Broker, PathBuf, PathBuf)> {
-    let mut broker =
-        Broker::start_with("allow_anonymous true\ncertfile FOLDER/cert.pem\nkeyfile FOLDER/key.pem\n")?;
-    let folder = broker.folder.path().to_owned();
-    let (authority, other) = (authority()?, authority()?);
-    let key = KeyPair::generate()?;
-    let cert = CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&key, &authority)?;
-    std::fs::write(folder.join("cert.pem"), cert.pem())?;
-    std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
-    let (ours, others) = (folder.join("ca.pem"), folder.join("other.pem"));
-    std::fs::write(&ours, authority.pem())?;
-    std::fs::write(&others, other.pem())?;
-    broker.start()?;
-    Ok((broker, ours, others))
-}
 
 #[tokio::test]
 async fn a_broker_is_trusted_by_its_authority_alone() -> Result<()> {
-    let (broker, ours, others) = broker()?;
+    let (ours, other) = (Authority::new()?, Authority::new()?);
+    let Signed { certificate, key } = ours.sign("localhost")?;
+    let broker = Mosquitto::started_with(&format!(
+        "allow_anonymous true\ncertfile {}\nkeyfile {}\n",
+        certificate.display(),
+        key.display()
+    ))?;
     for version in VERSIONS {
-        let with = |ca: Option<PathBuf>| Options {
-            tls: Some(Tls { ca }),
+        let with = |ca: PathBuf| Options {
+            tls: Some(Tls { ca: Some(ca) }),
             host: "localhost".to_owned(),
-            ..options(broker.port, version)
+            ..options(broker.port(), version)
         };
-        let running = Running::start(with(Some(ours.clone())), Memory::open())?.ready().await?;
+        let running = Running::start(with(ours.file()), Memory::open())?.ready().await?;
         running.stop().await?;
-        let running = Running::start(with(Some(others.clone())), Memory::open())?;
+        let running = Running::start(with(other.file()), Memory::open())?;
         running.until(|is| matches!(is, Err(why) if why.contains("TLS"))).await?;
         running.stop().await?;
     }

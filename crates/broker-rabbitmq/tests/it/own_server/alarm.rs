@@ -9,7 +9,7 @@ use crate::support::{connected, drain, eventually, insist, message, publish, que
 
 #[tokio::test]
 async fn a_server_out_of_memory_is_unavailable_in_time_and_works_again_afterwards() {
-    let Some(server) = OwnServer::start(|_, _| String::new()).await else { return };
+    let Some(mut server) = OwnServer::start(|_| String::new()).await else { return };
     let options = server.options();
     let (broker, queue) = (connected(&options).await, queue(&["alarm"], Declare::Quorum));
     broker.declare(&queue).await.unwrap();

@@ -14,7 +14,7 @@ const SETTLED: Duration = Duration::from_secs(8);
 
 #[tokio::test]
 async fn a_server_killed_and_stopped_under_load_has_all_that_it_confirmed() {
-    let Some(mut server) = OwnServer::start(|_, _| String::new()).await else { return };
+    let Some(mut server) = OwnServer::start(|_| String::new()).await else { return };
     let (broker, queue) = (connected(&server.options()).await, queue(&["restarted"], Declare::Quorum));
     broker.declare(&queue).await.unwrap();
     let restarts = async {

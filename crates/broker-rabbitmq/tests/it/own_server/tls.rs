@@ -1,64 +1,25 @@
 //! A server that is reached by TLS, and wants to see a certificate.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use orderwire_broker::{Broker, Declare, ErrorKind, Identity, Tls};
 use orderwire_broker_rabbitmq::{Options, RabbitBroker};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use orderwire_servers::{Authority, Signed};
 
 use crate::support::server::OwnServer;
 use crate::support::{connected, drain, insist, message, queue};
 
-/// Signs certificates.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name = named("orderwire test authority");
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), certificate }
-    }
-
-    /// Puts a certificate for `name` and its key into a folder.
-    fn sign(&self, folder: &Path, name: &str) -> Identity {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name = named(name);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Identity {
-            certificate_file: file(folder, &format!("{name}.pem"), &certificate),
-            key_file: file(folder, &format!("{name}.key"), &key.serialize_pem()),
-        }
-    }
-}
-
-fn named(name: &str) -> DistinguishedName {
-    let mut distinguished = DistinguishedName::new();
-    distinguished.push(DnType::CommonName, name);
-    distinguished
-}
-
-fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, text).unwrap();
-    path
+fn sign(authority: &Authority, name: &str) -> Identity {
+    let Signed { certificate, key } = authority.sign(name).unwrap();
+    Identity { certificate_file: certificate, key_file: key }
 }
 
 #[tokio::test]
 async fn a_server_is_reached_by_tls_and_both_sides_are_known() {
-    let folder = tempfile::tempdir().unwrap();
-    let (ours, strange) = (Authority::new(), Authority::new());
-    let ca = file(folder.path(), "ca.pem", &ours.certificate);
-    let strange_ca = file(folder.path(), "strange.pem", &strange.certificate);
-    let server_identity = ours.sign(folder.path(), "localhost");
-    let client_identity = ours.sign(folder.path(), "client");
-    let settings = |_: &Path, port: u16| {
+    let (ours, strange) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let (ca, strange_ca) = (ours.file(), strange.file());
+    let (server_identity, client_identity) = (sign(&ours, "localhost"), sign(&ours, "client"));
+    let settings = |port: u16| {
         format!(
             "listeners.ssl.1 = 127.0.0.1:{port}\n\
              ssl_options.cacertfile = {}\n\
@@ -74,7 +35,7 @@ async fn a_server_is_reached_by_tls_and_both_sides_are_known() {
     let Some(server) = OwnServer::start(settings).await else { return };
     let secure = |host: &str, ca_file: &Path, identity: Option<&Identity>| Options {
         host: host.to_owned(),
-        port: server.tls_port,
+        port: server.tls_port(),
         tls: Some(Tls { ca_file: Some(ca_file.to_owned()), identity: identity.cloned() }),
         ..server.options()
     };

@@ -1,7 +1,6 @@
 //! What the tests work with.
 
 pub(crate) mod others;
-pub(crate) mod proxy;
 pub(crate) mod server;
 
 use std::sync::Arc;
@@ -9,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lapin::options::QueueDeclareOptions;
-use orderwire_broker::Broker;
 use lapin::types::{AMQPValue, FieldTable};
+use orderwire_broker::Broker;
 use orderwire_broker::testkit::Factory;
 pub(crate) use orderwire_broker::testkit::tools::{
     PATIENCE, drain, eventually, failure, insist, label, message, publish, queue, unique,

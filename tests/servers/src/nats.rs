@@ -1,25 +1,23 @@
-//! A NATS server of a test's own, with JetStream on files, on a port and in a folder of its
-//! own, so that it can be stopped and started again without disturbing anybody.
+//! NATS, with JetStream on files.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::PATIENCE;
-use crate::rabbit::free_port;
+use crate::{PATIENCE, Process, free_port};
 
 /// A server that ends with this value.
 pub struct Nats {
     folder: TempDir,
     port: u16,
     arguments: Vec<String>,
-    server: Option<Child>,
+    server: Option<Process>,
 }
 
 impl Nats {
@@ -54,16 +52,11 @@ impl Nats {
     pub fn start(&mut self) -> Result<()> {
         let program = std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
         let log = File::options().create(true).append(true).open(self.folder.path().join("log"))?;
-        let server = Command::new(program)
-            .args(["-js", "-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"])
-            .arg(self.folder.path().join("data"))
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("starting nats-server, of the package nats-server")?;
-        self.server = Some(server);
+        let mut command = Command::new(program);
+        command.args(["-js", "-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"]);
+        command.arg(self.folder.path().join("data")).args(&self.arguments);
+        command.stdout(log.try_clone()?).stderr(log);
+        self.server = Some(Process::start(&mut command, "nats-server")?);
         let deadline = Instant::now() + PATIENCE;
         while self.talk().is_err() {
             ensure!(Instant::now() < deadline, "nats-server did not start: {}", self.log()?);
@@ -75,21 +68,13 @@ impl Nats {
 
     /// Kills it with SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
-        if let Some(mut server) = self.server.take() {
-            server.kill()?;
-            server.wait()?;
-        }
+        self.server = None;
         Ok(())
     }
 
     /// Ends it in good order.
     pub fn stop(&mut self) -> Result<()> {
-        if let Some(mut server) = self.server.take() {
-            let status = Command::new("kill").args(["-TERM", &server.id().to_string()]).status()?;
-            ensure!(status.success(), "kill -TERM failed");
-            server.wait()?;
-        }
-        Ok(())
+        self.server.take().map_or(Ok(()), Process::stop)
     }
 
     /// Publishes to a subject, and waits until the stream has it.
@@ -131,13 +116,6 @@ impl Nats {
 
     fn log(&self) -> Result<String> {
         Ok(std::fs::read_to_string(self.folder.path().join("log"))?)
-    }
-}
-
-impl Drop for Nats {
-    fn drop(&mut self) {
-        // Its end is all that matters now, also after a failed test.
-        self.kill().ok();
     }
 }
 

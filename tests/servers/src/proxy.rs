@@ -1,5 +1,7 @@
 //! A wire to a server that can be bad: slow, cut, or silent without an end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -16,8 +18,10 @@ pub enum Wire {
     Good,
     /// Everything takes so much longer, each way.
     Slow(Duration),
-    /// Both ends believe that they are connected, and nothing comes through.
+    /// Both ends believe that they are connected, and nothing comes through for now.
     Silent,
+    /// The same, and what is connected stays so, as when a firewall forgets it.
+    Forgotten,
     /// Connections end, and new ones are not taken.
     Cut,
 }
@@ -26,24 +30,33 @@ pub enum Wire {
 pub struct Proxy {
     port: u16,
     wire: watch::Sender<Wire>,
+    connections: Arc<AtomicUsize>,
     listening: JoinHandle<()>,
 }
 
 impl Proxy {
-    /// Leads to this port, well.
+    /// Leads to this port of this machine, well.
     pub async fn to(port: u16) -> Result<Self> {
+        Self::to_host("127.0.0.1".to_owned(), port).await
+    }
+
+    /// The same to another machine.
+    pub async fn to_host(host: String, port: u16) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let own = listener.local_addr()?.port();
         let (wire, seen) = watch::channel(Wire::Good);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         let listening = tokio::spawn(async move {
             loop {
                 let Ok((near, _)) = listener.accept().await else { return };
                 if *seen.borrow() == Wire::Cut {
                     continue;
                 }
-                let seen = seen.clone();
+                counted.fetch_add(1, Ordering::SeqCst);
+                let (seen, host) = (seen.clone(), host.clone());
                 tokio::spawn(async move {
-                    let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+                    let Ok(far) = TcpStream::connect((host, port)).await else { return };
                     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
                     // The first way that ends ends the other.
                     tokio::select! {
@@ -53,12 +66,17 @@ impl Proxy {
                 });
             }
         });
-        Ok(Self { port: own, wire, listening })
+        Ok(Self { port: own, wire, connections, listening })
     }
 
     /// Where it is.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// Makes the wire so, for what is connected as well.
@@ -78,7 +96,8 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut seen: watch:
     let mut bytes = vec![0; 64 << 10];
     loop {
         let count = tokio::select! {
-            cut = seen.wait_for(|wire| *wire == Wire::Cut) => { drop(cut); return }
+            () = until(seen.clone(), Wire::Cut) => return,
+            () = until(seen.clone(), Wire::Forgotten) => return until(seen, Wire::Cut).await,
             read = from.read(&mut bytes) => match read {
                 Ok(count) if count > 0 => count,
                 _ => return,
@@ -90,10 +109,16 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut seen: watch:
             Wire::Cut => return,
             // tidy: sleep because that is what is asked for
             Wire::Slow(by) => tokio::time::sleep(by).await,
-            Wire::Good | Wire::Silent => {}
+            Wire::Good | Wire::Silent | Wire::Forgotten => {}
         }
         if to.write_all(&bytes[..count]).await.is_err() {
             return;
         }
     }
+}
+
+/// Waits until the wire is like that, or gone.
+async fn until(mut seen: watch::Receiver<Wire>, like: Wire) {
+    // Its sender goes with the proxy.
+    seen.wait_for(|wire| *wire == like).await.ok();
 }

@@ -1,48 +1,46 @@
-//! A Mosquitto of a test's own: on a port and in a folder of its own, so that it can be
-//! stopped and started again without disturbing anybody.
+//! Mosquitto.
 
 use std::io::Write as _;
-use std::net::TcpStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::PATIENCE;
-use crate::rabbit::free_port;
+use crate::{PATIENCE, Process, free_port};
 
 /// A broker that ends with this value, and keeps what it holds when it is started again.
 pub struct Mosquitto {
     folder: TempDir,
     port: u16,
-    process: Option<Child>,
+    process: Option<Process>,
 }
 
 impl Mosquitto {
     /// A broker that is not started yet: its port refuses connections.
     pub fn new() -> Result<Self> {
-        Self::with("allow_anonymous true\n")
+        Self::in_folder(tempfile::tempdir()?, "allow_anonymous true\n")
     }
 
     /// A broker that knows one user alone, and is not started yet either.
     pub fn with_user(user: &str, password: &str) -> Result<Self> {
-        let mosquitto = Self::with("allow_anonymous false\npassword_file FOLDER/passwords\n")?;
-        let file = mosquitto.folder.path().join("passwords");
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("passwords");
+        let known = format!("allow_anonymous false\npassword_file {}\n", file.display());
+        let mosquitto = Self::in_folder(folder, &known)?;
         let status =
             Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(file).args([user, password]).status();
         ensure!(status.context("starting mosquitto_passwd, which comes with mosquitto")?.success());
         Ok(mosquitto)
     }
 
-    fn with(more: &str) -> Result<Self> {
-        let (folder, port) = (tempfile::tempdir()?, free_port()?);
+    fn in_folder(folder: TempDir, more: &str) -> Result<Self> {
+        let port = free_port()?;
         let place = folder.path().display();
         // As root it would become another user, who may not read the folder.
         let config = format!(
             "user root\nlistener {port} 127.0.0.1\npersistence true\npersistence_location {place}/\n\
-             max_queued_messages 0\nlog_dest file {place}/log\n{}",
-            more.replace("FOLDER", &place.to_string())
+             max_queued_messages 0\nlog_dest file {place}/log\n{more}"
         );
         std::fs::write(folder.path().join("conf"), config)?;
         Ok(Self { folder, port, process: None })
@@ -50,9 +48,34 @@ impl Mosquitto {
 
     /// A broker that answers.
     pub fn started() -> Result<Self> {
-        let mut mosquitto = Self::new()?;
+        Self::started_with("allow_anonymous true\n")
+    }
+
+    /// The same with further lines of configuration.
+    pub fn started_with(more: &str) -> Result<Self> {
+        let mut mosquitto = Self::in_folder(tempfile::tempdir()?, more)?;
         mosquitto.start()?;
         Ok(mosquitto)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until it has written this into its log.
+    pub fn until_logged(&self, text: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            ensure!(Instant::now() < deadline, "{text:?} is not in its log: {}", self.log());
+            // tidy: sleep because a file tells nobody
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Its address.
@@ -64,26 +87,15 @@ impl Mosquitto {
     pub fn start(&mut self) -> Result<()> {
         let mut command = Command::new("mosquitto");
         command.arg("-c").arg(self.folder.path().join("conf"));
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        self.process = Some(process.context("starting mosquitto, which comes with the package mosquitto")?);
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            ensure!(Instant::now() < deadline, "mosquitto did not start: {log}");
-            // tidy: sleep because a port that opens is no event
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()), "mosquitto")?;
+        process.until_it_listens(self.port, || self.log())?;
+        self.process = Some(process);
         Ok(())
     }
 
     /// Ends it in good order: what it promised is on disk then.
     pub fn stop(&mut self) -> Result<()> {
-        if let Some(mut process) = self.process.take() {
-            let status = Command::new("kill").args(["-TERM", &process.id().to_string()]).status()?;
-            ensure!(status.success(), "kill failed");
-            process.wait()?;
-        }
-        Ok(())
+        self.process.take().map_or(Ok(()), Process::stop)
     }
 
     /// Publishes one message with QoS 1 by other people's code; more words go to
@@ -110,15 +122,5 @@ impl Mosquitto {
             .context("starting mosquitto_pub, which comes with the package mosquitto-clients")?;
         let input = process.stdin.take().context("stdin is piped")?;
         Ok((process, input))
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            // Its end is all that matters now.
-            process.kill().ok();
-            process.wait().ok();
-        }
     }
 }

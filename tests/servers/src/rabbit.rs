@@ -1,8 +1,7 @@
-//! A RabbitMQ of a test's own: on ports and in a folder of its own, so that it can be
-//! stopped and started again without disturbing anybody.
+//! RabbitMQ.
 
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,8 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
+use crate::free_port;
+
 /// Where Debian's package has the scripts that change neither user nor folder.
-const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
+pub const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 /// Sees that each quorum queue has a leader: RabbitMQ before 3.11 that was killed does not always
 /// elect one, and then never does by itself (rabbitmq-server issue 10070, with this remedy).
 const ELECTED: &str = r"
@@ -29,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Rabbit {
     folder: TempDir,
     port: u16,
+    tls_port: u16,
     names_port: u16,
     distribution_port: u16,
     node: Option<Child>,
@@ -38,8 +40,14 @@ pub struct Rabbit {
 impl Rabbit {
     /// A node that is not started yet: its port refuses connections.
     pub fn new() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        Self::with(|_| String::new())
+    }
+
+    /// The same with a configuration, which may use a port for TLS.
+    pub fn with(configuration: impl FnOnce(u16) -> String) -> Result<Self> {
+        let (folder, tls_port) = (tempfile::tempdir()?, free_port()?);
         std::fs::write(folder.path().join("plugins"), "[].")?;
+        std::fs::write(folder.path().join("node.conf"), configuration(tls_port))?;
         let names_port = free_port()?;
         let names = Command::new("epmd")
             .args(["-port", &names_port.to_string(), "-address", "127.0.0.1"])
@@ -50,7 +58,7 @@ impl Rabbit {
             .spawn()
             .context("starting epmd, which comes with the package rabbitmq-server")?;
         let (port, distribution_port) = (free_port()?, free_port()?);
-        Ok(Self { folder, port, names_port, distribution_port, node: None, names })
+        Ok(Self { folder, port, tls_port, names_port, distribution_port, node: None, names })
     }
 
     /// A node that answers.
@@ -63,6 +71,11 @@ impl Rabbit {
     /// Its port for AMQP.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its port for TLS, where its configuration has one.
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port
     }
 
     /// Its address for AMQP.
@@ -92,6 +105,15 @@ impl Rabbit {
         let pid = std::fs::read_to_string(self.folder.path().join("pid"))?;
         let status = Command::new("kill").args(["-KILL", pid.trim()]).status()?;
         ensure!(status.success(), "kill -KILL {pid} failed");
+        if let Some(mut node) = self.node.take() {
+            node.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Ends it in good order.
+    pub fn stop(&mut self) -> Result<()> {
+        self.control(&["stop"])?;
         if let Some(mut node) = self.node.take() {
             node.wait()?;
         }
@@ -133,7 +155,7 @@ impl Rabbit {
             ("RABBITMQ_LOG_BASE", folder.join("log")),
             ("RABBITMQ_PID_FILE", folder.join("pid")),
             ("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("plugins")),
-            ("RABBITMQ_CONFIG_FILE", folder.join("none")),
+            ("RABBITMQ_CONFIG_FILE", folder.join("node.conf")),
             ("RABBITMQ_CONF_ENV_FILE", folder.join("none")),
         ];
         command.envs(places);
@@ -154,9 +176,4 @@ impl Drop for Rabbit {
         self.names.kill().ok();
         self.names.wait().ok();
     }
-}
-
-/// A port that nobody listens on at this moment.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
