@@ -13,11 +13,14 @@
 
 mod db;
 mod error;
+mod late;
 mod lock;
 mod migrate;
 mod queue;
+mod remembered;
 pub mod store;
 
 pub use error::{Error, ErrorKind};
+pub use late::LateOptions;
 pub use lock::DataDir;
-pub use queue::{LateOptions, Options, SqliteQueue};
+pub use queue::{Options, SqliteQueue};

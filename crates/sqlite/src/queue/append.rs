@@ -6,9 +6,9 @@ use rusqlite::params;
 
 use super::lane::{Lane, LaneState, segment};
 use super::nanos;
-use super::remembered::{Memory, Remembered};
 use super::told::Tasks;
 use super::writer::{Stop, Tx, kept};
+use crate::remembered::{Memory, Remembered, list};
 
 /// What an event table row needs.
 pub(super) struct NewEvent<'a> {
@@ -101,6 +101,20 @@ impl Tx<'_> {
         }
         self.remember(Memory::Event, name.as_bytes(), None)?;
         Ok(true)
+    }
+
+    fn recall(&self, kind: Memory, id: &[u8; 16]) -> rusqlite::Result<Option<Remembered>> {
+        self.state.remembered.recall(self.db, kind, id)
+    }
+
+    fn remember(
+        &mut self,
+        kind: Memory,
+        id: &[u8; 16],
+        fingerprint: Option<&[u8; 16]>,
+    ) -> rusqlite::Result<()> {
+        let list = kept(&mut self.kept.list_id, || list(self.db))?;
+        self.state.remembered.remember(list, self.now, kind, id, fingerprint)
     }
 
     /// Stores an event under the next position. The steps of its append are not

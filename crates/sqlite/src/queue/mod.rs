@@ -18,9 +18,7 @@ mod append;
 mod claim;
 mod dead;
 mod ends;
-mod filter;
 mod lane;
-mod late;
 mod letters;
 mod oldest;
 mod peek;
@@ -28,7 +26,6 @@ mod peek;
 mod plans;
 mod read;
 mod reject;
-mod remembered;
 mod settle;
 mod state;
 mod steps;
@@ -55,6 +52,7 @@ use uuid::Uuid;
 
 use crate::db::{CHECKED_BYTES, LOG_BYTES, Log, Readers, Setup, Writer, open_writer_checking};
 use crate::error::{Error, ErrorKind};
+use crate::late::LateOptions;
 use crate::lock::DataDir;
 use crate::migrate::Schema;
 use oldest::Oldest;
@@ -102,27 +100,6 @@ pub struct Options {
     pub position_min: i64,
     /// How ids and traces reach their indexes.
     pub late: LateOptions,
-}
-
-/// How ids and traces reach their indexes late. No setting for users: constants of the
-/// engine that tests make small, so that they reach them. A file may be opened with
-/// others than before.
-#[derive(Clone, Copy, Debug)]
-pub struct LateOptions {
-    /// Ids that stay on their way.
-    pub ids: usize,
-    /// Entries of the index of traces that stay on their way.
-    pub traces: usize,
-    /// Of what is beyond these a commit writes twice as many as it brings, and so many more.
-    pub slice: usize,
-    /// A part of the remembered ids is full with so many.
-    pub part: u32,
-}
-
-impl Default for LateOptions {
-    fn default() -> Self {
-        Self { ids: 1 << 14, traces: 1 << 12, slice: 1 << 8, part: 1 << 20 }
-    }
 }
 
 impl Default for Options {
@@ -311,7 +288,7 @@ impl From<Error> for orderwire_queue::Error {
 }
 
 /// The number under which a time is stored.
-fn nanos(time: Timestamp) -> i64 {
+pub(crate) fn nanos(time: Timestamp) -> i64 {
     // Saturates in the year 2262.
     i64::try_from(time.as_nanosecond()).unwrap_or(if time < Timestamp::UNIX_EPOCH {
         i64::MIN

@@ -14,7 +14,7 @@ const SOURCES: [&str; 16] = [
     include_str!("oldest.rs"),
     include_str!("peek.rs"),
     include_str!("read.rs"),
-    include_str!("remembered.rs"),
+    include_str!("../remembered.rs"),
     include_str!("settle.rs"),
     include_str!("state.rs"),
     include_str!("steps.rs"),

@@ -10,12 +10,12 @@ use orderwire_types::QueueName;
 use orderwire_types::queue::{Kind, QueueDef};
 use rusqlite::{Connection, params};
 
+use super::Options;
 use super::ends::Ends;
 use super::lane::Lane;
-use super::remembered::{self, Ids, Part};
 use super::steps::{self, Traces};
 use super::writer::Stop;
-use super::{LateOptions, Options};
+use crate::remembered::Ids;
 
 /// Positions are reserved in blocks of this size.
 const BLOCK: i64 = 1 << 16;
@@ -28,14 +28,8 @@ pub(super) struct State {
     next_position: i64,
     reserved: i64,
     reserved_changed: bool,
-    /// The newest last.
-    pub(super) parts: Vec<Part>,
-    /// Remembered ids from before are treated as forgotten, whether or not
-    /// their rows are gone.
-    pub(super) forgotten_before: i64,
-    pub(super) late: LateOptions,
-    /// On their way to the newest part.
-    pub(super) fresh_ids: Ids,
+    /// That producers named.
+    pub(super) remembered: Ids,
     /// On their way to the index of steps.
     pub(super) fresh_traces: Traces,
     /// What the open transaction's last appends did to lanes.
@@ -102,10 +96,7 @@ impl State {
             next_position: reserved + 1,
             reserved,
             reserved_changed: false,
-            parts: Part::load_all(db)?,
-            forgotten_before: i64::MIN,
-            late: options.late,
-            fresh_ids: remembered::load_fresh(db, &options.late)?,
+            remembered: Ids::load(db, options.late)?,
             fresh_traces: steps::load_fresh(db, &options.late)?,
             ends: Ends::default(),
         })
@@ -213,8 +204,7 @@ impl State {
     /// Writes what the transaction changed.
     pub(super) fn flush(&mut self, db: &Connection) -> rusqlite::Result<()> {
         self.ends.write(db)?;
-        self.write_ids(db)?;
-        self.make_filters(db)?;
+        self.remembered.write(db)?;
         self.write_traces(db)?;
         let mut removed = Vec::new();
         for queue in self.queues.values_mut().filter(|queue| queue.changed) {
@@ -230,9 +220,6 @@ impl State {
         for (id, name) in removed {
             self.queues.remove(&id);
             self.ids.remove(&name);
-        }
-        for part in self.parts.iter_mut().filter(|part| part.changed) {
-            part.save(db)?;
         }
         if self.reserved_changed {
             db.prepare_cached("UPDATE meta SET reserved = ?1")?.execute([self.reserved])?;

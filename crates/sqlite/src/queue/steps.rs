@@ -11,10 +11,10 @@ use orderwire_types::step::Step;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::late::Late;
 use super::state::{State, damaged};
 use super::writer::{Tx, kept};
-use super::{LateOptions, timestamp, told};
+use super::{timestamp, told};
+use crate::late::{Late, LateOptions};
 
 /// A part of the index holds this many rows of `step`.
 const PART_BITS: u32 = 17;

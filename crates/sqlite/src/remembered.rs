@@ -1,18 +1,20 @@
-//! Ids that producers named, so that a repetition is noticed.
+//! Ids that were seen, so that a repetition is noticed: in the queue those that producers
+//! named, in the store those of events that were recorded.
 //!
 //! They are random, and random inserts into one large tree are what slows a
-//! durable queue down. So they are kept in parts: inserts go to the newest, a
+//! durable file down. So they are kept in parts: inserts go to the newest, a
 //! look-up probes all that are left, the oldest is dropped. And they go there
 //! [`Late`], so that neighbours are inserted together. A [`Filter`] saves most of
 //! the probes.
+//!
+//! Memory and file belong together: after a transaction that failed all is loaded anew.
 
-use rusqlite::{Connection, OptionalExtension, params};
+mod filter;
 
-use super::LateOptions;
-use super::filter::Filter;
-use super::late::Late;
-use super::state::State;
-use super::writer::{Tx, kept};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+
+use self::filter::Filter;
+use crate::late::{Late, LateOptions};
 
 /// A part is closed when it is full, or as old as this, in nanoseconds: four hours.
 const PART_AGE: i64 = 4 * 3_600 * 1_000_000_000;
@@ -23,7 +25,7 @@ const READ: usize = 16;
 
 /// What is remembered. The same id may be of both kinds.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Memory {
+pub(crate) enum Memory {
     Event,
     Request,
 }
@@ -31,36 +33,33 @@ pub(super) enum Memory {
 /// An id as it is sorted: its kind first.
 type Key = (i64, [u8; 16]);
 
-/// Ids on their way to the newest part.
-pub(super) type Ids = Late<Key, Fresh>;
-
-/// What is kept of such an id.
+/// The ids of one file.
 #[derive(Debug)]
-pub(super) struct Fresh {
+pub(crate) struct Ids {
+    /// On their way to the newest part.
+    fresh: Late<Key, Fresh>,
+    /// The newest last.
+    parts: Vec<Part>,
+    /// Ids from before are treated as forgotten, whether or not their rows are gone.
+    forgotten_before: i64,
+    options: LateOptions,
+}
+
+/// What is kept of an id on its way.
+#[derive(Debug)]
+struct Fresh {
     at: i64,
     fingerprint: Option<[u8; 16]>,
 }
 
-/// The ids that were on their way at the last commit.
-pub(super) fn load_fresh(db: &Connection, options: &LateOptions) -> rusqlite::Result<Ids> {
-    let mut ids = Late::new(options.ids, options.slice);
-    let mut list = db.prepare("SELECT n, kind, id, at, fingerprint FROM fresh_id ORDER BY n")?;
-    let mut rows = list.query([])?;
-    while let Some(row) = rows.next()? {
-        let fresh = Fresh { at: row.get(3)?, fingerprint: row.get(4)? };
-        ids.restore(row.get(0)?, (row.get(1)?, row.get(2)?), fresh);
-    }
-    Ok(ids)
-}
-
 /// A part of the memory.
 #[derive(Debug)]
-pub(super) struct Part {
+struct Part {
     id: i64,
     opened: i64,
     latest: i64,
     count: i64,
-    pub(super) changed: bool,
+    changed: bool,
     /// Of what it holds. One that was open at a start has none at first.
     filter: Option<Filter>,
     /// What becomes that filter, and the last id of those that were read for it.
@@ -69,12 +68,12 @@ pub(super) struct Part {
 
 /// What is known of a remembered id.
 #[derive(Debug)]
-pub(super) struct Remembered {
-    pub(super) fingerprint: Option<[u8; 16]>,
+pub(crate) struct Remembered {
+    pub(crate) fingerprint: Option<[u8; 16]>,
 }
 
 impl Part {
-    pub(super) fn load_all(db: &Connection) -> rusqlite::Result<Vec<Self>> {
+    fn load_all(db: &Connection) -> rusqlite::Result<Vec<Self>> {
         db.prepare("SELECT part, opened, latest, count, bits FROM remembered_part LEFT JOIN remembered_filter USING (part) ORDER BY part")?
             .query_map([], |row| {
                 Ok(Self {
@@ -90,7 +89,7 @@ impl Part {
             .collect()
     }
 
-    pub(super) fn save(&mut self, db: &Connection) -> rusqlite::Result<()> {
+    fn save(&mut self, db: &Connection) -> rusqlite::Result<()> {
         self.changed = false;
         db.prepare_cached("INSERT OR REPLACE INTO remembered_part VALUES (?1, ?2, ?3, ?4)")?.execute([
             self.id,
@@ -145,25 +144,47 @@ impl Part {
     }
 }
 
-impl Tx<'_> {
+/// What adds to the list of those that are on their way: for [`Ids::remember`].
+pub(crate) fn list(db: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+    db.prepare_cached("INSERT INTO fresh_id (n, kind, id, at, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)")
+}
+
+impl Ids {
+    /// Those that were remembered at the last commit.
+    pub(crate) fn load(db: &Connection, options: LateOptions) -> rusqlite::Result<Self> {
+        let mut fresh = Late::new(options.ids, options.slice);
+        let mut list = db.prepare("SELECT n, kind, id, at, fingerprint FROM fresh_id ORDER BY n")?;
+        let mut rows = list.query([])?;
+        while let Some(row) = rows.next()? {
+            let kept = Fresh { at: row.get(3)?, fingerprint: row.get(4)? };
+            fresh.restore(row.get(0)?, (row.get(1)?, row.get(2)?), kept);
+        }
+        Ok(Self { fresh, parts: Part::load_all(db)?, forgotten_before: i64::MIN, options })
+    }
+
     /// What is remembered of an id.
-    pub(super) fn recall(&self, kind: Memory, id: &[u8; 16]) -> rusqlite::Result<Option<Remembered>> {
-        if let Some(fresh) = self.state.fresh_ids.get(&(kind as i64, *id))
-            && fresh.at >= self.state.forgotten_before
+    pub(crate) fn recall(
+        &self,
+        db: &Connection,
+        kind: Memory,
+        id: &[u8; 16],
+    ) -> rusqlite::Result<Option<Remembered>> {
+        if let Some(fresh) = self.fresh.get(&(kind as i64, *id))
+            && fresh.at >= self.forgotten_before
         {
             return Ok(Some(Remembered { fingerprint: fresh.fingerprint }));
         }
-        let mut probe = self.db.prepare_cached(
+        let mut probe = db.prepare_cached(
             "SELECT at, fingerprint FROM remembered WHERE part = ?1 AND kind = ?2 AND id = ?3",
         )?;
-        for part in self.state.parts.iter().rev().filter(|part| part.may_hold(id)) {
+        for part in self.parts.iter().rev().filter(|part| part.may_hold(id)) {
             let found = probe
                 .query_row(params![part.id, kind as i64, id], |row| {
                     Ok((row.get::<_, i64>(0)?, row.get::<_, Option<[u8; 16]>>(1)?))
                 })
                 .optional()?;
             if let Some((at, fingerprint)) = found
-                && at >= self.state.forgotten_before
+                && at >= self.forgotten_before
             {
                 return Ok(Some(Remembered { fingerprint }));
             }
@@ -171,31 +192,28 @@ impl Tx<'_> {
         Ok(None)
     }
 
-    /// Remembers an id that [`Self::recall`] does not know.
-    pub(super) fn remember(
+    /// Remembers an id that [`Self::recall`] does not know, in the open transaction; `at`
+    /// in nanoseconds.
+    pub(crate) fn remember(
         &mut self,
+        list: &mut CachedStatement<'_>,
+        at: i64,
         kind: Memory,
         id: &[u8; 16],
         fingerprint: Option<&[u8; 16]>,
     ) -> rusqlite::Result<()> {
-        let (n, at, kind) = (self.state.fresh_ids.next(), self.now, kind as i64);
-        let list = kept(&mut self.kept.list_id, || {
-            self.db.prepare_cached(
-                "INSERT INTO fresh_id (n, kind, id, at, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )
-        })?;
+        let (n, kind) = (self.fresh.next(), kind as i64);
         list.execute(params![n, kind, id, at, fingerprint])?;
-        self.state.fresh_ids.add(n, (kind, *id), Fresh { at, fingerprint: fingerprint.copied() });
+        self.fresh.add(n, (kind, *id), Fresh { at, fingerprint: fingerprint.copied() });
         Ok(())
     }
 
     /// Forgets ids from before a time, dropping at most `limit` rows.
-    pub(super) fn forget(&mut self, before: i64, limit: usize) -> rusqlite::Result<usize> {
-        let db = self.db;
-        self.state.forgotten_before = self.state.forgotten_before.max(before);
-        let mut dropped = self.forget_fresh(before, limit)?;
+    pub(crate) fn forget(&mut self, db: &Connection, before: i64, limit: usize) -> rusqlite::Result<usize> {
+        self.forgotten_before = self.forgotten_before.max(before);
+        let mut dropped = self.forget_fresh(db, before, limit)?;
         while dropped < limit {
-            let Some(oldest) = self.state.parts.first().filter(|part| part.latest < before) else { break };
+            let Some(oldest) = self.parts.first().filter(|part| part.latest < before) else { break };
             let room = i64::try_from(limit - dropped).unwrap_or(i64::MAX);
             let gone = db
                 .prepare_cached(
@@ -207,16 +225,15 @@ impl Tx<'_> {
             if gone < usize::try_from(room).unwrap_or(usize::MAX) {
                 db.prepare_cached("DELETE FROM remembered_part WHERE part = ?1")?.execute([oldest.id])?;
                 db.prepare_cached("DELETE FROM remembered_filter WHERE part = ?1")?.execute([oldest.id])?;
-                self.state.parts.remove(0);
+                self.parts.remove(0);
             }
         }
         Ok(dropped)
     }
 
     /// The same of ids that are still on their way: the list is in order of time.
-    fn forget_fresh(&mut self, before: i64, limit: usize) -> rusqlite::Result<usize> {
-        let mut oldest =
-            self.db.prepare_cached("SELECT n, kind, id, at FROM fresh_id ORDER BY n LIMIT ?1")?;
+    fn forget_fresh(&mut self, db: &Connection, before: i64, limit: usize) -> rusqlite::Result<usize> {
+        let mut oldest = db.prepare_cached("SELECT n, kind, id, at FROM fresh_id ORDER BY n LIMIT ?1")?;
         let mut rows = oldest.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
         let (mut dropped, mut until) = (0, None);
         while let Some(row) = rows.next()? {
@@ -225,21 +242,29 @@ impl Tx<'_> {
             if at >= before {
                 break;
             }
-            self.state.fresh_ids.remove(n, &(kind, id));
+            self.fresh.remove(n, &(kind, id));
             dropped += 1;
             until = Some(n + 1);
         }
         if let Some(until) = until {
-            self.db.prepare_cached("DELETE FROM fresh_id WHERE n < ?1")?.execute([until])?;
+            db.prepare_cached("DELETE FROM fresh_id WHERE n < ?1")?.execute([until])?;
         }
         Ok(dropped)
     }
-}
 
-impl State {
+    /// Writes what is due, before each commit.
+    pub(crate) fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        self.write_due(db)?;
+        self.make_filters(db)?;
+        for part in self.parts.iter_mut().filter(|part| part.changed) {
+            part.save(db)?;
+        }
+        Ok(())
+    }
+
     /// Brings ids that are due to the newest part.
-    pub(super) fn write_ids(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        let Some(due) = self.fresh_ids.due() else { return Ok(()) };
+    fn write_due(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        let Some(due) = self.fresh.due() else { return Ok(()) };
         let mut insert = db.prepare_cached(
             "INSERT OR IGNORE INTO remembered (part, kind, id, at, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
@@ -252,7 +277,7 @@ impl State {
             if fresh.at < self.forgotten_before {
                 continue;
             }
-            let part = newest(db, &mut self.parts, fresh.at, &self.late)?;
+            let part = newest(db, &mut self.parts, fresh.at, &self.options)?;
             part.changed = true;
             part.latest = part.latest.max(fresh.at);
             part.note(&id);
@@ -272,11 +297,11 @@ impl State {
 
     /// Makes the filter of a part that has none, as that one which was open at the start,
     /// a piece with each commit: at the start it would keep everybody waiting.
-    pub(super) fn make_filters(&mut self, db: &Connection) -> rusqlite::Result<()> {
+    fn make_filters(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let newest = self.parts.last().map(|part| part.id);
         let Some(part) = self.parts.iter_mut().rfind(|part| part.filter.is_none()) else { return Ok(()) };
         // That of the newest is stored once it takes no more.
-        if part.make_filter(db, &self.late)? && newest != Some(part.id) {
+        if part.make_filter(db, &self.options)? && newest != Some(part.id) {
             part.close(db)?;
         }
         Ok(())

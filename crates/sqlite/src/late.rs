@@ -20,12 +20,33 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+/// How ids and traces reach their indexes late. No setting for users: constants of the
+/// engine that tests make small, so that they reach them. A file may be opened with
+/// others than before.
+#[derive(Clone, Copy, Debug)]
+pub struct LateOptions {
+    /// Ids that stay on their way.
+    pub ids: usize,
+    /// Entries of the index of traces that stay on their way.
+    pub traces: usize,
+    /// Of what is beyond these a commit writes twice as many as it brings, and so many more.
+    pub slice: usize,
+    /// A part of the remembered ids is full with so many.
+    pub part: u32,
+}
+
+impl Default for LateOptions {
+    fn default() -> Self {
+        Self { ids: 1 << 14, traces: 1 << 12, slice: 1 << 8, part: 1 << 20 }
+    }
+}
+
 /// Per entry that is taken, so many rows of the list may be dropped.
 const DROP: i64 = 4;
 
 /// The entries of one index that are on their way.
 #[derive(Debug)]
-pub(super) struct Late<K, V> {
+pub(crate) struct Late<K, V> {
     entries: BTreeMap<K, (i64, V)>,
     /// So many stay.
     stay: usize,
@@ -47,17 +68,17 @@ pub(super) struct Late<K, V> {
 
 /// What a commit has to write.
 #[derive(Debug)]
-pub(super) struct Due<K, V> {
+pub(crate) struct Due<K, V> {
     /// For the index, in its order but for one turn to its beginning.
-    pub(super) entries: Vec<(K, V)>,
+    pub(crate) entries: Vec<(K, V)>,
     /// The list can do without what it holds before this number,
-    pub(super) done: i64,
+    pub(crate) done: i64,
     /// of which so many rows, the first, are to be dropped.
-    pub(super) drop: i64,
+    pub(crate) drop: i64,
 }
 
 impl<K: Ord + Copy, V> Late<K, V> {
-    pub(super) fn new(stay: usize, slice: usize) -> Self {
+    pub(crate) fn new(stay: usize, slice: usize) -> Self {
         // None at all would never get the list shorter.
         let slice = slice.max(1);
         Self {
@@ -74,18 +95,18 @@ impl<K: Ord + Copy, V> Late<K, V> {
     }
 
     /// The next number, for lists that have no other.
-    pub(super) fn next(&self) -> i64 {
+    pub(crate) fn next(&self) -> i64 {
         self.next
     }
 
     /// Adds what came under a number, which is above all before.
-    pub(super) fn add(&mut self, n: i64, key: K, value: V) {
+    pub(crate) fn add(&mut self, n: i64, key: K, value: V) {
         self.came += 1;
         self.restore(n, key, value);
     }
 
     /// The same of what the list held already.
-    pub(super) fn restore(&mut self, n: i64, key: K, value: V) {
+    pub(crate) fn restore(&mut self, n: i64, key: K, value: V) {
         if self.next == 0 {
             (self.done, self.round) = (n, n);
         }
@@ -95,12 +116,12 @@ impl<K: Ord + Copy, V> Late<K, V> {
         }
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.entries.get(key).map(|(_, value)| value)
     }
 
     /// Removes an entry, if the list holds it under this number.
-    pub(super) fn remove(&mut self, n: i64, key: &K) -> bool {
+    pub(crate) fn remove(&mut self, n: i64, key: &K) -> bool {
         let there = self.entries.get(key).is_some_and(|(listed, _)| *listed == n);
         if there {
             self.entries.remove(key);
@@ -117,7 +138,7 @@ impl<K: Ord + Copy, V> Late<K, V> {
     }
 
     /// What is to be written now, if anything. It counts as written.
-    pub(super) fn due(&mut self) -> Option<Due<K, V>> {
+    pub(crate) fn due(&mut self) -> Option<Due<K, V>> {
         let most = 2 * std::mem::take(&mut self.came) + self.slice;
         let count = self.entries.len().saturating_sub(self.stay).min(most);
         if count == 0 {
