@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orderwire_queue::{Delivery, Position};
 use orderwire_types::Event;
+use orderwire_types::envelope::Incoming;
 
 /// Handles the deliveries of a task queue.
 ///
@@ -82,6 +83,30 @@ pub trait StreamHandler: Send + Sync + 'static {
     /// # Errors
     /// Always taken as retryable.
     async fn skip(&self, position: Position) -> Result<(), BatchError>;
+}
+
+/// Handles the events of a stream that wait at a broker, which knows no position of ours.
+///
+/// Contract: that an event had its effect is stored with the effect, in one transaction. So
+/// an event that is [named](Incoming::named) has its effect once, however often it comes;
+/// one that nothing names each time. Calls come one at a time. A call may be dropped at any
+/// await; then its transaction must either have happened as a whole or not at all. A call
+/// that panics or outlasts its time is tried again; where that goes on while
+/// [`Self::check`] answers at once, an event is taken to be at fault.
+#[async_trait]
+pub trait DirectHandler: Send + Sync + 'static {
+    /// Applies a batch: which of its events were new, in order.
+    ///
+    /// # Errors
+    /// Nothing of the batch was applied, or it is unknown whether all of it was (then
+    /// retryable).
+    async fn handle(&self, batch: &[&Incoming]) -> Result<Vec<bool>, BatchError>;
+
+    /// Whether the store answers. It must be asked itself.
+    ///
+    /// # Errors
+    /// Always taken as retryable.
+    async fn check(&self) -> Result<(), BatchError>;
 }
 
 /// An entry of a stream with its event.

@@ -58,14 +58,19 @@ impl Line {
 
     fn event(&mut self, event_type: &str, label: &str, key: &str) -> Incoming {
         self.serial += 1;
-        let id: EventId = format!("00000000-0000-4000-8000-{:012}", self.serial).parse().unwrap();
-        let event = Event {
-            source: label.to_owned(),
-            key: Some(key.to_owned()),
-            ..testkit::event(id, event_type, "acme")
-        };
-        Incoming { event, named: false }
+        incoming(self.serial, event_type, label, key)
     }
+}
+
+/// An event with this number, label and key.
+pub(crate) fn incoming(serial: u64, event_type: &str, label: &str, key: &str) -> Incoming {
+    let id: EventId = format!("00000000-0000-4000-8000-{serial:012}").parse().unwrap();
+    let event = Event {
+        source: label.to_owned(),
+        key: Some(key.to_owned()),
+        ..testkit::event(id, event_type, "acme")
+    };
+    Incoming { event, named: false }
 }
 
 pub(crate) fn tasks() -> QueueName {
