@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use metrics::Counter;
 use orderwire_types::queue::{Key, Kind, QueueDef};
 use orderwire_types::{Event, EventType, QueueName};
+use tokio::sync::watch;
 
 use crate::engine::LaneKey;
 use crate::holders::Holders;
@@ -31,6 +32,8 @@ pub(crate) struct Live {
     pub(crate) acked: Counter,
     pub(crate) returned: Counter,
     pub(crate) dead: Counter,
+    /// Whether it is paused, as far as this process knows.
+    pub(crate) paused: watch::Sender<bool>,
     waiting: AtomicU64,
 }
 
@@ -117,6 +120,7 @@ impl Live {
             acked: settled("acked"),
             returned: settled("returned"),
             dead: settled("dead"),
+            paused: watch::Sender::new(false),
             waiting: AtomicU64::new(0),
         }
     }
@@ -125,6 +129,10 @@ impl Live {
     /// last, and what came and went since then through this process.
     pub(crate) fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.send_if_modified(|known| std::mem::replace(known, paused) != paused);
     }
 
     pub(crate) fn set_waiting(&self, count: u64) {

@@ -1,5 +1,7 @@
 //! Queues as a whole: their state and settings.
 
+use std::sync::PoisonError;
+
 use orderwire_types::queue::QueueDef;
 use orderwire_types::scope::Clients;
 use orderwire_types::{QueueName, Scope};
@@ -79,9 +81,28 @@ impl Queues {
         let queue = self.find_whole(scope, queue)?;
         let op = Op::Pause { queue: queue.name.clone(), paused };
         single(self.inner.committer.submit(vec![op]).await?)?;
+        {
+            let mut pauses = self.inner.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+            *pauses += 1;
+            queue.live.set_paused(paused);
+        }
         if !paused {
             queue.live.gate.wake();
         }
+        Ok(())
+    }
+
+    /// Returns when the queue is paused, or is not, as asked for: at once after a call of
+    /// this process, within [`Options::figures_every`](crate::Options::figures_every) after
+    /// one of another.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn until_paused(&self, queue: &QueueName, paused: bool) -> Result<(), Error> {
+        let name = canonical(queue);
+        let queue = self.inner.catalog().get(&name).cloned().ok_or_else(|| Error::no_queue(&name))?;
+        // An error means that the sender is gone, which `queue` holds.
+        let _ = queue.live.paused.subscribe().wait_for(|now| *now == paused).await;
         Ok(())
     }
 

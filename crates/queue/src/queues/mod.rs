@@ -64,6 +64,9 @@ pub(crate) struct Inner {
     /// Replays at a rate, and the way to where they run.
     replays: Replays,
     begin: mpsc::Sender<replay::Begun>,
+    /// How many calls paused or resumed a queue: what the engine said before the last of
+    /// them says nothing.
+    pauses: Mutex<u64>,
     /// The error of the last commit, if it failed.
     pub(crate) fault: Mutex<Option<Error>>,
     /// Turns true when nobody may wait any more, at the latest when the service stops.
@@ -96,6 +99,7 @@ impl Queues {
             declaring: tokio::sync::Mutex::default(),
             replays: Replays::default(),
             begin,
+            pauses: Mutex::default(),
             fault: Mutex::default(),
             closing: watch::Sender::new(false),
             engine,
@@ -160,10 +164,16 @@ impl Inner {
     /// Takes over what the engine counts, and shows it.
     pub(crate) async fn look_at_figures(&self) -> Result<(), Error> {
         let catalog = self.catalog();
+        let pauses = *self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         for state in self.read("read the queues' states", self.engine.states()).await? {
             // One that was declared this moment is in the next look.
             let Some(queue) = catalog.get(&state.name) else { continue };
             queue.live.set_waiting(state.ready + state.in_flight + state.delayed);
+            let now = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+            if *now == pauses {
+                queue.live.set_paused(state.paused);
+            }
+            drop(now);
             let figures = [
                 ("ready", state.ready),
                 ("in_flight", state.in_flight),

@@ -39,14 +39,22 @@ impl Bench {
         Self::with(Options::for_testing()).await
     }
 
+    /// Another scheduler over the same engine, as another process has it.
+    pub(crate) async fn beside(&self) -> Self {
+        Self::over(self.engine.clone(), Options::for_testing()).await
+    }
+
     pub(crate) async fn with(options: Options) -> Self {
+        Self::over(Arc::new(Gated::new()), options).await
+    }
+
+    async fn over(engine: Arc<Gated>, options: Options) -> Self {
         let configured = vec![
             (name("tasks"), def(Kind::Task, "task.#")),
             (name("status"), def(Kind::Task, "task.status")),
             (name("rows"), def(Kind::Stream, "row.#")),
         ];
         let workers = HashMap::from([(name("rows"), ROLE.to_owned())]);
-        let engine = Arc::new(Gated::new());
         let (clock, hand) = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
         let (queues, service) =
             Queues::open(engine.clone(), configured, workers, options, clock).await.unwrap();

@@ -118,3 +118,50 @@ async fn a_trace_is_told_within_the_scope() {
     assert_eq!(bench.queues.trace(&only("acme"), trace).await.unwrap().steps.len(), 2);
     assert_eq!(bench.queues.trace(&only("bolt"), trace).await.unwrap().steps.len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_pause_or_its_end_is_woken() {
+    let bench = Bench::open().await;
+    // Before the figures are looked at, which would tell it as well.
+    let (tasks, patience) = (name("tasks"), Duration::from_secs(1));
+    let until = |paused| {
+        let (queues, tasks) = (bench.queues.clone(), tasks.clone());
+        async move { tokio::time::timeout(patience, queues.until_paused(&tasks, paused)).await.is_ok() }
+    };
+    assert!(until(false).await, "at once");
+    assert!(!until(true).await, "nobody paused it");
+    let waiter = tokio::spawn(until(true));
+    tokio::task::yield_now().await;
+    bench.queues.pause(&all(), &tasks, true).await.unwrap();
+    assert!(waiter.await.unwrap() && !until(false).await);
+    let waiter = tokio::spawn(until(false));
+    tokio::task::yield_now().await;
+    bench.queues.pause(&all(), &tasks, false).await.unwrap();
+    assert!(waiter.await.unwrap());
+    assert_eq!(kind(bench.queues.until_paused(&name("missing"), true).await), Some(ErrorKind::NotFound));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_by_another_process_or_before_the_start_is_noticed() {
+    let bench = Bench::open().await;
+    let other = bench.beside().await;
+    let until = |paused| {
+        let queues = other.queues.clone();
+        async move {
+            let until = queues.until_paused(&name("tasks"), paused).await;
+            until.unwrap();
+        }
+    };
+    let begin = tokio::time::Instant::now();
+    bench.queues.pause(&all(), &name("tasks"), true).await.unwrap();
+    until(true).await;
+    bench.queues.pause(&all(), &name("tasks"), false).await.unwrap();
+    until(false).await;
+    let most = 3 * orderwire_queue::Options::for_testing().figures_every;
+    assert!(begin.elapsed() <= most, "{:?}", begin.elapsed());
+    bench.queues.pause(&all(), &name("tasks"), true).await.unwrap();
+    let begin = tokio::time::Instant::now();
+    let later = bench.beside().await;
+    later.queues.until_paused(&name("tasks"), true).await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
