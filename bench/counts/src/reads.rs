@@ -1,7 +1,7 @@
 //! Paths of the store and of what is read from it.
 
 use anyhow::{Result, ensure};
-use orderwire_store::{Recording, RowsEvent, Store};
+use orderwire_store::{Recording, RowsEvent, Source, Store};
 use orderwire_types::{Client, EventId, RawJson};
 use uuid::Uuid;
 
@@ -67,6 +67,7 @@ fn event(batch: usize) -> Result<RowsEvent> {
         rows: RawJson::parse(format!("[{}]", inputs::rows(batch).join(",")))?,
         accepted_at: inputs::now(),
         import: None,
+        remembered: false,
     })
 }
 
@@ -74,8 +75,7 @@ fn event(batch: usize) -> Result<RowsEvent> {
 async fn record_one(store: &dyn Store, batch: i64, event: RowsEvent) -> Result<()> {
     let recording = Recording {
         reader: "data".to_owned(),
-        from: batch,
-        to: batch + 1,
+        source: Source::Stream { from: batch, to: batch + 1 },
         events: vec![event],
         now: inputs::now(),
     };

@@ -1,5 +1,6 @@
 //! Start and drain.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,17 +8,18 @@ use std::time::Duration;
 
 use orderwire_api::places::Places;
 use orderwire_cache::MemoryCache;
-use orderwire_config::{Config, Names, Overrides, RULES_QUEUE, Sources};
+use orderwire_config::{Config, Names, Overrides, RULES_QUEUE, Retention, Sources};
 use orderwire_gateway::{Gateway, KeyRing, Outlet};
 use orderwire_provisioner::targets::process::STOP_MARGIN;
 use orderwire_provisioner::{OrderEvents, Provisioner, Reconciler, ReconcilerOptions};
 use orderwire_queue::{Clock, Engine, Queues};
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_sqlite::{DataDir, SqliteQueue};
-use orderwire_store::{Datasets as _, Store};
+use orderwire_store::{Datasets as _, Store, Sweep};
 use orderwire_telemetry::{Metrics, UPKEEP_EVERY};
-use orderwire_types::{Limits, Scope};
-use orderwire_worker::{StreamOptions, StreamWorker, TaskHandler, TaskOptions, TaskWorker};
+use orderwire_types::dataset::Span;
+use orderwire_types::{Limits, QueueName, Scope};
+use orderwire_worker::{DirectHandler, StreamOptions, StreamWorker, TaskHandler, TaskOptions, TaskWorker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -200,7 +202,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         clock: clock.clone(),
     });
     let mut worker_stage = Stage::new("the workers", Duration::from_secs(30));
-    start_workers(&mut worker_stage, &queues, &store, &provisioner, &clock, transport.as_ref());
+    let streams = start_workers(&mut worker_stage, &queues, &store, &provisioner, &clock, transport.as_ref());
     let (forwarder, posting) = orderwire_forwarder::Forwarder::new(orderwire_forwarder::Parts {
         endpoints: forwards::endpoints(&config)?,
         queues: queues.clone(),
@@ -215,10 +217,9 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         let worker = (RULES_QUEUE, rules::ROLE);
         start_task(&mut worker_stage, &queues, worker, "the emitter", emitter, transport.as_ref());
     }
-    let traces_for = config.retention.traces;
     worker_stage.spawn(
         "the sweeper of the store",
-        sweep(store.clone(), traces_for.into(), clock.clone(), worker_stage.stop.clone()),
+        sweep(store.clone(), config.retention.clone(), clock.clone(), worker_stage.stop.clone()),
     );
 
     let stop = worker_stage.stop.clone();
@@ -255,7 +256,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     };
     let (mqtt_stage, health) = mqtt::start(&config, &gateway)?;
     readiness.mqtt.get_or_init(|| health);
-    let transport_stage = transport.map(|transport| transport.start(&gateway));
+    let transport_stage = transport.map(|transport| transport.start(&gateway, &streams));
     let router = http::router(http::Parts {
         views,
         gateway,
@@ -325,6 +326,7 @@ async fn open_engines(config: &Config, limits: &Limits) -> Result<(Arc<dyn Engin
     .while_("opening the data folder")?
 }
 
+/// Starts the workers of the queues that are always there; the handlers of streams.
 fn start_workers(
     stage: &mut Stage,
     queues: &Queues,
@@ -332,12 +334,13 @@ fn start_workers(
     provisioner: &Provisioner,
     clock: &Clock,
     transport: Option<&Transport>,
-) {
-    let data = DATA.parse().expect("a queue name");
-    let rows = orderwire_recorder::Rows::new(store.clone(), &data, clock.clone());
-    let rows = StreamWorker::new(queues.clone(), data, Arc::new(rows), StreamOptions::default());
+) -> HashMap<QueueName, Arc<dyn DirectHandler>> {
+    let data: QueueName = DATA.parse().expect("a queue name");
+    let direct = transport.is_some_and(|transport| transport.is_direct(&data));
+    let rows = Arc::new(orderwire_recorder::Rows::new(store.clone(), &data, clock.clone(), direct));
+    let recorder = StreamWorker::new(queues.clone(), data.clone(), rows.clone(), StreamOptions::default());
     let stop = stage.stop.clone().cancelled_owned();
-    stage.spawn("the recorder of rows", rows.run(stop));
+    stage.spawn("the recorder of rows", recorder.run(stop));
 
     let changes = Arc::new(orderwire_recorder::ClientChanges::new(store.clone(), clock.clone()));
     start_task(stage, queues, ("clients", "recorder"), "the recorder of clients", changes, transport);
@@ -346,6 +349,7 @@ fn start_workers(
     if let Some(transport) = transport {
         transport.start_relays(stage, queues);
     }
+    HashMap::from([(data, rows as Arc<dyn DirectHandler>)])
 }
 
 /// Starts the worker of a task queue; where the queue is native, what it handled goes on to
@@ -407,19 +411,21 @@ async fn keep_up(metrics: Metrics, stop: CancellationToken) {
 }
 
 /// Drops what is past its retention, a piece at a time, every minute.
-async fn sweep(
-    store: Arc<dyn Store>,
-    traces_for: jiff::SignedDuration,
-    clock: Clock,
-    stop: CancellationToken,
-) {
+async fn sweep(store: Arc<dyn Store>, retention: Retention, clock: Clock, stop: CancellationToken) {
     const EVERY: Duration = Duration::from_secs(60);
     const PIECE: usize = 1_000;
     loop {
         // At once after a start: a server that is restarted often sweeps, too.
         loop {
             let now = clock.now();
-            match store.sweep(now, now - traces_for, PIECE).await {
+            let before = |span: Span| now - jiff::SignedDuration::from(span);
+            let sweep = Sweep {
+                now,
+                traces_before: before(retention.traces),
+                remembered_before: before(retention.idempotency),
+                limit: PIECE,
+            };
+            match store.sweep(sweep).await {
                 Ok(swept) if swept >= PIECE as u64 && !stop.is_cancelled() => {}
                 Ok(_) => break,
                 Err(error) => {

@@ -13,9 +13,14 @@ use orderwire_gateway::{BrokerQueueView, BrokerView, Entrance, Gateway, Input, O
 use orderwire_queue::{Arrived, Clock, Error as QueueError, Publication, Published, Queues, Service};
 use orderwire_sqlite::{DataDir, SqliteQueue};
 use orderwire_store::Store;
-use orderwire_transport::{Carrier, Drain, Intake, IntakeOptions, Reader, Relay, Spool, Topology};
+use orderwire_transport::{
+    Carrier, Destination, Drain, Intake, IntakeOptions, Reader, Relay, Spool, Topology,
+};
+use orderwire_types::queue::Kind;
 use orderwire_types::{QueueName, Scope, scope};
-use orderwire_worker::{Pause, StreamOptions, StreamWorker, TaskHandler, TaskOptions, TaskWorker};
+use orderwire_worker::{
+    DirectHandler, DirectWorker, Pause, StreamOptions, StreamWorker, TaskHandler, TaskOptions, TaskWorker,
+};
 
 use crate::error::{Error, While as _};
 use crate::start::Stage;
@@ -133,8 +138,21 @@ impl Transport {
         }
     }
 
-    /// Starts the intake of every queue, and the drain of the spool.
-    pub(crate) fn start(self, gateway: &Gateway) -> Stage {
+    /// Whether what waits at the broker for this queue goes straight to its worker: a stream
+    /// that nobody else reads.
+    pub(crate) fn is_direct(&self, queue: &QueueName) -> bool {
+        self.queues
+            .iter()
+            .any(|known| known.name == *queue && known.def.kind == Kind::Stream && !known.native)
+    }
+
+    /// Starts the intake of every queue, and the drain of the spool. `streams`: the handlers
+    /// of streams.
+    pub(crate) fn start(
+        self,
+        gateway: &Gateway,
+        streams: &HashMap<QueueName, Arc<dyn DirectHandler>>,
+    ) -> Stage {
         let mut stage = Stage::new("the transport", PATIENCE);
         let inputs: HashMap<QueueName, Input> =
             self.queues.iter().map(|queue| (queue.name.clone(), input(queue))).collect();
@@ -152,7 +170,14 @@ impl Transport {
             let (queues, name, reader) = (gateway.queues.clone(), queue.name.clone(), reader.clone());
             let options = IntakeOptions::default();
             let (broker, topology) = (self.broker.clone(), self.topology.clone());
-            let intake = Intake::new(broker, topology, binding, queues, name, reader, options);
+            let destination = match streams.get(&name).filter(|_| self.is_direct(&name)) {
+                Some(handler) => {
+                    let options = StreamOptions::default();
+                    Destination::Worker(DirectWorker::new(name.clone(), handler.clone(), options))
+                }
+                None => Destination::Queue,
+            };
+            let intake = Intake::new(broker, topology, binding, queues, name, destination, reader, options);
             let stop = stage.stop.clone().cancelled_owned();
             stage.spawn("an intake from the broker", intake.run(stop));
         }

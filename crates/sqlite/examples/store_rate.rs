@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::{Options, SqliteStore};
 use orderwire_store::{
-    Cell, Column, Compare, Count, Datasets, Filter, Operand, Recording, RowSink, RowsEvent, Select,
+    Cell, Column, Compare, Count, Datasets, Filter, Operand, Recording, RowSink, RowsEvent, Select, Source,
 };
 use orderwire_types::{Client, DatasetName, EventId, RawJson, Scope};
 use uuid::Uuid;
@@ -73,6 +73,7 @@ async fn record(
                 rows: RawJson::parse(format!("[{}]", json.join(",")))?,
                 accepted_at: at,
                 import: None,
+                remembered: false,
             });
         }
         batches.push(events);
@@ -82,7 +83,12 @@ async fn record(
     for (position, events) in (0..).zip(batches) {
         let reader = name.to_string();
         store
-            .record(Recording { reader, from: position, to: position + 1, events, now: Timestamp::now() })
+            .record(Recording {
+                reader,
+                source: Source::Stream { from: position, to: position + 1 },
+                events,
+                now: Timestamp::now(),
+            })
             .await?;
     }
     report(&format!("{name}: recorded {made} rows in {count} batches"), made, start.elapsed());

@@ -48,32 +48,66 @@ pub struct RowsEvent {
     pub accepted_at: Timestamp,
     /// Where the rows stand in an imported file, if they do.
     pub import: Option<ImportedLines>,
+    /// Whether the store remembers the event, because it may come again where no position
+    /// tells: from a broker, or a second time by another way.
+    pub remembered: bool,
 }
 
 /// A batch of a stream on its way into the store: effect, position and trace
 /// in one transaction.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// The reader whose position moves: the stream's name.
+    /// Who reads: the stream's name.
     pub reader: String,
-    /// The position that the batch was read from: when the stored one differs,
-    /// nothing is done and the answer is `Conflict` (another reader is ahead).
-    pub from: i64,
-    /// The position after the batch.
-    pub to: i64,
+    /// Where the batch was read.
+    pub source: Source,
     /// The events.
     pub events: Vec<RowsEvent>,
     /// When: `_recorded_at` of every row.
     pub now: Timestamp,
 }
 
+/// Where a batch was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the queue's stream, where the reader has a position, which moves with the batch.
+    Stream {
+        /// The position that the batch was read from: when the stored one differs,
+        /// nothing is done and the answer is `Conflict` (another reader is ahead).
+        from: i64,
+        /// The position after the batch.
+        to: i64,
+    },
+    /// At a broker, which knows no position of ours: only events that are
+    /// [remembered](RowsEvent::remembered) are recorded once.
+    Broker,
+}
+
 /// What a recording did, one per event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowsRecorded {
+    /// Whether the event was remembered, so that it was passed over, rows and trace: the
+    /// other figures are 0 then.
+    pub repeated: bool,
     /// Rows that the event carried.
     pub rows: u64,
     /// Of these, rows that are new or took the place of an old one.
     pub written: u64,
+}
+
+/// What [`crate::Datasets::sweep`] drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// The present: datasets say how long they keep rows.
+    pub now: Timestamp,
+    /// Trace records from before. They go by windows of time, so that some stay up to an
+    /// hour longer.
+    pub traces_before: Timestamp,
+    /// What is [remembered](RowsEvent::remembered) from before is forgotten at once, and its
+    /// space is freed a piece at a time.
+    pub remembered_before: Timestamp,
+    /// At most this many rows, as many trace records, and as many remembered events.
+    pub limit: usize,
 }
 
 /// A client.

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::model::{Recording, RowsRecorded};
 
 /// One record per trace of the batch, in order of first appearance: when its
-/// first event was accepted, and what of it was recorded. Telemetry pays for
-/// its trace here and nowhere else.
+/// first event was accepted, and what of it was recorded. A repeated event leaves no
+/// trace a second time. Telemetry pays for its trace here and nowhere else.
 pub fn recorded_steps(recording: &Recording, results: &[RowsRecorded]) -> Vec<TraceRecord> {
     struct Sum {
         record: usize,
@@ -22,7 +22,8 @@ pub fn recorded_steps(recording: &Recording, results: &[RowsRecorded]) -> Vec<Tr
     }
     let mut order: Vec<(Uuid, Sum)> = Vec::new();
     let mut known: HashMap<Uuid, usize> = HashMap::new();
-    for (i, (event, result)) in recording.events.iter().zip(results).enumerate() {
+    let new = |(_, (_, result)): &(usize, (_, &RowsRecorded))| !result.repeated;
+    for (i, (event, result)) in recording.events.iter().zip(results).enumerate().filter(new) {
         let at = *known.entry(event.trace).or_insert_with(|| {
             let sum = Sum { record: i, accepted_at: event.accepted_at, events: 0, rows: 0, written: 0 };
             order.push((event.trace, sum));

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::log::DeliveryLog;
 use crate::model::{
-    ClientChange, ClientRecord, Dataset, Defined, KeyRecord, Recording, RowsRecorded, TraceView,
+    ClientChange, ClientRecord, Dataset, Defined, KeyRecord, Recording, RowsRecorded, Sweep, TraceView,
 };
 use crate::orders::Orders;
 use crate::select::{RowSink, Select, Selected};
@@ -57,10 +57,14 @@ pub trait Datasets: Send + Sync {
     /// `NotFound`.
     async fn remove(&self, scope: &Scope, name: &DatasetName) -> Result<(), Error>;
 
-    /// Records a batch: every row, the reader's position, and one
+    /// Records a batch: every row, what moves with it, and one
     /// `recorded` trace record per (batch, trace), in one durable
-    /// transaction (the records are made by [`crate::recorded_steps`]). Each row is written exactly once per event, however often
-    /// the batch comes; a piece of an imported file whose lines are known is
+    /// transaction (the records are made by [`crate::recorded_steps`]). What moves is the
+    /// reader's position, and the memory of the events that are
+    /// [remembered](crate::RowsEvent::remembered): such an event is passed over when it was
+    /// recorded before, in this batch too, from whichever [`crate::Source`], until
+    /// [`Sweep::remembered_before`] passes it. So each row is written exactly once per event,
+    /// however often the batch comes; a piece of an imported file whose lines are known is
     /// passed over, and one that overlaps is written from the first unknown line.
     /// A row whose key is there follows the dataset's `on_conflict`; one that takes
     /// the place of another has the event, trace, time and `_seq` of its own arrival,
@@ -116,10 +120,9 @@ pub trait Datasets: Send + Sync {
     fn generation(&self, name: &DatasetName) -> u64;
 
     /// Drops rows that are past their dataset's retention or whose dataset was
-    /// removed, and trace records from before `traces_before`, at most `limit` of
-    /// the rows and of the records; returns how many. Trace records go by windows of time, so that some stay up to an hour longer. A row
-    /// whose `time` is null is as old as its record.
-    async fn sweep(&self, now: Timestamp, traces_before: Timestamp, limit: usize) -> Result<u64, Error>;
+    /// removed, and what else is said to be too old, a bounded piece of each; returns how
+    /// many. A row whose `time` is null is as old as its record.
+    async fn sweep(&self, sweep: Sweep) -> Result<u64, Error>;
 }
 
 /// Who there is.

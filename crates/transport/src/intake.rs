@@ -1,4 +1,4 @@
-//! From a queue of the broker to the queue here.
+//! From a queue of the broker to where its messages are durable here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orderwire_broker::{Broker, Consumer, Error, ErrorKind, QueueBinding, Received, Tag};
 use orderwire_queue::{Arrived, Queues};
-use orderwire_types::QueueName;
-use orderwire_worker::Pause;
+use orderwire_types::envelope::Incoming;
+use orderwire_types::{QueueName, Scope};
+use orderwire_worker::{DirectWorker, Handled, Pause};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -54,15 +55,25 @@ impl Default for IntakeOptions {
     }
 }
 
+/// Where an intake leaves what it takes in.
+pub enum Destination {
+    /// In the queue.
+    Queue,
+    /// With its effect, without a stop in the queue: the events of a stream, by the worker
+    /// that reads it alone. While the stream is paused, nothing is taken in.
+    Worker(DirectWorker),
+}
+
 /// Takes in what waits at the broker for one queue, for as long as it runs: declares the
 /// queue there, consumes, and acks what is safe here. What fails is tried again for good,
-/// with pauses; what can never be a delivery becomes a dead letter.
+/// with pauses; what can never be a delivery, or never have its effect, becomes a dead letter.
 pub struct Intake {
     broker: Arc<dyn Broker>,
     topology: Arc<Topology>,
     binding: QueueBinding,
     queues: Queues,
     queue: QueueName,
+    destination: Destination,
     reader: Arc<dyn Reader>,
     options: IntakeOptions,
     stop: CancellationToken,
@@ -71,23 +82,40 @@ pub struct Intake {
 /// The intake has to stop.
 struct Stopped;
 
+/// Why a consumer is of no use any more.
+enum Ended {
+    Failed(Error),
+    Paused,
+}
+
+/// What became of a message that the queue takes.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Taken,
+    Rejected,
+    Repeated,
+}
+
 impl Intake {
-    /// An intake of the broker's queue `binding`, which is one of `topology`, into the queue
+    /// An intake of the broker's queue `binding`, which is one of `topology`, for the queue
     /// `queue`.
+    #[expect(clippy::too_many_arguments, reason = "each is named where it is given")]
     pub fn new(
         broker: Arc<dyn Broker>,
         topology: Arc<Topology>,
         binding: QueueBinding,
         queues: Queues,
         queue: QueueName,
+        destination: Destination,
         reader: Arc<dyn Reader>,
         options: IntakeOptions,
     ) -> Self {
-        Self { broker, topology, binding, queues, queue, reader, options, stop: CancellationToken::new() }
+        let stop = CancellationToken::new();
+        Self { broker, topology, binding, queues, queue, destination, reader, options, stop }
     }
 
     /// Works until `shutdown` is ready. What is under way is finished within the time-outs
-    /// of queue and broker; what was handed over and is not acked goes back to the broker.
+    /// of queue, worker and broker; what was handed over and is not acked goes back to the broker.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let stop = self.stop.clone();
         let work = async {
@@ -102,16 +130,25 @@ impl Intake {
     }
 
     async fn work(&self) -> Result<(), Stopped> {
+        self.queue_goes_first().await?;
         let mut failures = 0;
         loop {
+            self.until_paused(false).await?;
             match self.open().await {
                 Ok(consumer) => {
                     failures = 0;
                     tracing::info!(queue.name = %self.queue, broker.queue = %self.binding.name, "takes in from the broker");
-                    let error = self.consume(consumer).await?;
-                    // Its queue may have been deleted.
-                    self.topology.doubt();
-                    tracing::warn!(queue.name = %self.queue, %error, "the broker's consumer ended, and is made anew");
+                    match self.consume(consumer).await? {
+                        Ended::Failed(error) => {
+                            // Its queue may have been deleted.
+                            self.topology.doubt();
+                            tracing::warn!(queue.name = %self.queue, %error, "the broker's consumer ended, and is made anew");
+                        }
+                        Ended::Paused => {
+                            tracing::info!(queue.name = %self.queue, "is paused, and takes in nothing from the broker");
+                            continue;
+                        }
+                    }
                 }
                 Err(error) => {
                     let known = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unconfirmed);
@@ -127,13 +164,52 @@ impl Intake {
         }
     }
 
+    /// What waits in the queue came before: in arrival order it goes before all that waits at
+    /// the broker. It is looked at once, because what comes there later was put aside.
+    async fn queue_goes_first(&self) -> Result<(), Stopped> {
+        let Destination::Worker(_) = self.destination else { return Ok(()) };
+        let mut looks = 0;
+        loop {
+            match self.queues.state(&Scope::internal("intake"), &self.queue).await {
+                Ok(state) if state.ready + state.in_flight + state.delayed == 0 => return Ok(()),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(queue.name = %self.queue, %error, "cannot see what waits before the broker's messages");
+                }
+            }
+            looks += 1;
+            self.pause(looks).await?;
+        }
+    }
+
+    /// Returns when the queue is paused, or is not, where that matters to the broker.
+    async fn until_paused(&self, paused: bool) -> Result<(), Stopped> {
+        let known = async {
+            match (&self.destination, paused) {
+                (Destination::Queue, false) => {}
+                (Destination::Queue, true) => std::future::pending().await,
+                (Destination::Worker(_), _) => {
+                    if let Err(error) = self.queues.until_paused(&self.queue, paused).await {
+                        tracing::error!(queue.name = %self.queue, %error, "is not known");
+                        std::future::pending().await
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Stopped),
+            () = known => Ok(()),
+        }
+    }
+
     async fn open(&self) -> Result<Box<dyn Consumer>, Error> {
         self.broker.declare(&self.binding).await?;
         self.broker.consume(&self.binding, self.options.prefetch).await
     }
 
-    /// Takes in until the consumer fails; with what.
-    async fn consume(&self, mut consumer: Box<dyn Consumer>) -> Result<Error, Stopped> {
+    /// Takes in until the consumer is of no use any more.
+    async fn consume(&self, mut consumer: Box<dyn Consumer>) -> Result<Ended, Stopped> {
         let mut gathered = Instant::now();
         loop {
             let next = async {
@@ -142,12 +218,12 @@ impl Intake {
             };
             let messages = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return Err(Stopped),
+                paused = self.until_paused(true) => return paused.map(|()| Ended::Paused),
                 messages = next => messages,
             };
             let messages = match messages {
                 Ok(messages) => messages,
-                Err(error) => return Ok(error),
+                Err(error) => return Ok(Ended::Failed(error)),
             };
             let mut rest = messages.as_slice();
             while !rest.is_empty() {
@@ -155,7 +231,7 @@ impl Intake {
                 self.take_in(batch).await?;
                 let tags: Vec<Tag> = batch.iter().map(|message| message.tag).collect();
                 if let Err(error) = consumer.ack(&tags).await {
-                    return Ok(error);
+                    return Ok(Ended::Failed(error));
                 }
                 rest = behind;
             }
@@ -173,7 +249,7 @@ impl Intake {
         messages.iter().take_while(fits).count().max(1)
     }
 
-    /// Makes messages durable as deliveries, or as dead letters.
+    /// Makes messages durable, as deliveries or with their effect, or as dead letters.
     async fn take_in(&self, messages: &[Received]) -> Result<(), Stopped> {
         let arrived: Vec<Arrived> =
             messages.iter().filter_map(|message| self.reader.read(&self.queue, message)).collect();
@@ -181,16 +257,9 @@ impl Intake {
         if arrived.is_empty() {
             return Ok(());
         }
-        let mut failures = 0;
-        let new = loop {
-            match self.queues.arrive(&self.queue, &arrived).await {
-                Ok(new) => break new,
-                Err(error) => {
-                    failures += 1;
-                    tracing::warn!(queue.name = %self.queue, failures, %error, "messages of the broker wait for the queue");
-                    self.pause(failures).await?;
-                }
-            }
+        let outcomes = match &self.destination {
+            Destination::Queue => self.into_queue(&arrived).await?,
+            Destination::Worker(worker) => self.into_effect(worker, &arrived).await?,
         };
         let mut failures = 0;
         while let Err(error) = self.reader.took_in(&arrived).await {
@@ -199,14 +268,61 @@ impl Intake {
             self.pause(failures).await?;
         }
         let mut counts = [("taken", 0), ("rejected", 0), ("repeated", 0)];
-        for (arrived, new) in arrived.iter().zip(new) {
-            let at = if !new { 2 } else { usize::from(arrived.rejected.is_some()) };
-            counts[at].1 += 1;
+        for outcome in outcomes {
+            counts[outcome as usize].1 += 1;
         }
         for (outcome, count) in counts {
             self.count(outcome, count);
         }
         Ok(())
+    }
+
+    /// Puts messages into the queue, or among its dead letters.
+    async fn into_queue(&self, arrived: &[Arrived]) -> Result<Vec<Outcome>, Stopped> {
+        let mut failures = 0;
+        let new = loop {
+            match self.queues.arrive(&self.queue, arrived).await {
+                Ok(new) => break new,
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(queue.name = %self.queue, failures, %error, "messages of the broker wait for the queue");
+                    self.pause(failures).await?;
+                }
+            }
+        };
+        let outcome = |(arrived, new): (&Arrived, bool)| match (new, &arrived.rejected) {
+            (false, _) => Outcome::Repeated,
+            (true, Some(_)) => Outcome::Rejected,
+            (true, None) => Outcome::Taken,
+        };
+        Ok(arrived.iter().zip(new).map(outcome).collect())
+    }
+
+    /// Has messages handled; those that can never be are among the dead letters then.
+    async fn into_effect(&self, worker: &DirectWorker, arrived: &[Arrived]) -> Result<Vec<Outcome>, Stopped> {
+        let usable: Vec<&Incoming> =
+            arrived.iter().filter(|each| each.rejected.is_none()).map(|each| &each.incoming).collect();
+        let mut handled = worker.handle(&usable, &self.stop).await.map_err(|_| Stopped)?.into_iter();
+        let verdict = |each: &Arrived| match &each.rejected {
+            Some(cause) => Handled::Faulty(cause.clone()),
+            None => handled.next().expect("one for each that is usable"),
+        };
+        let verdicts: Vec<Handled> = arrived.iter().map(verdict).collect();
+        let letter = |(each, verdict): (&Arrived, &Handled)| match verdict {
+            Handled::Faulty(cause) => {
+                Some(Arrived { incoming: each.incoming.clone(), rejected: Some(cause.clone()) })
+            }
+            Handled::New | Handled::Repeated => None,
+        };
+        let letters: Vec<Arrived> = arrived.iter().zip(&verdicts).filter_map(letter).collect();
+        let letters = if letters.is_empty() { Vec::new() } else { self.into_queue(&letters).await? };
+        let mut letters = letters.into_iter();
+        let outcome = |verdict: &Handled| match verdict {
+            Handled::New => Outcome::Taken,
+            Handled::Repeated => Outcome::Repeated,
+            Handled::Faulty(_) => letters.next().expect("one for each that is faulty"),
+        };
+        Ok(verdicts.iter().map(outcome).collect())
     }
 
     async fn pause(&self, failures: u32) -> Result<(), Stopped> {

@@ -211,11 +211,11 @@ async fn record_as(server: &Server, rows: &str, event_id: orderwire_types::Event
         rows: RawJson::parse(rows.to_owned()).unwrap(),
         accepted_at: server.time.now(),
         import: None,
+        remembered: false,
     };
     let recording = orderwire_store::Recording {
         reader: "data".into(),
-        from: 0,
-        to: 1,
+        source: orderwire_store::Source::Stream { from: 0, to: 1 },
         events: vec![event],
         now: server.time.now(),
     };

@@ -16,7 +16,7 @@ use orderwire_cache::MemoryCache;
 use orderwire_query::{Clock, Freshness, Options, Read, Shape, ViewDef, router};
 use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::SqliteStore;
-use orderwire_store::{Datasets, Recording, RowsEvent};
+use orderwire_store::{Datasets, Recording, RowsEvent, Source};
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::{EventId, RawJson, Right, Scope, scope};
 use tower::ServiceExt;
@@ -111,11 +111,11 @@ impl Bench {
             rows: RawJson::parse(rows.to_owned()).unwrap(),
             accepted_at: Timestamp::UNIX_EPOCH,
             import: None,
+            remembered: false,
         };
         let recording = Recording {
             reader: "data".to_owned(),
-            from,
-            to: from + 1,
+            source: Source::Stream { from, to: from + 1 },
             events: vec![event],
             now: Timestamp::UNIX_EPOCH,
         };

@@ -10,9 +10,9 @@ use orderwire_recorder::{ClientChanges, Rows};
 use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_store::{Cell, Clients as _, Column, Count, Datasets, Filter, RowSink, Select, Traces as _};
-use orderwire_types::envelope::{Arrival, from_json};
+use orderwire_types::envelope::{Arrival, Incoming, from_json};
 use orderwire_types::{Client, Event, EventType, Limits, Scope};
-use orderwire_worker::{StreamEntry, StreamHandler as _, Task, TaskHandler as _, Verdict};
+use orderwire_worker::{DirectHandler, StreamEntry, StreamHandler, Task, TaskHandler as _, Verdict};
 use uuid::Uuid;
 
 struct Fixture {
@@ -35,7 +35,7 @@ async fn fixture() -> Fixture {
     let store = Arc::new(SqliteStore::open(&dir, orderwire_sqlite::store::Options::default()).unwrap());
     let def = serde_json::from_str(r#"{"fields":[{"name":"n","type":"integer","required":true}]}"#).unwrap();
     store.define(&scope(), &"air".parse().unwrap(), &def, now()).await.unwrap();
-    let rows = Rows::new(store.clone(), &"data".parse().unwrap(), Clock::new(now));
+    let rows = Rows::new(store.clone(), &"data".parse().unwrap(), Clock::new(now), true);
     Fixture { _folder: folder, store, rows }
 }
 
@@ -100,9 +100,9 @@ async fn numbers(store: &SqliteStore) -> Vec<i64> {
 async fn a_batch_that_comes_again_is_recorded_once() {
     let f = fixture().await;
     let batch = [entry(3, "air", r#"[{"n":1},{"n":2}]"#), entry(5, "air", r#"{"n":3}"#)];
-    f.rows.handle(&batch, Position(0)).await.unwrap();
+    StreamHandler::handle(&f.rows, &batch, Position(0)).await.unwrap();
     assert_eq!(f.rows.position().await.unwrap(), Position(5));
-    let again = f.rows.handle(&batch, Position(0)).await.unwrap_err();
+    let again = StreamHandler::handle(&f.rows, &batch, Position(0)).await.unwrap_err();
     assert!(again.retryable, "{again:?}");
     assert_eq!(numbers(&f.store).await, [1, 2, 3]);
 }
@@ -115,7 +115,7 @@ async fn a_faulty_entry_is_named_and_nothing_of_its_batch_is_recorded() {
         (entry(2, "nowhere", r#"{"n":1}"#), "a dataset that is gone"),
     ] {
         let batch = [entry(1, "air", r#"{"n":1}"#), faulty, entry(3, "air", r#"{"n":3}"#)];
-        let error = f.rows.handle(&batch, Position(0)).await.unwrap_err();
+        let error = StreamHandler::handle(&f.rows, &batch, Position(0)).await.unwrap_err();
         assert_eq!(error.entry, Some(1), "{why}: {error:?}");
         assert!(!error.retryable, "{why}: {error:?}");
         assert_eq!(f.rows.position().await.unwrap(), Position(0));
@@ -123,12 +123,52 @@ async fn a_faulty_entry_is_named_and_nothing_of_its_batch_is_recorded() {
     assert_eq!(numbers(&f.store).await, [0_i64; 0]);
 }
 
+fn incoming(body: &str, named: bool) -> Incoming {
+    Incoming { event: event("orderwire.rows.air", body), named }
+}
+
+#[tokio::test]
+async fn what_comes_from_a_broker_is_recorded_once_where_it_is_named() {
+    let f = fixture().await;
+    let (named, other) = (incoming(r#"[{"n":1},{"n":2}]"#, true), incoming(r#"{"n":3}"#, false));
+    assert_eq!(DirectHandler::handle(&f.rows, &[&named, &other]).await.unwrap(), [true, true]);
+    assert_eq!(DirectHandler::handle(&f.rows, &[&other, &named]).await.unwrap(), [true, false]);
+    assert_eq!(numbers(&f.store).await, [1, 2, 3, 3]);
+    assert_eq!(f.rows.position().await.unwrap(), Position(0));
+    f.rows.check().await.unwrap();
+
+    // The same by way of the queue, where it was put for a while.
+    let entries = [StreamEntry { position: Position(4), event: named.event.clone() }];
+    StreamHandler::handle(&f.rows, &entries, Position(0)).await.unwrap();
+    assert_eq!(numbers(&f.store).await, [1, 2, 3, 3]);
+    assert_eq!(f.rows.position().await.unwrap(), Position(4));
+}
+
+#[tokio::test]
+async fn what_came_through_the_queue_is_not_recorded_again_from_the_broker() {
+    let f = fixture().await;
+    let entry = entry(1, "air", r#"{"n":1}"#);
+    StreamHandler::handle(&f.rows, std::slice::from_ref(&entry), Position(0)).await.unwrap();
+    let again = Incoming { event: entry.event, named: true };
+    assert_eq!(DirectHandler::handle(&f.rows, &[&again]).await.unwrap(), [false]);
+    assert_eq!(numbers(&f.store).await, [1]);
+}
+
+#[tokio::test]
+async fn a_faulty_message_is_named_and_its_batch_comes_in_parts() {
+    let f = fixture().await;
+    let (good, faulty) = (incoming(r#"{"n":1}"#, true), incoming(r#"{"n":"one"}"#, true));
+    let error = DirectHandler::handle(&f.rows, &[&good, &faulty]).await.unwrap_err();
+    assert_eq!((error.entry, error.retryable), (Some(1), false), "{error:?}");
+    assert_eq!(DirectHandler::handle(&f.rows, &[&good]).await.unwrap(), [true]);
+}
+
 #[tokio::test]
 async fn a_skipped_entry_moves_the_position() {
     let f = fixture().await;
     f.rows.skip(Position(7)).await.unwrap();
     assert_eq!(f.rows.position().await.unwrap(), Position(7));
-    f.rows.handle(&[entry(8, "air", r#"{"n":8}"#)], Position(7)).await.unwrap();
+    StreamHandler::handle(&f.rows, &[entry(8, "air", r#"{"n":8}"#)], Position(7)).await.unwrap();
     assert_eq!(numbers(&f.store).await, [8]);
 }
 
@@ -137,7 +177,7 @@ async fn rows_leave_a_trace() {
     let f = fixture().await;
     let entry = entry(1, "air", r#"[{"n":1},{"n":2}]"#);
     let trace = entry.event.trace.id;
-    f.rows.handle(&[entry], Position(0)).await.unwrap();
+    StreamHandler::handle(&f.rows, &[entry], Position(0)).await.unwrap();
     let view = f.store.trace(&scope(), trace).await.unwrap();
     let steps: Vec<&str> = view.steps.iter().map(|step| step.step.as_str()).collect();
     assert_eq!(steps, ["accepted", "queued", "recorded"]);

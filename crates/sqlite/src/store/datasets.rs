@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_store::{
-    Dataset, Datasets, Defined, Error, Recording, RowSink, RowsRecorded, Select, Selected,
+    Dataset, Datasets, Defined, Error, Recording, RowSink, RowsRecorded, Select, Selected, Sweep,
 };
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::{Client, DatasetName, Scope};
@@ -103,10 +103,7 @@ impl Datasets for SqliteStore {
         self.catalogue.get(name).map_or(0, |entry| entry.generation())
     }
 
-    async fn sweep(&self, now: Timestamp, traces_before: Timestamp, limit: usize) -> Result<u64, Error> {
-        self.write("sweeping the store", move |transaction| {
-            sweep::sweep(transaction, now, traces_before, limit)
-        })
-        .await
+    async fn sweep(&self, sweep: Sweep) -> Result<u64, Error> {
+        self.write("sweeping the store", move |transaction| sweep::sweep(transaction, &sweep)).await
     }
 }

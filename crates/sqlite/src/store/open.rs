@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use super::catalogue::Catalogue;
 use super::error::{Failure, from_file};
 use super::indexes;
-use super::writer::{Core, Damage, Job, Memory, Transaction};
+use super::writer::{Core, Damage, Job, Memory, Remembered, Transaction};
 use crate::db::{LOG_BYTES, Log, Readers, Setup, Writer, open_writer};
+use crate::late::LateOptions;
 use crate::lock::DataDir;
 use crate::migrate::Schema;
 
@@ -30,11 +31,19 @@ pub struct Options {
     /// reads wait some seconds for those that run; these are ended when it has
     /// four times that length.
     pub log_bytes_max: u64,
+    /// How the ids of events reach their index.
+    pub late: LateOptions,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: Limits::default(), selects: 4, page_count_max: None, log_bytes_max: LOG_BYTES }
+        Self {
+            limits: Limits::default(),
+            selects: 4,
+            page_count_max: None,
+            log_bytes_max: LOG_BYTES,
+            late: LateOptions::default(),
+        }
     }
 }
 
@@ -68,6 +77,7 @@ pub(super) const SCHEMA: Schema = Schema {
         include_str!("../../migrations/store/0002_ordered.sql"),
         include_str!("../../migrations/store/0003_delivery_log.sql"),
         include_str!("../../migrations/store/0004_depth.sql"),
+        include_str!("../../migrations/store/0005_remembered.sql"),
     ],
 };
 
@@ -92,6 +102,8 @@ impl SqliteStore {
             .map_err(|error| crate::Error::sqlite(&file, "reading the datasets", &error))?;
         mend_indexes(&connection, &catalogue, &file)?;
         let catalogue = Arc::new(catalogue);
+        let remembered = Remembered::load(&connection, options.late)
+            .map_err(|error| crate::Error::sqlite(&file, "reading what is remembered", &error))?;
         let lookups = Readers::open(&setup, 2, LOOKUP)?.short();
         let selects = Readers::open(&setup, options.selects.max(1), LOOKUP)?;
         selects
@@ -103,6 +115,7 @@ impl SqliteStore {
             catalogue: catalogue.clone(),
             last_generation,
             fillers: std::collections::HashMap::new(),
+            remembered,
             effects: Vec::new(),
             orders_changed: orders_changed.clone(),
         };

@@ -1,10 +1,11 @@
-//! Recording: rows, position and trace in one transaction. The hot path of
-//! telemetry.
+//! Recording: rows, position, trace and what is remembered in one transaction. The hot
+//! path of telemetry.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use orderwire_store::{Error, Recording, RowsEvent, RowsRecorded, recorded_steps};
+use orderwire_store::{Error, Recording, RowsEvent, RowsRecorded, Source, recorded_steps};
 use orderwire_types::row::Value;
 use orderwire_types::{DatasetName, identity};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -17,15 +18,27 @@ use super::imports::{self, Lines};
 use super::table::{Filler, Hidden, write_row};
 use super::traces;
 use super::writer::{Effect, Memory, Transaction};
+use crate::queue::nanos;
+use crate::remembered;
+
+/// What is remembered here.
+const RECORDED: remembered::Memory = remembered::Memory::Event;
 
 pub(super) fn record(
     transaction: &mut Transaction<'_>,
     recording: &Recording,
 ) -> Result<Vec<RowsRecorded>, Failure> {
-    move_position(transaction.connection, &recording.reader, recording.from, recording.to)?;
+    if let Source::Stream { from, to } = recording.source {
+        move_position(transaction.connection, &recording.reader, from, to)?;
+    }
+    let repeated = repeated(transaction, &recording.events)?;
     let mut touched: Vec<(Arc<Entry>, u64)> = Vec::new();
     let mut results = Vec::with_capacity(recording.events.len());
     for (i, event) in recording.events.iter().enumerate() {
+        if repeated.contains(&i) {
+            results.push(RowsRecorded { repeated: true, ..RowsRecorded::default() });
+            continue;
+        }
         let at = match touched.iter().position(|(entry, _)| entry.dataset.name == event.dataset) {
             Some(at) => at,
             None => {
@@ -54,7 +67,43 @@ pub(super) fn record(
     for record in recorded_steps(recording, &results) {
         traces::add(transaction.connection, &record, now)?;
     }
+    // Last, because a write that is refused must have remembered nothing.
+    remember(transaction, recording, &results)?;
     Ok(results)
+}
+
+/// Which of the events were recorded before, or stand in the same batch before.
+fn repeated(transaction: &mut Transaction<'_>, events: &[RowsEvent]) -> rusqlite::Result<HashSet<usize>> {
+    let mut repeated = HashSet::new();
+    let mut seen = HashSet::new();
+    for (i, event) in events.iter().enumerate().filter(|(_, event)| event.remembered) {
+        let id = event.event_id.0.as_bytes();
+        let ids = transaction.memory.remembered.ids(transaction.connection)?;
+        if !seen.insert(id) || ids.recall(transaction.connection, RECORDED, id)?.is_some() {
+            repeated.insert(i);
+        }
+    }
+    Ok(repeated)
+}
+
+fn remember(
+    transaction: &mut Transaction<'_>,
+    recording: &Recording,
+    results: &[RowsRecorded],
+) -> rusqlite::Result<()> {
+    let mut new = recording
+        .events
+        .iter()
+        .zip(results)
+        .filter(|(event, done)| event.remembered && !done.repeated)
+        .peekable();
+    if new.peek().is_none() {
+        return Ok(());
+    }
+    let ids = transaction.memory.remembered.ids(transaction.connection)?;
+    let mut list = remembered::list(transaction.connection)?;
+    let at = nanos(recording.now);
+    new.try_for_each(|(event, _)| ids.remember(&mut list, at, RECORDED, event.event_id.0.as_bytes(), None))
 }
 
 /// Moves a reader on.
@@ -140,7 +189,7 @@ fn record_event(
     let mut insert = connection.prepare_cached(insert)?;
     let mut replace = replace.as_deref().map(|sql| connection.prepare_cached(sql)).transpose()?;
     let mut values: Vec<Value<'_>> = Vec::new();
-    let mut result = RowsRecorded { rows: 0, written: 0 };
+    let mut result = RowsRecorded::default();
     each_row(event, |json| {
         let index = result.rows;
         result.rows += 1;

@@ -1,6 +1,7 @@
 //! Dropping what is past its retention, a bounded piece at a time.
 
 use jiff::{SignedDuration, Timestamp};
+use orderwire_store::Sweep;
 use orderwire_types::dataset::DatasetDef;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -11,14 +12,11 @@ use super::record::note_change;
 use super::table::{quoted, table_name};
 use super::traces::part;
 use super::writer::Transaction;
+use crate::queue::nanos;
 
-pub(super) fn sweep(
-    transaction: &mut Transaction<'_>,
-    now: Timestamp,
-    traces_before: Timestamp,
-    limit: usize,
-) -> Result<u64, Failure> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+pub(super) fn sweep(transaction: &mut Transaction<'_>, sweep: &Sweep) -> Result<u64, Failure> {
+    let Sweep { now, traces_before, remembered_before, limit: piece } = *sweep;
+    let limit = i64::try_from(piece).unwrap_or(i64::MAX);
     let mut dropped = 0;
     for entry in transaction.memory.catalogue.all() {
         let Some(retention) = entry.dataset.def.retention else { continue };
@@ -31,6 +29,9 @@ pub(super) fn sweep(
     }
     dropped += gone(transaction.connection, limit - dropped)?;
     dropped += traces(transaction.connection, traces_before, limit)?;
+    let connection = transaction.connection;
+    let remembered = transaction.memory.remembered.ids(connection)?;
+    dropped += counted(remembered.forget(connection, nanos(remembered_before), piece)?);
     Ok(dropped.unsigned_abs())
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
-use orderwire_store::{Datasets, Defined, ErrorKind, Keys};
-use orderwire_types::Scope;
+use orderwire_store::{Datasets, Defined, ErrorKind, Keys, Recording, RowsEvent, Source, Sweep};
+use orderwire_types::{EventId, RawJson, Scope};
+use uuid::Uuid;
 
 use super::open::{Options, SqliteStore};
 use crate::lock::DataDir;
@@ -107,9 +108,44 @@ async fn the_rows_of_a_removed_dataset_go_a_piece_at_a_time() {
         store.look_up("counting", |db| db.query_row(sql, [], |row| row.get::<_, i64>(0))).await.unwrap()
     };
     assert_eq!(tables().await, 2 * 6 + 1, "tables and indexes of both, and an index of the third");
+    let sweep = Sweep { now, traces_before: now, remembered_before: now, limit: 20 };
     for swept in [20, 20, 10, 0] {
-        assert_eq!(store.sweep(now, now, 20).await.unwrap(), swept);
+        assert_eq!(store.sweep(sweep).await.unwrap(), swept);
     }
     assert_eq!(tables().await, 1);
     assert!(store.dataset(&scope, &name).is_some());
+}
+
+/// What a transaction that failed has remembered was not recorded.
+#[tokio::test]
+async fn memory_and_file_agree_after_a_transaction_that_failed() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(&root);
+    let def = serde_json::from_str(r#"{"fields":[{"name":"n","type":"integer"}]}"#).unwrap();
+    store.define(&Scope::internal("test"), &"d".parse().unwrap(), &def, Timestamp::UNIX_EPOCH).await.unwrap();
+    let recording = |n| Recording {
+        reader: "data".to_owned(),
+        source: Source::Broker,
+        events: vec![RowsEvent {
+            dataset: "d".parse().unwrap(),
+            client: "c".parse().unwrap(),
+            event_id: EventId(Uuid::from_u128(n)),
+            trace: Uuid::from_u128(n),
+            rows: RawJson::parse(r#"{"n":1}"#.to_owned()).unwrap(),
+            accepted_at: Timestamp::UNIX_EPOCH,
+            import: None,
+            remembered: true,
+        }],
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let is_repeated = async |n| store.record(recording(n)).await.unwrap()[0].repeated;
+    assert!(!is_repeated(1).await);
+    let failing = recording(2);
+    let failing = store.write("recording", move |transaction| -> Result<(), _> {
+        super::record::record(transaction, &failing)?;
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        Err(super::error::Failure::Engine(rusqlite::Error::SqliteFailure(full, None)))
+    });
+    assert_eq!(failing.await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!([is_repeated(1).await, is_repeated(2).await, is_repeated(2).await], [true, false, true]);
 }

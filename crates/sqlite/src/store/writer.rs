@@ -13,6 +13,8 @@ use super::catalogue::{Catalogue, Entry};
 use super::error::{Failure, from_sqlite};
 use super::table::Filler;
 use crate::db::Work;
+use crate::late::LateOptions;
+use crate::remembered::Ids;
 
 /// One caller's write.
 pub(super) struct Job {
@@ -64,10 +66,52 @@ pub(super) struct Memory {
     /// By dataset; filled at first use, dropped when the definition changes.
     /// `last_seq` may be ahead of the file after a failed write: it only grows.
     pub(super) fillers: HashMap<DatasetName, Filler>,
+    /// The events that were recorded and may come again.
+    pub(super) remembered: Remembered,
     /// What happens in memory after the commit.
     pub(super) effects: Vec<Effect>,
     /// Changes with every committed change of an order or release.
     pub(super) orders_changed: watch::Sender<u64>,
+}
+
+/// Ids in memory as they are in the file.
+pub(super) struct Remembered {
+    /// `None` after a transaction that failed: to be read again.
+    ids: Option<Ids>,
+    /// Whether the open transaction used them.
+    used: bool,
+    options: LateOptions,
+}
+
+impl Remembered {
+    pub(super) fn load(connection: &Connection, options: LateOptions) -> rusqlite::Result<Self> {
+        Ok(Self { ids: Some(Ids::load(connection, options)?), used: false, options })
+    }
+
+    /// The ids, for the open transaction. A write that is refused must not have changed them.
+    pub(super) fn ids(&mut self, connection: &Connection) -> rusqlite::Result<&mut Ids> {
+        self.used = true;
+        match &mut self.ids {
+            Some(ids) => Ok(ids),
+            empty => Ok(empty.insert(Ids::load(connection, self.options)?)),
+        }
+    }
+
+    /// Writes what is due, before the commit.
+    fn flush(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        match &mut self.ids {
+            Some(ids) if self.used => ids.write(connection),
+            _ => Ok(()),
+        }
+    }
+
+    /// The transaction ended.
+    fn end(&mut self, committed: bool) {
+        if self.used && !committed {
+            self.ids = None;
+        }
+        self.used = false;
+    }
 }
 
 /// A change in memory.
@@ -182,6 +226,7 @@ impl Core {
         let error = from_sqlite(&self.file, what, error);
         self.memory.effects.clear();
         self.memory.fillers.clear();
+        self.memory.remembered.end(false);
         // Some errors take the transaction back by themselves.
         if !self.connection.is_autocommit()
             && let Err(rollback) = self.connection.execute_batch("ROLLBACK")
@@ -207,12 +252,14 @@ impl Core {
             }
             run("RELEASE job").map_err(failed)?;
         }
-        run("COMMIT").map_err(|error| ("committing", error))?;
+        let flushed = self.memory.remembered.flush(&self.connection);
+        flushed.and_then(|()| run("COMMIT")).map_err(|error| ("committing", error))?;
         Ok(())
     }
 
     fn settle(&mut self) {
         use std::sync::atomic::Ordering;
+        self.memory.remembered.end(true);
         let mut orders = false;
         for effect in self.memory.effects.drain(..) {
             match effect {

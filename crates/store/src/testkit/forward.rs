@@ -80,7 +80,7 @@ forwards! {
         async fn select(
             &self, scope: &Scope, select: Select, sink: Box<dyn RowSink>, time_out: Duration
         ) -> Result<(Selected, Box<dyn RowSink>), Error>;
-        async fn sweep(&self, now: Timestamp, traces_before: Timestamp, limit: usize) -> Result<u64, Error>;
+        async fn sweep(&self, sweep: Sweep) -> Result<u64, Error>;
     }
 
     ForwardClients to Clients {

@@ -11,7 +11,7 @@ use orderwire_types::{Client, DatasetName, EventId, RawJson, Right, Scope, scope
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
-use crate::model::{Recording, RowsEvent};
+use crate::model::{Recording, RowsEvent, Source, Sweep};
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
@@ -82,6 +82,7 @@ pub(super) fn event(n: u128, owner: &str, rows: &str) -> RowsEvent {
         rows: json(rows),
         accepted_at: at(1),
         import: None,
+        remembered: false,
     }
 }
 
@@ -91,7 +92,18 @@ pub(super) fn json(text: &str) -> RawJson {
 
 /// A batch of the stream `data`.
 pub(super) fn batch(from: i64, to: i64, events: Vec<RowsEvent>) -> Recording {
-    Recording { reader: "data".to_owned(), from, to, events, now: at(2) }
+    Recording { reader: "data".to_owned(), source: Source::Stream { from, to }, events, now: at(2) }
+}
+
+/// What came for the stream `data` from a broker.
+pub(super) fn arrived(events: Vec<RowsEvent>) -> Recording {
+    Recording { source: Source::Broker, ..batch(0, 0, events) }
+}
+
+/// A sweep that drops nothing but what is past the retention of its dataset, in one piece.
+pub(super) fn sweep(second: i64) -> Sweep {
+    const NEVER: i64 = -10_000_000;
+    Sweep { now: at(second), traces_before: at(NEVER), remembered_before: at(NEVER), limit: 100 }
 }
 
 /// One step of a trace.

@@ -13,7 +13,7 @@ use orderwire_broker::{
 };
 use orderwire_queue::testkit::{ModelPlace as Engine, def};
 use orderwire_queue::{Arrived, Clock, LeaseRequest, Options, Publication, QueueState, Queues};
-use orderwire_transport::{Carrier, Drain, Intake, IntakeOptions, Reader, Spool, Topology};
+use orderwire_transport::{Carrier, Destination, Drain, Intake, IntakeOptions, Reader, Spool, Topology};
 use orderwire_types::envelope::Incoming;
 use orderwire_types::queue::{Kind, QueueDef};
 use orderwire_types::testkit::event;
@@ -113,7 +113,7 @@ impl Broker for Switched {
 }
 
 /// Takes what this installation signed, and nothing else.
-struct Signed(SigningKey);
+pub(crate) struct Signed(pub(crate) SigningKey);
 
 #[async_trait]
 impl Reader for Signed {
@@ -195,6 +195,7 @@ impl World {
             binding("shop", &["shop.#"]),
             self.queues.clone(),
             name("shop"),
+            Destination::Queue,
             reader,
             IntakeOptions::default(),
         );
@@ -254,7 +255,7 @@ impl Drop for World {
     }
 }
 
-async fn queues(configured: Vec<(QueueName, QueueDef)>) -> (Queues, Vec<JoinHandle<()>>) {
+pub(crate) async fn queues(configured: Vec<(QueueName, QueueDef)>) -> (Queues, Vec<JoinHandle<()>>) {
     opened(configured, Options::for_testing()).await
 }
 

@@ -9,7 +9,7 @@ use orderwire_sqlite::store::{Options, SqliteStore};
 use orderwire_sqlite::{DataDir, ErrorKind};
 use orderwire_store::{
     Cell, Column, Count, Datasets, Error, Filter, Keys, Recording, RowSink, RowsEvent, Select, Selected,
-    Traces,
+    Source, Traces,
 };
 use orderwire_types::{DatasetName, EventId, RawJson, Scope, TraceId};
 use uuid::Uuid;
@@ -40,8 +40,10 @@ pub(super) fn recording(position: i64, rows: u32, bytes: usize) -> Recording {
         rows: RawJson::parse(format!("[{}]", rows.join(","))).unwrap(),
         accepted_at: now(),
         import: None,
+        remembered: false,
     };
-    Recording { reader: "data".to_owned(), from: position, to: position + 1, events: vec![event], now: now() }
+    let source = Source::Stream { from: position, to: position + 1 };
+    Recording { reader: "data".to_owned(), source, events: vec![event], now: now() }
 }
 
 pub(super) async fn define(store: &SqliteStore) {

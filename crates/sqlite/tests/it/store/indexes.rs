@@ -10,7 +10,7 @@ use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::{Options, SqliteStore};
 use orderwire_store::{
     Cell, Column, Compare, Count, Datasets, Filter, Nulls, Operand, OrderBy, Recording, RowSink, RowsEvent,
-    Select,
+    Select, Source,
 };
 use orderwire_types::{DatasetName, EventId, RawJson, Scope, TraceId};
 use uuid::Uuid;
@@ -62,10 +62,11 @@ async fn fill(store: &SqliteStore) -> Vec<Row> {
             rows: RawJson::parse(json).unwrap(),
             accepted_at: moment(0),
             import: None,
+            remembered: false,
         };
-        let (from, to) = (seq - 1, seq);
+        let source = Source::Stream { from: seq - 1, to: seq };
         let reader = "data".to_owned();
-        store.record(Recording { reader, from, to, events: vec![event], now: moment(0) }).await.unwrap();
+        store.record(Recording { reader, source, events: vec![event], now: moment(0) }).await.unwrap();
         rows.insert((client, k, row.n), row);
     }
     assert!(rows.len() < 240, "some took the place of others");

@@ -40,6 +40,7 @@ fn to_the_first_version(file: &Path) {
          CREATE INDEX release_work_at ON release_work (target, client, at) WHERE at IS NOT NULL;
          DROP TABLE delivery_attempt;
          ALTER TABLE release_order DROP COLUMN depth;
+         DROP TABLE remembered; DROP TABLE remembered_part; DROP TABLE remembered_filter; DROP TABLE fresh_id;
          PRAGMA user_version = 1;",
         &first[begin..end]
     ))

@@ -21,7 +21,9 @@ impl Folder {
     }
 
     pub(super) fn open(&self) -> Result<SqliteStore, orderwire_sqlite::Error> {
-        SqliteStore::open(&DataDir::open(self.0.path())?, Options::default())
+        // Small, so that cases reach all of it.
+        let late = orderwire_sqlite::Options::for_testing().late;
+        SqliteStore::open(&DataDir::open(self.0.path())?, Options { late, ..Options::default() })
     }
 }
 

@@ -43,6 +43,15 @@ orderwire_types::faults! {
     SkipsFromAnywhere => a_reader_skips_from_its_position_only,
     LosesEveryTenth => readers_record_at_the_same_time,
     StaleGeneration => generation_changes_with_every_change,
+    ForgetsEvents => an_event_of_a_broker_is_recorded_once,
+    HidesRepetitions => an_event_of_a_broker_is_recorded_once,
+    RemembersAll => what_is_not_remembered_is_recorded_each_time,
+    RemembersInMemory => what_is_remembered_outlives_the_process,
+    RemembersFirst => a_refused_batch_is_not_remembered,
+    RemembersBrokersAlone => an_event_is_remembered_whichever_way_it_came,
+    TrustsTheFilter => many_events_are_remembered,
+    NeverForgetsEvents => an_event_is_forgotten_when_its_time_is_over,
+    ForgetsEventsEarly => an_event_is_forgotten_when_its_time_is_over,
     CutsToMillis => values_of_every_type_come_back_as_they_were,
     JsonThroughFloat => json_keeps_its_digits,
     IntegersThroughFloat => the_least_and_greatest_values_are_kept_and_compared,
@@ -145,6 +154,7 @@ impl Factory for TwinFolder {
             count: AtomicI64::new(0),
             states: Mutex::default(),
             held: Mutex::default(),
+            apart: Mutex::default(),
             quiet: watch::Sender::new(0),
         }))
     }
@@ -159,6 +169,8 @@ struct Twin {
     states: Mutex<HashMap<EventId, OrderState>>,
     /// Releases that were claimed and not handed back.
     held: Mutex<HashSet<Uuid>>,
+    /// Events that a fault remembers beside the store.
+    apart: Mutex<HashSet<EventId>>,
     /// Where nothing changes.
     quiet: watch::Sender<u64>,
 }

@@ -37,7 +37,7 @@ async fn rows(store: &Arc<dyn Store>) -> Outcome<Vec<i64>> {
 }
 
 fn done(rows: u64, written: u64) -> RowsRecorded {
-    RowsRecorded { rows, written }
+    RowsRecorded { rows, written, repeated: false }
 }
 
 async fn a_piece_that_comes_again_adds_nothing(factory: Arc<dyn Factory>) -> Outcome {

@@ -9,6 +9,7 @@ mod orders_accept;
 mod orders_read;
 mod orders_work;
 mod record;
+mod remembered;
 mod scope;
 mod select;
 mod stop;
@@ -23,6 +24,7 @@ pub fn cases() -> Vec<Case> {
     [
         define::CASES,
         record::CASES,
+        remembered::CASES,
         values::CASES,
         imports::CASES,
         select::CASES,

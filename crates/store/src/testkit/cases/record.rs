@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orderwire_types::identity;
 
 use super::super::Factory;
-use super::super::kit::{Outcome, all, at, batch, dataset, def, event, holds, id, refused, same};
+use super::super::kit::{Outcome, all, at, batch, dataset, def, event, holds, id, refused, same, sweep};
 use super::super::rows::{compare, of, only_if, read};
 use super::case_list;
 use crate::error::ErrorKind;
@@ -33,7 +33,12 @@ pub(super) async fn numbers(store: &Arc<dyn Store>) -> Outcome {
     Ok(())
 }
 
-fn texts(rows: &[&str]) -> Vec<String> {
+/// What became of an event with so many rows.
+pub(super) fn new(rows: u64) -> RowsRecorded {
+    RowsRecorded { rows, written: rows, ..RowsRecorded::default() }
+}
+
+pub(super) fn texts(rows: &[&str]) -> Vec<String> {
     rows.iter().map(|&row| row.to_owned()).collect()
 }
 
@@ -43,7 +48,7 @@ async fn a_batch_is_recorded_once_however_often_it_comes(factory: Arc<dyn Factor
     same("no position yet", store.position("data").await?, 0)?;
     let twice = batch(0, 7, vec![event(1, "a", r#"[{"n":1},{"n":2}]"#), event(2, "a", r#"{"n":3}"#)]);
     let done = store.record(twice.clone()).await?;
-    same("done", done, vec![RowsRecorded { rows: 2, written: 2 }, RowsRecorded { rows: 1, written: 1 }])?;
+    same("done", done, vec![new(2), new(1)])?;
     refused("at once again", store.record(twice.clone()).await, ErrorKind::Conflict)?;
     drop(store);
     let store = factory.open().await?;
@@ -166,7 +171,7 @@ async fn seq_only_grows(factory: Arc<dyn Factory>) -> Outcome {
     // A batch that is refused may use numbers, but never gives one back.
     let faulty = batch(1, 2, vec![event(2, "a", r#"[{"n":4},{"n":"x"}]"#)]);
     refused("a faulty batch", store.record(faulty).await, ErrorKind::Invalid)?;
-    same("swept", store.sweep(at(1_000), at(-100_000), 100).await?, 3)?;
+    same("swept", store.sweep(sweep(1_000)).await?, 3)?;
     drop(store);
     let store = factory.open().await?;
     store.record(batch(1, 2, vec![event(3, "a", r#"{"n":5}"#)])).await?;
@@ -233,7 +238,7 @@ async fn generation_changes_with_every_change(factory: Arc<dyn Factory>) -> Outc
     store.define(&all(), &name, &kept, at(0)).await?;
     note("changing", store.generation(&name))?;
     same("without a change", store.generation(&name), store.generation(&name))?;
-    store.sweep(at(1_000), at(-100_000), 10).await?;
+    store.sweep(sweep(1_000)).await?;
     note("sweeping", store.generation(&name))?;
     drop(store);
     let store = factory.open().await?;

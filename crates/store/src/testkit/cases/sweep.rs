@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::super::Factory;
-use super::super::kit::{Outcome, all, at, batch, dataset, def, event, id, record, same, step};
+use super::super::kit::{Outcome, all, at, batch, dataset, def, event, id, record, same, step, sweep};
 use super::super::rows::{of, read};
 use super::case_list;
-use crate::model::Recording;
+use crate::model::{Recording, Sweep};
 use crate::select::Select;
 
 case_list![
@@ -14,8 +14,6 @@ case_list![
     rows_without_a_time_go_by_their_record,
     traces_go_when_they_are_old,
 ];
-
-const NEVER: i64 = -10_000_000;
 
 async fn rows_past_their_retention_go_a_piece_at_a_time(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
@@ -30,10 +28,9 @@ async fn rows_past_their_retention_go_a_piece_at_a_time(factory: Arc<dyn Factory
     kept.dataset = dataset("e");
     let events = vec![event(1, "a", &rows(&[0, 7_200, 1, 2])), event(2, "b", &rows(&[3, 7_200])), kept];
     store.record(Recording { now: at(7_200), ..batch(0, 1, events) }).await?;
-    let now = at(7_200);
     let mut pieces = Vec::new();
     for _ in 0..4 {
-        pieces.push(store.sweep(now, at(NEVER), 3).await?);
+        pieces.push(store.sweep(Sweep { limit: 3, ..sweep(7_200) }).await?);
     }
     same("pieces", pieces, vec![3, 1, 0, 0])?;
     drop(store);
@@ -58,7 +55,7 @@ async fn rows_without_a_time_go_by_their_record(factory: Arc<dyn Factory>) -> Ou
     };
     store.record(both(1, 0, 0)).await?;
     store.record(both(2, 1, 7_200)).await?;
-    same("swept", store.sweep(at(7_200), at(NEVER), 100).await?, 2)?;
+    same("swept", store.sweep(sweep(7_200)).await?, 2)?;
     same("rows of d", read(&store, &all(), of(&["n"])).await?.join(" "), "2".to_owned())?;
     let other = Select { dataset: dataset("e"), ..of(&["n"]) };
     same("rows of e", read(&store, &all(), other).await?.join(" "), "2".to_owned())
@@ -69,9 +66,10 @@ async fn traces_go_when_they_are_old(factory: Arc<dyn Factory>) -> Outcome {
     let day = 86_400;
     store.add_steps(&[1, 2, 3].map(|n| record(n, "a", vec![step(0, "x")]))).await?;
     store.add_steps(&[record(4, "a", vec![step(9 * day, "x")])]).await?;
-    same("a piece", store.sweep(at(10 * day), at(5 * day), 2).await?, 2)?;
-    same("the rest", store.sweep(at(10 * day), at(5 * day), 2).await?, 1)?;
-    same("nothing more", store.sweep(at(10 * day), at(5 * day), 2).await?, 0)?;
+    let piece = Sweep { traces_before: at(5 * day), limit: 2, ..sweep(10 * day) };
+    same("a piece", store.sweep(piece).await?, 2)?;
+    same("the rest", store.sweep(piece).await?, 1)?;
+    same("nothing more", store.sweep(piece).await?, 0)?;
     drop(store);
     let store = factory.open().await?;
     for (trace, steps) in [(1, 0), (2, 0), (3, 0), (4, 1)] {

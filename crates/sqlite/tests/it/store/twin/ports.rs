@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use orderwire_store::{
     ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, KeyRecord, Keys,
-    Recording, RowSink, RowsRecorded, Select, Selected, TraceView, Traces,
+    Recording, RowSink, RowsRecorded, Select, Selected, Source, Sweep, TraceView, Traces,
 };
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::step::TraceRecord;
@@ -42,6 +42,33 @@ impl Twin {
             }
         }
         Ok(())
+    }
+}
+
+impl Twin {
+    /// Has events remembered as the fault has it.
+    fn change_memory(&self, recording: &mut Recording) {
+        let from_broker = recording.source == Source::Broker;
+        for event in &mut recording.events {
+            match self.fault {
+                Fault::ForgetsEvents => event.remembered = false,
+                Fault::RemembersAll => event.remembered = true,
+                Fault::RemembersBrokersAlone => event.remembered &= from_broker,
+                // As if a filter of few bits were all that is asked.
+                Fault::TrustsTheFilter => {
+                    event.event_id.0 = Uuid::from_u128(event.event_id.0.as_u128() >> 121)
+                }
+                // Beside the transaction: before it is known whether the event is recorded,
+                // and nothing of it is stored.
+                Fault::RemembersFirst | Fault::RemembersInMemory if event.remembered => {
+                    event.remembered = self.fault == Fault::RemembersFirst;
+                    if !self.apart.lock().unwrap().insert(event.event_id) {
+                        event.rows = RawJson::parse("[]".to_owned()).unwrap();
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 }
 
@@ -96,22 +123,33 @@ impl Datasets for Twin {
 
     async fn record(&self, mut recording: Recording) -> Result<Vec<RowsRecorded>, Error> {
         if self.fault == Fault::LosesEveryTenth && self.count.fetch_add(1, SeqCst) % 10 == 0 {
-            return Ok(vec![RowsRecorded { rows: 1, written: 1 }]);
+            return Ok(vec![RowsRecorded { rows: 1, written: 1, repeated: false }]);
         }
         if self.fault == Fault::StampsLate {
             recording.now += SignedDuration::from_secs(1);
         }
         self.change_imports(&mut recording).await?;
+        self.change_memory(&mut recording);
         let result = self.inner.record(recording.clone()).await;
+        if self.fault == Fault::HidesRepetitions {
+            return result
+                .map(|done| done.into_iter().map(|done| RowsRecorded { repeated: false, ..done }).collect());
+        }
         let Err(error) = result else { return result };
         match (self.fault, error.kind()) {
             (Fault::WritesRepeatedBatches, ErrorKind::Conflict) => {
                 let from = self.inner.position(&recording.reader).await?;
-                self.inner.record(Recording { from, to: from, ..recording }).await
+                let source = Source::Stream { from, to: from };
+                self.inner.record(Recording { source, ..recording }).await
             }
             (Fault::CommitsHalfBatches, _) => {
                 recording.events.truncate(error.entry().unwrap_or_default());
-                self.inner.record(Recording { to: recording.from, ..recording }).await?;
+                let stays = |from| Source::Stream { from, to: from };
+                let source = match recording.source {
+                    Source::Stream { from, .. } => stays(from),
+                    Source::Broker => Source::Broker,
+                };
+                self.inner.record(Recording { source, ..recording }).await?;
                 Err(error)
             }
             (Fault::NamesNoEntry, kind) => Err(Error::new(kind, error.to_string())),
@@ -181,14 +219,17 @@ impl Datasets for Twin {
         if self.fault == Fault::StaleGeneration { generation.min(1) } else { generation }
     }
 
-    async fn sweep(&self, now: Timestamp, traces_before: Timestamp, limit: usize) -> Result<u64, Error> {
-        let limit = if self.fault == Fault::SweepsWithoutLimit { usize::MAX } else { limit };
-        let now = if self.fault == Fault::NeverSweepsRows { Timestamp::UNIX_EPOCH } else { now };
-        let before = match self.fault {
-            Fault::NeverSweepsTraces => Timestamp::UNIX_EPOCH,
-            _ => traces_before,
-        };
-        let swept = self.inner.sweep(now, before, limit).await?;
+    async fn sweep(&self, mut sweep: Sweep) -> Result<u64, Error> {
+        let now = sweep.now;
+        match self.fault {
+            Fault::SweepsWithoutLimit => sweep.limit = usize::MAX,
+            Fault::NeverSweepsRows => sweep.now = Timestamp::UNIX_EPOCH,
+            Fault::NeverSweepsTraces => sweep.traces_before = Timestamp::UNIX_EPOCH,
+            Fault::NeverForgetsEvents => sweep.remembered_before = Timestamp::UNIX_EPOCH,
+            Fault::ForgetsEventsEarly => sweep.remembered_before = now,
+            _ => {}
+        }
+        let swept = self.inner.sweep(sweep).await?;
         if self.fault == Fault::CountsAnewWhenEmpty && swept > 0 {
             let scope = Scope::internal("twin");
             for dataset in self.inner.datasets(&scope) {
