@@ -10,6 +10,7 @@ mod consume_ws;
 mod consumers;
 mod dead;
 mod demo;
+mod direct;
 mod drain;
 mod fair;
 mod faults;
