@@ -9,17 +9,20 @@ pub(crate) const KEPT_OF_TOO_LARGE: usize = 64 << 10;
 const UNKNOWN: &str = "unknown";
 
 /// The event that stands for a message that is none: of no client that it may name,
-/// without any right, its bytes as its data.
+/// without any right, its bytes as its data. It does not have the identity of the message, which
+/// its producer may mend and send again.
 pub(crate) fn unusable(event_type: Option<EventType>, body: &[u8], arrival: Arrival<'_>) -> Incoming {
     let limits = arrival.limits;
+    let source = arrival.own_source();
+    let named = arrival.message_id.filter(|id| !id.is_empty());
+    let id = named.map_or(EventId(arrival.new_id), |id| {
+        identity::rejected_id(identity::message_id(&arrival.client, &source, id), body)
+    });
     let is_small = body.len() <= limits.body_bytes;
     let body = &body[..if is_small { body.len() } else { body.len().min(KEPT_OF_TOO_LARGE) }];
     let text = std::str::from_utf8(body).ok();
     let text = text.filter(|text| json::nests_at_most(text.as_bytes(), limits.json_depth));
     let json = text.and_then(|text| RawJson::parse(text.trim().to_owned()).ok());
-    let source = arrival.own_source();
-    let named = arrival.message_id.filter(|id| !id.is_empty());
-    let id = named.map_or(EventId(arrival.new_id), |id| identity::message_id(&arrival.client, &source, id));
     let event = Event {
         id,
         event_type: event_type.unwrap_or_else(|| UNKNOWN.parse().expect("a valid type")),

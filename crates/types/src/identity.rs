@@ -46,6 +46,14 @@ pub fn message_id(client: &Client, source: &str, id: &str) -> EventId {
     EventId(derive("message", &[client.as_str().as_bytes(), source.as_bytes(), id.as_bytes()]))
 }
 
+/// The identity of what stands for a message that can never be an event: of (what its message
+/// id names, its bytes). A message that was mended and is sent again under the same message id is
+/// another one; the same message again is not.
+pub fn rejected_id(named: EventId, body: &[u8]) -> EventId {
+    let sha256: [u8; 32] = Sha256::digest(body).into();
+    EventId(derive("rejected", &[named.0.as_bytes(), &sha256]))
+}
+
 /// The identity of an event by its content: of (client, source, SHA-256 of the
 /// body without `retrace_intent`). The order of the members of the body, of
 /// `MessageAttributes` and of `Metadata` does not change the hash, nor does white

@@ -70,3 +70,31 @@ async fn what_another_installation_signed_is_refused() {
     assert!(refused.rejected.unwrap().contains("signature"));
     assert!(!refused.incoming.event.may_order);
 }
+
+/// Its producer mends it, and sends it again under the same message id.
+#[tokio::test]
+async fn a_rejected_message_does_not_stand_in_the_way_of_the_mended_one() {
+    let (server, entrance, [shop, _]) = entrance().await;
+    let attributes = |event_type: &str| {
+        format!(r#"{{"client": "acme", "n": 1, "MessageAttributes": {{"event_type": {event_type}}}}}"#)
+    };
+    let message = |body: String| Received {
+        tag: Tag(1),
+        id: Some("order-7".to_owned()),
+        event_type: None,
+        content_type: None,
+        headers: Vec::new(),
+        body: body.into(),
+        redelivered: false,
+    };
+    let broken = message(attributes("7"));
+    let mended = message(attributes(r#"{"Type": "String", "Value": "shop.sold"}"#));
+    let mut outcomes = Vec::new();
+    for message in [&broken, &broken, &mended, &mended, &broken] {
+        let arrived = entrance.read(&shop, message).unwrap();
+        let is_rejected = arrived.rejected.is_some();
+        let new = server.gateway.queues.arrive(&shop, &[arrived]).await.unwrap();
+        outcomes.push((is_rejected, new[0]));
+    }
+    assert_eq!(outcomes, [(true, true), (true, false), (false, true), (false, false), (true, false)]);
+}
