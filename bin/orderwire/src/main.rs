@@ -17,6 +17,7 @@ const LOCAL: Local = Local {
     lint: orderwire_runtime::lint,
     render,
     try_rules,
+    warnings: orderwire_runtime::warnings,
     try_broker: |config| Box::pin(orderwire_runtime::try_broker(config)),
 };
 

@@ -19,6 +19,8 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     faults: Option<&'a Faults>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     connections: Vec<Connection>,
 }
 
@@ -35,7 +37,8 @@ pub(crate) async fn run(args: &Check, global: &Global, local: Local, out: Out) -
     let config = match (local.load)(&sources(args.config.clone(), global)) {
         Ok(config) => config,
         Err(faults) if out.json => {
-            out.json(&Report { valid: false, faults: Some(&faults), connections: Vec::new() })?;
+            let (warnings, connections) = (Vec::new(), Vec::new());
+            out.json(&Report { valid: false, faults: Some(&faults), warnings, connections })?;
             return Err(Error::reported(ErrorKind::Invalid));
         }
         Err(faults) => {
@@ -45,10 +48,11 @@ pub(crate) async fn run(args: &Check, global: &Global, local: Local, out: Out) -
             return Err(Error::reported(ErrorKind::Invalid));
         }
     };
+    let warnings = (local.warnings)(&config);
     let connections = if args.connect { connect(&config, local).await } else { Vec::new() };
     let reached = connections.iter().all(|connection| connection.ok);
     if out.json {
-        out.json(&Report { valid: true, faults: None, connections })?;
+        out.json(&Report { valid: true, faults: None, warnings, connections })?;
     } else {
         out.line(&format!(
             "the configuration is sound: {} queues, {} datasets, {} views",
@@ -56,6 +60,9 @@ pub(crate) async fn run(args: &Check, global: &Global, local: Local, out: Out) -
             config.datasets.len(),
             config.views.len()
         ))?;
+        for warning in &warnings {
+            out.line(&plain(&format!("warning: {warning}")))?;
+        }
         for Connection { key, value, ok, detail } in &connections {
             let line = format!("{} {key} {value}: {detail}", if *ok { "ok  " } else { "FAIL" });
             out.line(&plain(&line))?;

@@ -23,6 +23,8 @@ pub struct Local {
     /// What rules would do with an event, as the JSON of [`RuleTrials`](orderwire_api::wire::RuleTrials) on
     /// one line, or what is wrong with the request.
     pub try_rules: fn(&Config, &RuleRequest) -> Result<String, String>,
+    /// What somebody has to know of a configuration that is sound: a sentence each.
+    pub warnings: fn(&Config) -> Vec<String>,
     /// Whether the broker that is configured can be reached and takes messages.
     pub try_broker: fn(&Config) -> Trying<'_>,
 }

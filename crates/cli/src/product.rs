@@ -164,6 +164,7 @@ mod tests {
                 Err(vec![format!("{request:?} {:?}", config.environments.keys().collect::<Vec<_>>())])
             },
             try_rules: |_, _| panic!("no rule is tried here"),
+            warnings: |_| panic!("nothing is warned of here"),
             try_broker: |_| panic!("no broker is tried here"),
         }
     }

@@ -140,6 +140,7 @@ mod tests {
                 }
                 _ => Ok(r#"{"event":{},"rules":[]}"#.into()),
             },
+            warnings: |_| panic!("nothing is warned of here"),
             try_broker: |_| panic!("no broker is tried here"),
         }
     }

@@ -10,6 +10,7 @@
 
 mod convert;
 mod error;
+mod fleeting;
 mod forwards;
 mod http;
 mod load;
@@ -29,3 +30,8 @@ pub use orderwire_types::names::InvalidName;
 pub use rules::{RuleRequest, try_rules};
 pub use start::{Options, Running, start};
 pub use transport::try_broker;
+
+/// What somebody has to know of a configuration in which nothing is wrong: a sentence each.
+pub fn warnings(config: &orderwire_config::Config) -> Vec<String> {
+    transport::warning(config).into_iter().collect()
+}

@@ -23,6 +23,7 @@ use orderwire_worker::{
 };
 
 use crate::error::{Error, While as _};
+use crate::fleeting;
 use crate::start::Stage;
 
 /// The folder of the spool in the data folder.
@@ -55,6 +56,9 @@ impl Transport {
     ) -> Result<Option<(Self, Option<Service>)>, Error> {
         if config.broker.url.is_none() {
             return Ok(None);
+        }
+        if let Some(warning) = warning(config) {
+            tracing::warn!("{warning}");
         }
         let broker = connect(config).await?;
         let key = match &config.broker.signing_key {
@@ -232,12 +236,31 @@ fn input(queue: &BrokerQueue) -> Input {
     Input { scope, event_type: queue.event_type.clone() }
 }
 
+/// Where the spool is.
+fn spool_folder(config: &Config) -> PathBuf {
+    config.broker.spool.folder.clone().unwrap_or_else(|| config.data.join(SPOOL))
+}
+
+/// What somebody has to know of the spool although nothing is wrong with its settings.
+pub(crate) fn warning(config: &Config) -> Option<String> {
+    if config.broker.url.is_none() || config.broker.spool.events == 0 {
+        return None;
+    }
+    let folder = spool_folder(config);
+    let kind = fleeting::kind(&folder)?;
+    Some(format!(
+        "broker.spool.folder {} is on {kind}: events that are accepted while the broker is away would be lost \
+         with it; mount a volume there, or set broker.spool.events to 0, so that they are refused",
+        folder.display()
+    ))
+}
+
 async fn open_spool(config: &Config, clock: &Clock) -> Result<Option<(Arc<Spool>, Service)>, Error> {
     let settings = &config.broker.spool;
     if settings.events == 0 {
         return Ok(None);
     }
-    let folder = settings.folder.clone().unwrap_or_else(|| config.data.join(SPOOL));
+    let folder = spool_folder(config);
     let engine = tokio::task::spawn_blocking(move || {
         let dir = DataDir::open(&folder).while_("opening the folder of the spool")?;
         SqliteQueue::open(&dir, &orderwire_sqlite::Options::default()).while_("opening the spool")
