@@ -50,6 +50,18 @@ pub(crate) fn is_other(error: &lapin::Error) -> bool {
     said(error) == Some(&AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
 }
 
+/// The largest body, in bytes, that the server takes, where it said so because it got a larger one.
+pub(crate) fn largest(error: &lapin::Error) -> Option<usize> {
+    let lapin::ErrorKind::ProtocolError(error) = error.kind() else { return None };
+    if *error.kind() != AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) {
+        return None;
+    }
+    // `message size 2000000 is larger than configured max size 1000000`
+    let text = error.get_message().as_str();
+    let (_, most) = text.split_once("message size ")?.1.split_once(" max size ")?;
+    most.split(|other: char| !other.is_ascii_digit()).next()?.parse().ok()
+}
+
 /// What the server itself said, if it was the server.
 fn said(error: &lapin::Error) -> Option<&AMQPErrorKind> {
     match error.kind() {
@@ -67,6 +79,20 @@ mod tests {
     fn server(code: u16) -> lapin::Error {
         let said = AMQPError::from_id(code, "said so".into()).unwrap();
         lapin::ErrorKind::ProtocolError(said).into()
+    }
+
+    #[test]
+    fn what_is_too_large_for_the_server_is_read_from_what_it_says() {
+        let said = |code: u16, text: &str| {
+            largest(&lapin::ErrorKind::ProtocolError(AMQPError::from_id(code, text.into()).unwrap()).into())
+        };
+        let text = "PRECONDITION_FAILED - message size 2000000 is larger than configured max size 1048576";
+        assert_eq!(said(406, text), Some(1_048_576));
+        assert_eq!(said(406, "message size 9 is larger than max size 8, as it is"), Some(8));
+        for other in ["", "message size 9", "message size 9 larger than max size", "max size 7"] {
+            assert_eq!(said(406, other), None, "{other}");
+        }
+        assert_eq!(said(404, text), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod broker;
 mod consumer;
 mod cut;
 mod error;
+mod largest;
 mod link;
 mod options;
 mod publisher;

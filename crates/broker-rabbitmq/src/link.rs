@@ -111,7 +111,7 @@ impl Link {
         timeout_at(until, topology.restore(&connection)).await.map_err(|_| late())??;
         let publisher = match purpose {
             Purpose::Publish => {
-                let opening = Publisher::open(&connection, options, ended.clone());
+                let opening = Publisher::open(&connection, options, &topology.largest, ended.clone());
                 Some(timeout_at(until, opening).await.map_err(|_| late())??)
             }
             Purpose::Consume => None,

@@ -29,6 +29,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::error;
+use crate::largest::Largest;
 use crate::options::Options;
 use crate::topology;
 
@@ -44,7 +45,7 @@ pub(crate) struct Publisher {
     jobs: mpsc::UnboundedSender<Job>,
     room: Arc<Semaphore>,
     exchange: ShortString,
-    body_bytes_max: usize,
+    largest: Arc<Largest>,
     unconfirmed_bytes_max: usize,
     /// How long a confirm may take before the connection is taken to be of no use.
     patience: Duration,
@@ -89,6 +90,7 @@ impl Publisher {
     pub(crate) async fn open(
         connection: &Connection,
         options: &Options,
+        largest: &Arc<Largest>,
         ended: CancellationToken,
     ) -> Result<Self, Error> {
         let channel = topology::channel(connection).await?;
@@ -98,6 +100,7 @@ impl Publisher {
         let courier = Courier {
             status: connection.status().clone(),
             channel,
+            largest: Arc::clone(largest),
             ended: ended.clone(),
             jobs: received,
             sent: FuturesUnordered::new(),
@@ -110,7 +113,7 @@ impl Publisher {
             jobs,
             room: Arc::new(Semaphore::new(options.unconfirmed_bytes_max)),
             exchange: options.exchange.as_str().into(),
-            body_bytes_max: options.body_bytes_max,
+            largest: Arc::clone(largest),
             unconfirmed_bytes_max: options.unconfirmed_bytes_max,
             // A message may have waited for its room for the other half.
             patience: options.timeout / 2,
@@ -162,11 +165,7 @@ impl Publisher {
         until: Instant,
     ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
         let id = &message.id;
-        if message.body.len() > self.body_bytes_max {
-            let (size, most) = (message.body.len(), self.body_bytes_max);
-            let why = format!("publish message {id}: its body has {size} bytes, {most} are the most");
-            return Err(Error::new(ErrorKind::TooLarge, why));
-        }
+        self.largest.fits(id, message.body.len())?;
         if message.header_bytes() > HEADER_BYTES_MAX {
             let size = message.header_bytes();
             let why = format!(
@@ -238,6 +237,7 @@ fn confirmed(
 struct Courier {
     status: lapin::ConnectionStatus,
     channel: Channel,
+    largest: Arc<Largest>,
     /// Cancelled by us when the channel has ended.
     ended: CancellationToken,
     jobs: mpsc::UnboundedReceiver<Job>,
@@ -253,6 +253,8 @@ struct Courier {
 /// A message that was sent, and what came of it.
 struct Sent {
     route: Route,
+    /// Of its body.
+    bytes: usize,
     answer: Answer,
     outcome: Outcome,
 }
@@ -316,13 +318,13 @@ impl Courier {
         let channel = self.channel.clone();
         let sending = async move {
             let outcome = publish(&channel, &route, properties, &body).await;
-            Sent { route, answer, outcome }
+            Sent { route, bytes: body.len(), answer, outcome }
         };
         self.sent.push(sending.boxed());
     }
 
     fn sort(&mut self, sent: Sent) {
-        let Sent { route, answer, outcome } = sent;
+        let Sent { route, bytes, answer, outcome } = sent;
         match outcome {
             Outcome::Confirmed { is_ack, returned } => {
                 if let Some(returned) = returned {
@@ -336,7 +338,9 @@ impl Courier {
             }
             Outcome::Lost(error) => {
                 self.ended.cancel();
-                answer.give(Err(error::of_unconfirmed(route.id.as_str(), &error)));
+                self.largest.hear(&error);
+                let fits = self.largest.fits(route.id.as_str(), bytes);
+                answer.give(fits.and(Err(error::of_unconfirmed(route.id.as_str(), &error))));
             }
         }
     }

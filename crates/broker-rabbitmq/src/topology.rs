@@ -1,4 +1,5 @@
-//! Queues, bindings and the exchange, and how they come back with a connection.
+//! Queues, bindings and the exchange, and how they come back with a connection; with what the
+//! server has told of itself.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,17 +11,20 @@ use orderwire_broker::{Declare, Error, ErrorKind, QueueBinding};
 use orderwire_types::{Pattern, QueueName};
 
 use crate::error;
+use crate::largest::Largest;
 use crate::options::Options;
 
 /// Everything that was declared, so that a server which lost it gets it again.
 pub(crate) struct Topology {
     exchange: String,
     declared: Mutex<BTreeMap<QueueName, QueueBinding>>,
+    pub(crate) largest: Arc<Largest>,
 }
 
 impl Topology {
     pub(crate) fn new(options: &Options) -> Arc<Self> {
-        Arc::new(Self { exchange: options.exchange.clone(), declared: Mutex::default() })
+        let largest = Arc::new(Largest::new(options.body_bytes_max));
+        Arc::new(Self { exchange: options.exchange.clone(), declared: Mutex::default(), largest })
     }
 
     /// Declares a queue, and remembers it.

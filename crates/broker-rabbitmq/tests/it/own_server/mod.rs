@@ -2,4 +2,5 @@
 
 mod alarm;
 mod restart;
+mod size;
 mod tls;
