@@ -5,6 +5,7 @@
 //! it. So all servers of an installation know the same, also after a restart.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -37,13 +38,24 @@ pub(crate) const PARTITION: i32 = 0;
 pub(crate) struct Bindings {
     topic: String,
     table: Arc<RwLock<Table>>,
-    /// Up to where they were read.
-    reached: watch::Receiver<i64>,
+    reached: watch::Receiver<Reached>,
+    /// How often somebody asked whether that is the end.
+    asked: Arc<AtomicU64>,
     client: Arc<BaseConsumer<Watch>>,
     options: Arc<Options>,
 }
 
 type Table = BTreeMap<QueueName, Vec<Pattern>>;
+
+/// Up to where they were read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reached {
+    /// Behind the last record.
+    offset: i64,
+    /// Those who asked so far got to the end: what is last in the topic need not be a record, but
+    /// may be one that was compacted, or the marker of a transaction.
+    answered: u64,
+}
 
 impl ConsumerContext for Watch {}
 
@@ -62,6 +74,7 @@ pub(crate) fn client(options: &Options, watch: Watch) -> Result<BaseConsumer<Wat
     config
         .set("group.id", topic(options))
         .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest");
     config.create_with_context(watch)
 }
@@ -82,14 +95,22 @@ impl Bindings {
         let assigned = assigned.and_then(|()| client.assign(&all));
         assigned.map_err(|error| error::of_call("read the bindings", &error))?;
         let table = Arc::new(RwLock::new(Table::new()));
-        let (reach, reached) = watch::channel(0);
-        let follower = Follower { client: Arc::clone(&client), table: Arc::clone(&table), reach, ended };
+        let (reach, reached) = watch::channel(Reached::default());
+        let asked = Arc::new(AtomicU64::new(0));
+        let follower = Follower {
+            topic: topic.clone(),
+            client: Arc::clone(&client),
+            table: Arc::clone(&table),
+            reach,
+            asked: Arc::clone(&asked),
+            ended,
+        };
         let thread = std::thread::Builder::new().name("kafka-bindings".to_owned());
         let started = thread.spawn(move || follower.run());
         started.map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("a thread cannot be started: {error}"))
         })?;
-        Ok(Self { topic, table, reached, client, options })
+        Ok(Self { topic, table, reached, asked, client, options })
     }
 
     /// Waits until everything is read that was there when this was called.
@@ -101,12 +122,16 @@ impl Bindings {
         let left = until.saturating_duration_since(Instant::now());
         let marks = blocking(move || client.fetch_watermarks(&topic, PARTITION, left)).await?;
         let (first, end) = marks.map_err(|error| error::of_call("read the bindings", &error))?;
-        if first == end { Ok(()) } else { self.reach(end, until).await }
+        if first == end || self.reached.borrow().offset >= end {
+            return Ok(());
+        }
+        let own = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        self.reach(|reached| reached.offset >= end || reached.answered >= own, until).await
     }
 
-    async fn reach(&self, offset: i64, until: Instant) -> Result<(), Error> {
+    async fn reach(&self, is_there: impl Fn(&Reached) -> bool + Send, until: Instant) -> Result<(), Error> {
         let mut reached = self.reached.clone();
-        match timeout_at(until, reached.wait_for(|reached| *reached >= offset)).await {
+        match timeout_at(until, reached.wait_for(is_there)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(error::closed()),
             Err(_) => Err(error::late("read the bindings", self.options.timeout)),
@@ -146,7 +171,7 @@ impl Bindings {
             end = Some(publisher.note(&self.topic, PARTITION, &key, value, until).await? + 1);
         }
         match end {
-            Some(end) => self.reach(end, until).await,
+            Some(end) => self.reach(|reached| reached.offset >= end, until).await,
             None => Ok(()),
         }
     }
@@ -154,20 +179,33 @@ impl Bindings {
 
 /// The thread that follows the topic.
 struct Follower {
+    topic: String,
     client: Arc<BaseConsumer<Watch>>,
     table: Arc<RwLock<Table>>,
-    reach: watch::Sender<i64>,
+    reach: watch::Sender<Reached>,
+    asked: Arc<AtomicU64>,
     ended: CancellationToken,
 }
 
 impl Follower {
     fn run(self) {
+        let mut looked = 0;
         while !self.ended.is_cancelled() {
+            let asked = self.asked.load(Ordering::SeqCst);
+            if asked > looked {
+                match self.look_anew() {
+                    Ok(()) => looked = asked,
+                    Err(error) => tracing::debug!(%error, "the end of the bindings is looked for again"),
+                }
+            }
             match self.client.poll(LOOK) {
                 None => {}
                 Some(Ok(record)) => {
                     self.apply(&record);
-                    self.reach.send_replace(record.offset() + 1);
+                    self.reach.send_modify(|reached| reached.offset = record.offset() + 1);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.reach.send_modify(|reached| reached.answered = looked);
                 }
                 Some(Err(error)) => {
                     let reason = error.to_string();
@@ -175,6 +213,14 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// Fetches again from where we are: an end that is told from now on is one of a fetch that began
+    /// after this.
+    fn look_anew(&self) -> Result<(), KafkaError> {
+        let offset = self.reach.borrow().offset;
+        let place = if offset == 0 { Offset::Beginning } else { Offset::Offset(offset) };
+        self.client.seek(&self.topic, PARTITION, place, LOOK)
     }
 
     fn apply(&self, record: &BorrowedMessage<'_>) {

@@ -79,6 +79,19 @@ impl KafkaConsumer {
         Ok(consumer)
     }
 
+    /// Reads from their beginning partitions whose log is another one.
+    async fn rewind(&self) -> Result<(), Error> {
+        let member = self.member.upgrade().ok_or_else(error::closed)?;
+        let (hand, within) = (Arc::clone(&self.hand), self.options.timeout);
+        let rewound = blocking(move || hand.rewind(&member, within)).await?;
+        let what = format!("read queue {} from its beginning", self.hand.topic);
+        let rewound = rewound.map_err(|error| {
+            let said = error::of_call(&what, &error);
+            Error::new(ErrorKind::Unavailable, said.to_string())
+        });
+        rewound.inspect_err(|error| self.hand.fail(error.clone()))
+    }
+
     /// Tells the cluster what is done, and what is handed out soon.
     async fn commit(&self, what: &str) -> Result<(), Error> {
         let what = format!("{what} messages of queue {}", self.hand.topic);
@@ -117,6 +130,7 @@ impl Consumer for KafkaConsumer {
             match self.hand.next(max)? {
                 Next::Batch(batch) => return Ok(batch),
                 Next::ToNote => self.commit("note").await?,
+                Next::ToRewind => self.rewind().await?,
                 Next::Nothing => self.hand.wake.notified().await,
             }
         }

@@ -3,11 +3,13 @@
 //! Kafka knows one number for a group and a partition: where to go on. Messages are acked
 //! in any order, so that number is the first that is not done, and beside it, in the text
 //! that Kafka keeps with it (the memo), stand the others that are not done, where the
-//! unknown begins, and up to where messages may have been handed out.
+//! unknown begins, and up to where messages may have been handed out. There, too, stands the mark
+//! of the last message before that number: a log that has another one in its place is not the one
+//! that was read.
 //!
 //! Nothing here waits or speaks to anybody.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// The longest memo. Servers take 4096 bytes (`offset.metadata.max.bytes`); what does
 /// not fit comes again.
@@ -18,17 +20,29 @@ const MEMO_BYTES_MAX: usize = 3_500;
 const AHEAD: i64 = 1_000;
 
 /// The first word of a memo: its version.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+/// Stands for a mark where there is none.
+const UNMARKED: &str = "-";
+
+/// What a message is known again by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) offset: i64,
+    /// Follows from the whole message.
+    pub(crate) face: u64,
+}
 
 /// One partition as one consumer knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
-    /// What is not done, of what is before `next`.
-    open: BTreeSet<i64>,
+    /// What is not done, of what is before `next`; with what came before each of them, where it came.
+    open: BTreeMap<i64, Option<Mark>>,
     /// From here on nothing is known. None: nothing is known at all.
     next: Option<i64>,
     /// From here on nothing came to this consumer yet.
     seen: i64,
+    /// What came last; at first the one whose mark was kept, which comes once more.
+    last: Option<Mark>,
     /// What is before it may have been handed out by a consumer before this one.
     before: i64,
     /// What is before it was handed out, or may have been.
@@ -66,33 +80,54 @@ impl Ledger {
     /// From what was kept; nothing was, where the group is new to the partition.
     pub(crate) fn restore(kept: Option<(i64, &str)>) -> Self {
         let Some((offset, memo)) = kept else { return Self::default() };
-        let (next, before, open) = read(offset, memo).unwrap_or((offset, offset, BTreeSet::new()));
-        Self { open, next: Some(next), seen: offset, before, handed: before, noted: before, is_news: false }
+        let Memo { next, before, last, open } = read(offset, memo).unwrap_or(Memo {
+            next: offset,
+            before: offset,
+            last: None,
+            open: BTreeMap::new(),
+        });
+        let seen = last.map_or(offset, |mark| mark.offset);
+        Self { open, next: Some(next), seen, last, before, handed: before, noted: before, is_news: false }
     }
 
-    /// Whether a message of this offset is of a log that began anew: its topic was deleted and made
-    /// again, or lost its end. What is known of the former one says nothing of it.
-    pub(crate) fn begins_anew(&self, offset: i64) -> bool {
-        offset < self.seen
+    /// Where to begin to read; none: where the log begins.
+    pub(crate) fn begin(&self) -> Option<i64> {
+        self.next.map(|_| self.seen)
+    }
+
+    /// Whether a message is of another log than the one that was read: its topic was deleted and made
+    /// again, or it lost its end and was filled anew. What is known of the former one says nothing of it.
+    pub(crate) fn is_other(&self, mark: Mark) -> bool {
+        mark.offset < self.seen || self.last.is_some_and(|last| last.offset == mark.offset && last != mark)
+    }
+
+    /// Whether it has to be read from its beginning, because what is before this message of another
+    /// log did not come yet.
+    pub(crate) fn is_amid(&self, mark: Mark) -> bool {
+        self.is_other(mark) && mark.offset >= self.seen
     }
 
     /// A message arrived; they do so in the order of their offsets.
-    pub(crate) fn arrive(&mut self, offset: i64) -> Arrival {
-        if self.begins_anew(offset) {
+    pub(crate) fn arrive(&mut self, mark: Mark) -> Arrival {
+        if self.is_other(mark) {
             *self = Self { is_news: true, ..Self::default() };
         }
+        let offset = mark.offset;
         // What was to come between is not in the log any more.
-        let gone: Vec<i64> = self.open.range(self.seen..offset).copied().collect();
+        let gone: Vec<i64> = self.open.range(self.seen..offset).map(|(gone, _)| *gone).collect();
         for offset in gone {
-            self.is_news |= self.open.remove(&offset);
+            self.is_news |= self.open.remove(&offset).is_some();
         }
         self.seen = offset + 1;
+        let before = self.last.replace(mark);
         match self.next {
-            Some(next) if offset < next && !self.open.contains(&offset) => return Arrival::Done,
-            Some(next) if offset < next => {}
+            Some(next) if offset < next => match self.open.get_mut(&offset) {
+                Some(known) => *known = before,
+                None => return Arrival::Done,
+            },
             _ => {
                 self.next = Some(offset + 1);
-                self.open.insert(offset);
+                self.open.insert(offset, before);
             }
         }
         Arrival::New { redelivered: offset < self.before }
@@ -110,7 +145,7 @@ impl Ledger {
 
     /// A message is done.
     pub(crate) fn settle(&mut self, offset: i64) {
-        self.is_news |= self.open.remove(&offset);
+        self.is_news |= self.open.remove(&offset).is_some();
     }
 
     /// What others have to know while this consumer goes on and hands out messages up to
@@ -137,12 +172,20 @@ impl Ledger {
 
     fn write(&self, noted: i64) -> Option<Note> {
         let next = self.next?;
-        let offset = self.open.first().copied().unwrap_or(next);
+        let (offset, mark) = match self.open.first_key_value() {
+            Some((offset, before)) if *offset < self.seen => (*offset, *before),
+            // Of what is behind the one that came last nothing came yet.
+            Some((offset, _)) => (*offset, self.last),
+            None => (next, self.last),
+        };
+        let mark = mark.map_or(UNMARKED.to_owned(), |Mark { offset: marked, face }| {
+            format!("{}:{face:x}", offset - marked)
+        });
         let mut open = String::new();
         let mut unknown_from = next;
         let mut last = offset;
         // The first is where to go on, and needs no mention.
-        for &other in self.open.iter().skip(1) {
+        for &other in self.open.keys().skip(1) {
             let step = format!(" {}", other - last);
             if open.len() + step.len() > MEMO_BYTES_MAX {
                 unknown_from = other;
@@ -151,35 +194,56 @@ impl Ledger {
             open.push_str(&step);
             last = other;
         }
-        let memo = format!("{VERSION} {} {}{open}", unknown_from - offset, noted - offset);
+        let memo = format!("{VERSION} {} {} {mark}{open}", unknown_from - offset, noted - offset);
         Some(Note { offset, memo, noted })
     }
 }
 
-/// What a memo says: from where on nothing is known, up to where messages were handed out,
-/// and what is not done. None: it is not one of ours, as after somebody else set the offset.
-fn read(offset: i64, memo: &str) -> Option<(i64, i64, BTreeSet<i64>)> {
+/// What a memo says.
+struct Memo {
+    /// From where on nothing is known.
+    next: i64,
+    /// Up to where messages were handed out.
+    before: i64,
+    /// The last message before the offset.
+    last: Option<Mark>,
+    /// What is not done.
+    open: BTreeMap<i64, Option<Mark>>,
+}
+
+/// None: it is not one of ours, as after somebody else set the offset.
+fn read(offset: i64, memo: &str) -> Option<Memo> {
     let mut words = memo.split(' ');
     if words.next() != Some(VERSION) {
         return None;
     }
-    let mut number = || words.next().map(|word| word.parse::<i64>().ok());
-    let next = offset.checked_add(number()??)?;
-    let before = offset.checked_add(number()??)?;
-    let mut open = BTreeSet::new();
-    let mut last = offset;
+    let next = offset.checked_add(words.next()?.parse().ok()?)?;
+    let before = offset.checked_add(words.next()?.parse().ok()?)?;
+    let last = match words.next()? {
+        UNMARKED => None,
+        mark => {
+            let (back, face) = mark.split_once(':')?;
+            let back = back.parse().ok().filter(|back| (1..=offset).contains(back))?;
+            Some(Mark { offset: offset - back, face: u64::from_str_radix(face, 16).ok()? })
+        }
+    };
+    let mut open = BTreeMap::new();
+    let mut at = offset;
     if offset < next {
-        open.insert(offset);
+        open.insert(offset, None);
     }
-    while let Some(step) = number() {
-        last = last.checked_add(step.filter(|step| *step > 0)?)?;
-        open.insert(last);
+    for step in words {
+        at = at.checked_add(step.parse().ok().filter(|step: &i64| *step > 0)?)?;
+        open.insert(at, None);
     }
-    (open.last().is_none_or(|last| *last < next) && next >= offset).then_some((next, before, open))
+    let is_sound = open.last_key_value().is_none_or(|(last, _)| *last < next) && next >= offset;
+    is_sound.then_some(Memo { next, before, last, open })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -187,11 +251,21 @@ mod tests {
     const NEW: Arrival = Arrival::New { redelivered: false };
     const AGAIN: Arrival = Arrival::New { redelivered: true };
 
+    /// The message of this offset, in a log that was always the same.
+    fn at(offset: i64) -> Mark {
+        Mark { offset, face: offset.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+    }
+
+    /// Another one in its place.
+    fn other(offset: i64) -> Mark {
+        Mark { face: 1, ..at(offset) }
+    }
+
     /// A ledger to which these came, all of them handed out.
     fn with(offsets: impl IntoIterator<Item = i64>) -> Ledger {
         let mut ledger = Ledger::default();
         for offset in offsets {
-            assert_eq!(ledger.arrive(offset), NEW);
+            assert_eq!(ledger.arrive(at(offset)), NEW);
             ledger.hand_out(offset);
         }
         ledger
@@ -205,11 +279,54 @@ mod tests {
     #[test]
     fn a_log_that_begins_anew_is_not_taken_for_the_one_before() {
         let mut ledger = Ledger::restore(Some((100, "")));
-        assert!(ledger.begins_anew(0) && !ledger.begins_anew(100));
-        assert_eq!(ledger.arrive(0), Arrival::New { redelivered: false });
-        assert_eq!(ledger.arrive(1), Arrival::New { redelivered: false });
+        assert!(ledger.is_other(at(0)) && !ledger.is_other(at(100)));
+        assert!(!ledger.is_amid(at(0)), "it is read from its beginning");
+        assert_eq!(ledger.arrive(at(0)), NEW);
+        assert_eq!(ledger.arrive(at(1)), NEW);
         ledger.settle(0);
         assert_eq!(ledger.note(Some(1)).unwrap().offset, 1, "where the new log goes on");
+    }
+
+    /// It lost its end, and was filled beyond what was done.
+    #[test]
+    fn a_log_that_was_filled_anew_is_known_by_the_last_message_that_was_done() {
+        let mut ledger = with(0..10);
+        for offset in 0..8 {
+            ledger.settle(offset);
+        }
+        let next = restored(&ledger.last_note().unwrap());
+        assert_eq!(next.begin(), Some(7), "the last one that was done comes once more");
+        let mut same = next.clone();
+        assert!(!same.is_other(at(7)));
+        assert_eq!([same.arrive(at(7)), same.arrive(at(8))], [Arrival::Done, AGAIN]);
+        assert!(next.is_other(other(7)) && next.is_amid(other(7)));
+        let mut anew = next.clone();
+        assert_eq!(anew.arrive(other(7)), NEW);
+        assert_eq!(anew.arrive(other(0)), NEW, "all of it, from its beginning");
+        // The one that was done is not in the log any more, which says nothing.
+        let mut without = next;
+        assert_eq!(without.arrive(at(8)), AGAIN);
+    }
+
+    #[test]
+    fn the_mark_is_of_what_came_before_what_is_open_whatever_came_since() {
+        let mut ledger = with(0..5);
+        for offset in [0, 1, 3, 4] {
+            ledger.settle(offset);
+        }
+        let mut next = restored(&ledger.last_note().unwrap());
+        assert_eq!(next.begin(), Some(1));
+        assert_eq!(next.last_note(), None, "nothing is new yet");
+        let came: Vec<_> = (1..6).map(|offset| next.arrive(at(offset))).collect();
+        assert_eq!(came, [Arrival::Done, AGAIN, Arrival::Done, Arrival::Done, NEW]);
+        next.settle(5);
+        let note = next.last_note().unwrap();
+        assert_eq!((note.offset, restored(&note).begin()), (2, Some(1)));
+        next.settle(2);
+        let note = next.last_note().unwrap();
+        assert_eq!((note.offset, restored(&note).begin()), (6, Some(5)));
+        // Before the first one there is none.
+        assert_eq!(restored(&with([3]).last_note().unwrap()).begin(), Some(3));
     }
 
     #[test]
@@ -220,7 +337,7 @@ mod tests {
         let note = ledger.last_note().unwrap();
         assert_eq!(note.offset, 10);
         let mut next = restored(&note);
-        let came: Vec<_> = (10..16).map(|offset| next.arrive(offset)).collect();
+        let came: Vec<_> = (10..16).map(|offset| next.arrive(at(offset))).collect();
         assert_eq!(came, [AGAIN, Arrival::Done, AGAIN, Arrival::Done, AGAIN, NEW]);
 
         ledger.settle(10);
@@ -234,15 +351,15 @@ mod tests {
     #[test]
     fn what_was_not_handed_out_is_not_marked_after_an_end_in_good_order() {
         let mut ledger = with(0..2);
-        assert_eq!(ledger.arrive(2), NEW);
+        assert_eq!(ledger.arrive(at(2)), NEW);
         let mut next = restored(&ledger.last_note().unwrap());
-        assert_eq!([next.arrive(0), next.arrive(1), next.arrive(2)], [AGAIN, AGAIN, NEW]);
+        assert_eq!([next.arrive(at(0)), next.arrive(at(1)), next.arrive(at(2))], [AGAIN, AGAIN, NEW]);
     }
 
     #[test]
     fn what_may_have_been_handed_out_is_noted_before_and_ahead() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.arrive(5), NEW);
+        assert_eq!(ledger.arrive(at(5)), NEW);
         assert!(!ledger.is_noted(5));
         let note = ledger.note(Some(5)).unwrap();
         ledger.know(&note);
@@ -250,7 +367,7 @@ mod tests {
         ledger.hand_out(5);
         assert_eq!(ledger.note(Some(6)), None, "nobody needs to be told more");
         // A crash: whoever comes next knows only the note.
-        assert_eq!(restored(&note).arrive(5), AGAIN);
+        assert_eq!(restored(&note).arrive(at(5)), AGAIN);
     }
 
     #[test]
@@ -277,7 +394,7 @@ mod tests {
         let mut ledger = with(0..4);
         ledger.settle(1);
         let mut next = restored(&ledger.last_note().unwrap());
-        assert_eq!(next.arrive(3), AGAIN);
+        assert_eq!(next.arrive(at(3)), AGAIN);
         next.settle(3);
         assert_eq!(next.last_note().unwrap().offset, 4);
     }
@@ -287,17 +404,23 @@ mod tests {
         for memo in [
             "",
             "metadata",
-            "2 1 1",
-            "1",
-            "1 x 0",
-            "1 5 5 0",
-            "1 5 5 9",
-            "1 -1 0",
-            "1 9223372036854775807 0 1",
+            "1 1 1",
+            "2",
+            "2 x 0 -",
+            "2 5 5",
+            "2 5 5 - 0",
+            "2 5 5 - 9",
+            "2 5 5 - 1 ",
+            "2 5 5 1",
+            "2 5 5 0:1",
+            "2 5 5 8:1",
+            "2 5 5 1:x",
+            "2 -1 0 -",
+            "2 9223372036854775807 0 - 1",
         ] {
             let mut ledger = Ledger::restore(Some((7, memo)));
-            assert_eq!(ledger.arrive(7), NEW, "{memo:?}");
-            assert_eq!(ledger.arrive(8), NEW, "{memo:?}");
+            assert_eq!(ledger.arrive(at(7)), NEW, "{memo:?}");
+            assert_eq!(ledger.arrive(at(8)), NEW, "{memo:?}");
         }
     }
 
@@ -310,7 +433,7 @@ mod tests {
         let note = ledger.last_note().unwrap();
         assert!(note.memo.len() < 4_000, "{}", note.memo.len());
         let mut next = restored(&note);
-        let came: Vec<bool> = (0..100_000).map(|offset| next.arrive(offset) != Arrival::Done).collect();
+        let came: Vec<bool> = (0..100_000).map(|offset| next.arrive(at(offset)) != Arrival::Done).collect();
         assert!((0..100_000).step_by(7).all(|offset| came[offset]), "nothing is lost");
         assert!(!came[1] && !came[701], "what fits is known");
     }
@@ -331,7 +454,7 @@ mod tests {
                 match step {
                     // One more message is published, and comes.
                     0..=3 => {
-                        prop_assert_ne!(ledger.arrive(log), Arrival::Done);
+                        prop_assert_ne!(ledger.arrive(at(log)), Arrival::Done);
                         ledger.hand_out(log);
                         here.insert(log);
                         log += 1;
@@ -349,8 +472,9 @@ mod tests {
                         prop_assert!((0..offset).all(|passed| done.contains(&passed)));
                         ledger = restored(&note);
                         here.clear();
-                        for offset in note.offset..log {
-                            let came = ledger.arrive(offset);
+                        prop_assert_eq!(ledger.begin(), Some(if note.offset == 0 { 0 } else { note.offset - 1 }));
+                        for offset in ledger.begin().unwrap()..log {
+                            let came = ledger.arrive(at(offset));
                             prop_assert_eq!(came == Arrival::Done, done.contains(&offset));
                             if came != Arrival::Done {
                                 prop_assert_eq!(came, AGAIN);

@@ -78,7 +78,11 @@ impl Link {
             }
         });
         let listened = listened.drop_guard();
-        let made = topics.make(&name, Wanted::bindings(options), false, until).await;
+        let made = tokio::select! {
+            made = topics.make(&name, Wanted::bindings(options), false, until) => made,
+            // It would be tried in vain until the time is over.
+            () = watch.refused() => Err(Error::new(ErrorKind::Unavailable, "refused")),
+        };
         drop(listened);
         listening.await.map_err(|error| Error::new(ErrorKind::Unavailable, error.to_string()))?;
         made.map_err(|error| match (error.kind(), watch.last()) {

@@ -94,6 +94,17 @@ pub struct Tls {
     /// Certificates (PEM) of whoever may have signed the servers'; none: those that the
     /// system trusts.
     pub ca_file: Option<PathBuf>,
+    /// Who we are to servers that ask for a certificate.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate of our own.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate (PEM), with those that it is signed by.
+    pub certificate_file: PathBuf,
+    /// Its key (PEM).
+    pub key_file: PathBuf,
 }
 
 impl Options {

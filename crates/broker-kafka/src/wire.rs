@@ -5,6 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use orderwire_broker::{Message, Received, Tag, To};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message as _, OwnedHeaders};
+use sha2::{Digest, Sha256};
+
+use crate::ledger::Mark;
 
 /// The header of the message's name. With `_`, which no header of a message has.
 const ID: &str = "orderwire_id";
@@ -58,4 +61,17 @@ pub(crate) fn received(record: &BorrowedMessage<'_>) -> Received {
         }
     }
     received
+}
+
+/// What a record is known again by: its offset, and what follows from its time, key and body.
+pub(crate) fn mark(record: &BorrowedMessage<'_>) -> Mark {
+    let mut hash = Sha256::new();
+    hash.update(record.timestamp().to_millis().unwrap_or_default().to_be_bytes());
+    for part in [record.key(), record.payload()] {
+        let part = part.unwrap_or_default();
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let face = hash.finalize().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    Mark { offset: record.offset(), face }
 }

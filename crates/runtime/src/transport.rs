@@ -316,6 +316,11 @@ async fn connect(config: &Config) -> Result<Arc<dyn Broker>, Error> {
         let mut options = orderwire_broker_kafka::Options::from_url(&url).while_("reading broker.url")?;
         if let Some(tls) = &mut options.tls {
             tls.ca_file = settings.ca.clone();
+            let files = settings.certificate.clone().zip(settings.key.clone());
+            tls.identity = files.map(|(certificate_file, key_file)| orderwire_broker_kafka::Identity {
+                certificate_file,
+                key_file,
+            });
         }
         return Ok(Arc::new(orderwire_broker_kafka::KafkaBroker::start(options)));
     }

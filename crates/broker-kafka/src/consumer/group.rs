@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::hand::Hand;
 use crate::client;
 use crate::error;
+use crate::ledger::Ledger;
 use crate::options::Options;
 
 /// How often the thread looks whether it has to end.
@@ -46,14 +47,37 @@ impl Member {
         let client = self.client.get().and_then(Weak::upgrade).ok_or_else(gone)?;
         for entry in kept.elements() {
             entry.error().map_err(|error| error::of_call(&what, &error))?;
-            let offset = match entry.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
-            let queue = client.split_partition_queue(entry.topic(), entry.partition()).ok_or_else(gone)?;
-            self.hand.gain(entry.partition(), offset.map(|offset| (offset, entry.metadata())), queue);
+            let (topic, partition) = (entry.topic(), entry.partition());
+            let ledger = self.ledger(&client, &entry).map_err(|error| error::of_call(&what, &error))?;
+            let begin = ledger.begin().map_or(Offset::Beginning, Offset::Offset);
+            let mut place = given.find_partition(topic, partition).ok_or_else(gone)?;
+            place.set_offset(begin).map_err(|error| error::of_call(&what, &error))?;
+            let queue = client.split_partition_queue(topic, partition).ok_or_else(gone)?;
+            self.hand.gain(partition, ledger, queue);
         }
         Ok(())
+    }
+
+    /// What is known of a partition. Nothing where its log is shorter than what was done of it: it lost
+    /// its end, or was made anew, and may be filled again before anything is fetched.
+    fn ledger(
+        &self,
+        client: &BaseConsumer<Self>,
+        kept: &TopicPartitionListElem<'_>,
+    ) -> Result<Ledger, KafkaError> {
+        let Offset::Offset(offset) = kept.offset() else { return Ok(Ledger::default()) };
+        let (_, end) = client.fetch_watermarks(kept.topic(), kept.partition(), self.timeout)?;
+        if offset <= end {
+            return Ok(Ledger::restore(Some((offset, kept.metadata()))));
+        }
+        tracing::warn!(
+            broker.queue = self.hand.topic,
+            partition = kept.partition(),
+            end,
+            done = offset,
+            "a partition is shorter than what was done of it, and is read from its beginning"
+        );
+        Ok(Ledger::default())
     }
 }
 

@@ -8,7 +8,6 @@ use orderwire_broker::{Error, ErrorKind, Received, Tag};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use tokio::sync::Notify;
 
@@ -49,6 +48,8 @@ struct Part {
     queue: PartitionQueue<Member>,
     /// What came, or was given back, and is to be handed out.
     waiting: BTreeMap<i64, Received>,
+    /// Whether its log is another one, amid which we are: it is read from its beginning first.
+    is_amid: bool,
 }
 
 struct Held {
@@ -62,6 +63,8 @@ pub(crate) enum Next {
     Batch(Vec<Received>),
     /// Something, once it is noted that it is handed out.
     ToNote,
+    /// Something, once partitions are read from their beginning.
+    ToRewind,
     Nothing,
 }
 
@@ -84,12 +87,36 @@ impl Hand {
         self.wake.notify_one();
     }
 
-    /// A partition is ours from now on; `kept`: what is known of it.
-    pub(crate) fn gain(&self, partition: i32, kept: Option<(i64, &str)>, mut queue: PartitionQueue<Member>) {
+    /// A partition is ours from now on; `ledger`: what is known of it.
+    pub(crate) fn gain(&self, partition: i32, ledger: Ledger, mut queue: PartitionQueue<Member>) {
         let wake = Arc::clone(&self.wake);
         queue.set_nonempty_callback(move || wake.notify_one());
-        let part = Part { ledger: Ledger::restore(kept), queue, waiting: BTreeMap::new() };
+        let part = Part { ledger, queue, waiting: BTreeMap::new(), is_amid: false };
         self.state().parts.insert(partition, part);
+    }
+
+    /// Reads partitions from their beginning whose log is another one than was read before.
+    ///
+    /// # Errors
+    /// What the library said.
+    pub(crate) fn rewind(&self, client: &BaseConsumer<Member>, within: Duration) -> Result<(), KafkaError> {
+        let amid: Vec<i32> = {
+            let state = self.state();
+            let amid = state.parts.iter().filter(|(_, part)| part.is_amid);
+            amid.map(|(partition, _)| *partition).collect()
+        };
+        for partition in amid {
+            client.seek(&self.topic, partition, Offset::Beginning, within)?;
+            if let Some(part) = self.state().parts.get_mut(&partition) {
+                part.is_amid = false;
+            }
+            tracing::warn!(
+                broker.queue = self.topic,
+                partition,
+                "a partition is not the one that was read before, and is read from its beginning"
+            );
+        }
+        Ok(())
     }
 
     /// Partitions are not ours any more: the group is told what is done of them. What is held
@@ -138,6 +165,9 @@ impl Hand {
             return Err(failure.clone());
         }
         state.fill(self.prefetch);
+        if state.parts.values().any(|part| part.is_amid) {
+            return Ok(Next::ToRewind);
+        }
         Ok(state.hand_out(max.min(self.prefetch)))
     }
 
@@ -236,18 +266,27 @@ impl State {
                 if room == 0 {
                     break;
                 }
+                if part.is_amid {
+                    continue;
+                }
                 match part.queue.poll(Duration::ZERO) {
                     None => {}
                     Some(Ok(record)) => {
                         came = true;
-                        let offset = record.offset();
-                        if part.ledger.begins_anew(offset) {
+                        let mark = wire::mark(&record);
+                        let offset = mark.offset;
+                        if part.ledger.is_other(mark) {
                             // A tag of the former log must not settle a message of this one.
                             room += part.waiting.len();
                             part.waiting.clear();
                             self.held.retain(|_, held| held.partition != *partition);
                         }
-                        if let Arrival::New { redelivered } = part.ledger.arrive(offset) {
+                        if part.ledger.is_amid(mark) {
+                            part.is_amid = true;
+                            part.ledger = Ledger::default();
+                            continue;
+                        }
+                        if let Arrival::New { redelivered } = part.ledger.arrive(mark) {
                             part.waiting.insert(offset, Received { redelivered, ..wire::received(&record) });
                             room -= 1;
                         }

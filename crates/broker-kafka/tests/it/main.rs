@@ -11,4 +11,6 @@ mod faults;
 mod foreign;
 mod groups;
 mod publish;
+mod replaced;
 mod support;
+mod tansu;

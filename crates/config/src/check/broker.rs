@@ -117,9 +117,6 @@ fn encryption(config: &Config, report: &mut Report<'_>) {
         if ["amqp", "kafka"].contains(&scheme) {
             let detail = format!("has no effect, because {scheme}:// is not encrypted; use {scheme}s://");
             report.fault(&["broker", key], detail);
-        } else if scheme == "kafkas" && key == "certificate" {
-            let detail = "is not shown to Kafka in this version; remove certificate and key";
-            report.fault(&["broker", key], detail);
         }
     }
 }
