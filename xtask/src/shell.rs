@@ -57,6 +57,13 @@ pub(crate) fn build(package: &str, args: &[&str]) -> Result<PathBuf> {
     executable(&messages, package).with_context(|| format!("find the {package} that cargo built"))
 }
 
+/// The folder that cargo builds into.
+pub(crate) fn target() -> Result<PathBuf> {
+    let metadata = output(&mut cargo(["metadata", "--no-deps", "--format-version=1"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("read cargo's metadata")?;
+    Ok(metadata["target_directory"].as_str().context("cargo names its target folder")?.into())
+}
+
 /// The path of the executable among cargo's messages, one JSON object a line.
 fn executable(messages: &str, name: &str) -> Result<PathBuf> {
     for line in messages.lines() {

@@ -1,6 +1,8 @@
 //! `cargo xtask test`: says what the machine has, builds the binary that the
 //! end-to-end tests drive, and runs the tests.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -11,21 +13,42 @@ use crate::{needs, python};
 /// The packages whose tests drive the real binary.
 const DRIVE_THE_BINARY: &[&str] = &["orderwire-e2e"];
 
+/// The packages whose tests start a Kafka.
+const START_KAFKA: &[&str] = &["orderwire-e2e", "orderwire-broker-kafka"];
+
 /// Runs the tests with cargo-nextest where it is installed, else with
 /// `cargo test`. Without a package among `extra` it is the whole workspace.
 pub(crate) fn run(extra: &[String]) -> Result<()> {
     needs::report()?;
     let selected = selected(extra);
     let mut command = runner(extra, selected.is_empty());
-    if selected.is_empty() || selected.iter().any(|name| DRIVE_THE_BINARY.contains(&name.as_str())) {
+    let wants =
+        |some: &[&str]| selected.is_empty() || selected.iter().any(|name| some.contains(&name.as_str()));
+    if wants(DRIVE_THE_BINARY) {
         // By itself, with the features that users get: built together with the tests
         // it would carry what their dependencies switch on.
-        let binary = shell::build("orderwire", &[])?;
-        let target = binary.ancestors().nth(2).context("the binary is in a folder of the target folder")?;
-        command.env("ORDERWIRE_PYTHON", python::interpreter(&target.join("test-python"))?);
-        command.env("ORDERWIRE_BIN", binary);
+        command.env("ORDERWIRE_BIN_KAFKA", with_kafka()?);
+        command.env("ORDERWIRE_BIN", shell::build("orderwire", &[])?);
+    }
+    if wants(START_KAFKA) {
+        let python = python::interpreter(&shell::target()?.join("test-python"))?;
+        if std::env::var_os("KAFKA_SERVER").is_none() {
+            command.env("KAFKA_SERVER", python::kafka(&python)?);
+        }
+        command.env("ORDERWIRE_PYTHON", python);
     }
     shell::run(&mut command)
+}
+
+/// The binary that knows Kafka, beside the one that does not and is built under the same name.
+fn with_kafka() -> Result<PathBuf> {
+    let built = shell::build("orderwire", &["--features", "kafka"])?;
+    let kept = built.with_file_name("orderwire-kafka");
+    match std::fs::remove_file(&kept) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context("remove the former binary"),
+        _ => std::fs::hard_link(&built, &kept).context("keep the binary that knows Kafka"),
+    }?;
+    Ok(kept)
 }
 
 /// `cargo test` or `cargo nextest run`. Doc tests are a stage of their own,
