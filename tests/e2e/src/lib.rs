@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows the inside: only flags, files, signals and HTTP.
 
+pub mod kafka;
 pub mod processes;
 pub mod sse;
 pub mod ws;
@@ -30,6 +31,8 @@ pub fn binary() -> PathBuf {
 /// How a server is started.
 #[derive(Clone, Debug, Default)]
 pub struct Start {
+    /// Another binary than [`binary`].
+    pub binary: Option<PathBuf>,
     /// More flags of `orderwire up`.
     pub flags: Vec<String>,
     /// More environment.
@@ -53,7 +56,7 @@ pub struct Server {
 impl Server {
     /// Starts `orderwire up` on this data folder and waits until it is ready.
     pub fn start(data: &Path, start: &Start) -> Result<Self> {
-        let binary = binary();
+        let binary = start.binary.clone().unwrap_or_else(binary);
         let mut words: Vec<String> = start.under.clone();
         words.push(binary.to_string_lossy().into_owned());
         words.extend(["up", "--listen", "127.0.0.1:0", "--data"].map(str::to_owned));

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use orderwire_e2e::kafka::{self, Kafka};
 use orderwire_e2e::nats::Nats;
 use orderwire_e2e::rabbit::Rabbit;
 use orderwire_e2e::{Server, Start};
@@ -17,20 +18,32 @@ struct World {
 }
 
 fn embedded(folder: &Path) -> Result<World> {
-    Ok(World { server: start(folder, None)?, _broker: Box::new(()) })
+    Ok(World { server: start(folder, Start::default())?, _broker: Box::new(()) })
 }
 
 fn rabbitmq(folder: &Path) -> Result<World> {
     let rabbit = Rabbit::started()?;
-    Ok(World { server: start(folder, Some(rabbit.url()))?, _broker: Box::new(rabbit) })
+    Ok(World { server: start(folder, at(rabbit.url()))?, _broker: Box::new(rabbit) })
 }
 
 fn nats(folder: &Path) -> Result<World> {
     let nats = Nats::started()?;
-    Ok(World { server: start(folder, Some(nats.url()))?, _broker: Box::new(nats) })
+    Ok(World { server: start(folder, at(nats.url()))?, _broker: Box::new(nats) })
 }
 
-fn start(folder: &Path, broker: Option<String>) -> Result<Server> {
+/// The binary is another one: Kafka is a feature.
+fn kafka(folder: &Path) -> Result<World> {
+    let kafka = Kafka::started()?;
+    let start_at = Start { binary: Some(kafka::binary()?), ..at(kafka.url()) };
+    Ok(World { server: start(folder, start_at)?, _broker: Box::new(kafka) })
+}
+
+/// With the broker of this address.
+fn at(url: String) -> Start {
+    Start { env: vec![("ORDERWIRE__BROKER__URL".to_owned(), url)], ..Start::default() }
+}
+
+fn start(folder: &Path, start: Start) -> Result<Server> {
     let config = folder.join("orderwire.yaml");
     std::fs::write(
         &config,
@@ -38,13 +51,13 @@ fn start(folder: &Path, broker: Option<String>) -> Result<Server> {
          copy: {types: ['shop.*.sold', 'other.#']}\n",
     )?;
     let flags = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
-    let env = broker.map(|url| ("ORDERWIRE__BROKER__URL".to_owned(), url)).into_iter().collect();
-    Server::start(&folder.join("data"), &Start { flags, env, ..Start::default() })
+    Server::start(&folder.join("data"), &Start { flags, ..start })
 }
 
 macro_rules! cases {
     ($($case:ident)+) => {
         mod in_the_embedded_world { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::embedded, super::$case).await })+ }
+        mod behind_kafka { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::kafka, super::$case).await })+ }
         mod behind_nats { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::nats, super::$case).await })+ }
         mod behind_rabbitmq { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::rabbitmq, super::$case).await })+ }
     };

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::broker::{behind, consume, event, python};
 
 /// What `/readyz` says of the broker.
-fn of_broker(ready: &Value) -> String {
+pub(crate) fn of_broker(ready: &Value) -> String {
     let all = ready["components"].as_array().cloned().unwrap_or_default();
     let broker = all.into_iter().find(|component| component["name"] == "broker");
     broker.and_then(|broker| broker["detail"].as_str().map(str::to_owned)).unwrap_or_default()
@@ -36,7 +36,7 @@ async fn post(server: &Server, events: impl IntoIterator<Item = usize>) -> Resul
 }
 
 /// All of these come, each once, and then nothing more.
-async fn each_once(server: &Server, wanted: BTreeSet<u64>) -> Result<()> {
+pub(crate) async fn each_once(server: &Server, wanted: BTreeSet<u64>) -> Result<()> {
     let count = wanted.len();
     let (_, seen) = consume(server, wanted.iter().copied()).await?;
     server.until("/readyz", |ready| of_broker(ready).is_empty()).await?;
@@ -45,6 +45,26 @@ async fn each_once(server: &Server, wanted: BTreeSet<u64>) -> Result<()> {
     let queue = server.get("/v1/queues/shop").await?;
     ensure!(queue["ready"] == 0 && queue["in_flight"] == 0 && queue["dead"] == 0, "{queue}");
     Ok(())
+}
+
+/// Publishes over a wire that is slow, cut and silent in turn; what was taken.
+pub(crate) async fn over_a_bad_wire(server: &Server, proxy: &Proxy) -> Result<BTreeSet<u64>> {
+    server.until("/readyz", |ready| of_broker(ready).is_empty()).await?;
+    let mut taken = post(server, 0..20).await?;
+    for (round, wire) in
+        [Wire::Slow(Duration::from_millis(200)), Wire::Cut, Wire::Silent, Wire::Cut].into_iter().enumerate()
+    {
+        // Some are on their way when it happens.
+        let first = 100 * (round + 1);
+        let (under_way, ()) = tokio::join!(post(server, first..first + 20), async { proxy.make(wire) });
+        taken.extend(under_way?);
+        taken.extend(post(server, first + 20..first + 40).await?);
+        proxy.make(Wire::Good);
+        taken.extend(post(server, first + 40..first + 60).await?);
+        server.until("/readyz", |ready| of_broker(ready).is_empty()).await?;
+    }
+    ensure!(taken.len() == 20 + 4 * 60, "the spool has room for all, and only {} were taken", taken.len());
+    Ok(taken)
 }
 
 /// Runs Python against the broker.
@@ -63,21 +83,7 @@ async fn a_wire_that_is_slow_cut_or_silent_loses_and_doubles_nothing() -> Result
     let proxy = Proxy::to(rabbit.port()).await?;
     let url = format!("amqp://guest:guest@127.0.0.1:{}/%2f", proxy.port());
     let server = behind(&url, folder.path(), "")?;
-    server.until("/readyz", |ready| of_broker(ready).is_empty()).await?;
-    let mut taken = post(&server, 0..20).await?;
-    for (round, wire) in
-        [Wire::Slow(Duration::from_millis(200)), Wire::Cut, Wire::Silent, Wire::Cut].into_iter().enumerate()
-    {
-        // Some are on their way when it happens.
-        let first = 100 * (round + 1);
-        let (under_way, ()) = tokio::join!(post(&server, first..first + 20), async { proxy.make(wire) });
-        taken.extend(under_way?);
-        taken.extend(post(&server, first + 20..first + 40).await?);
-        proxy.make(Wire::Good);
-        taken.extend(post(&server, first + 40..first + 60).await?);
-        server.until("/readyz", |ready| of_broker(ready).is_empty()).await?;
-    }
-    ensure!(taken.len() == 20 + 4 * 60, "the spool has room for all, and only {} were taken", taken.len());
+    let taken = over_a_bad_wire(&server, &proxy).await?;
     each_once(&server, taken).await?;
     ensure!(server.stop()?.success());
     Ok(())
@@ -251,5 +257,89 @@ async fn check_tries_the_broker() -> Result<()> {
     rabbit.start()?;
     let tried = run(&words)?;
     ensure!(tried.code == 0 && tried.stdout.contains(&format!("ok   {place}connected")), "{tried:?}");
+    Ok(())
+}
+
+/// The server takes smaller messages than it was known for: what is larger goes the short way, and
+/// holds up nothing that is behind it.
+#[tokio::test]
+async fn what_is_too_large_for_the_broker_holds_up_nothing() -> Result<()> {
+    let (rabbit, folder) = (Rabbit::started()?, tempfile::tempdir()?);
+    rabbit.control(&["eval", "application:set_env(rabbit, max_message_size, 20000)."])?;
+    let proxy = Proxy::to(rabbit.port()).await?;
+    proxy.make(Wire::Cut);
+    let url = format!("amqp://guest:guest@127.0.0.1:{}/%2f", proxy.port());
+    let server = behind(&url, folder.path(), "")?;
+    let large = |n: usize| {
+        let mut event = event(n);
+        event["data"]["pad"] = "x".repeat(50_000).into();
+        event
+    };
+    // First by the spool, then without it.
+    let mut taken = BTreeSet::new();
+    for round in [0, 100] {
+        for n in round..round + 30 {
+            let body = if n % 10 == 5 { large(n) } else { event(n) };
+            let (status, answer) = server.post("/v1/events", &body).await?;
+            ensure!(status == 202, "event {n}: {status}: {answer}");
+            taken.insert(n as u64);
+        }
+        proxy.make(Wire::Good);
+        server.until("/readyz", |ready| of_broker(ready).is_empty()).await?;
+    }
+    each_once(&server, taken).await
+}
+
+/// What the spool holds would end with the machine.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_spool_in_memory_is_warned_of() -> Result<()> {
+    let (memory, folder) = (tempfile::tempdir_in("/dev/shm")?, tempfile::tempdir()?);
+    let spool = memory.path().join("spool");
+    let of_broker =
+        format!("broker: {{url: 'amqp://127.0.0.1:1', spool: {{folder: '{}'}}}}\n", spool.display());
+    let config = folder.path().join("orderwire.yaml");
+    std::fs::write(&config, &of_broker)?;
+    let checked = run(&["check", "--config", &config.to_string_lossy()])?;
+    let place = spool.display().to_string();
+    ensure!(checked.code == 0 && checked.stdout.contains("warning: broker.spool.folder"), "{checked:?}");
+    ensure!(checked.stdout.contains("tmpfs") && checked.stdout.contains(&place), "{checked:?}");
+    let json = run(&["check", "--output", "json", "--config", &config.to_string_lossy()])?;
+    let report: Value = serde_json::from_str(&json.stdout)?;
+    ensure!(report["warnings"][0].as_str().is_some_and(|warning| warning.contains(&place)), "{report}");
+
+    let server = behind("amqp://127.0.0.1:1", folder.path(), &of_broker)?;
+    ensure!(server.log()?.contains("tmpfs, which is memory"), "{}", server.log()?);
+    // One that keeps nothing has nothing to lose.
+    std::fs::write(&config, of_broker.replace("spool: {", "spool: {events: 0, "))?;
+    let checked = run(&["check", "--config", &config.to_string_lossy()])?;
+    ensure!(checked.code == 0 && !checked.stdout.contains("warning"), "{checked:?}");
+    Ok(())
+}
+
+/// Rejected, mended, and sent again under the same message id.
+#[tokio::test]
+async fn a_message_that_was_mended_is_taken_under_the_id_of_the_rejected_one() -> Result<()> {
+    let (rabbit, folder) = (Rabbit::started()?, tempfile::tempdir()?);
+    let server = behind(&rabbit.url(), folder.path(), "  till: {types: ['till.#'], type: till.sold}\n")?;
+    server.until("/readyz", |ready| of_broker(ready).is_empty()).await?;
+    let send = |body: &str, count: usize| {
+        let script = format!(
+            "properties = pika.BasicProperties(message_id='order-7')\n\
+             for _ in range({count}): channel.basic_publish('', 'till', b'{body}', properties)"
+        );
+        amqp(&rabbit, &script)
+    };
+    send(r#"{"client": "acme", "n": }"#, 2)?;
+    server.until("/v1/queues/till", |queue| queue["dead"] == 1 && queue["ready"] == 0).await?;
+    send(r#"{"client": "acme", "n": 1}"#, 2)?;
+    let queue = server.until("/v1/queues/till", |queue| queue["ready"] == 1).await?;
+    ensure!(queue["dead"] == 1, "{queue}");
+    let deadline = Instant::now() + PATIENCE;
+    while rabbit.messages("till")? > 0 {
+        ensure!(Instant::now() < deadline, "the intake does not take in what is left");
+    }
+    let queue = server.get("/v1/queues/till").await?;
+    ensure!(queue["ready"] == 1 && queue["dead"] == 1, "each once: {queue}");
     Ok(())
 }

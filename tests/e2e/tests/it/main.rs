@@ -1,6 +1,7 @@
 //! The real binary, from outside: nothing acknowledged is lost, faults are
 //! clear, clients are served in turn.
 
+mod asyncapi;
 mod behind;
 mod broker;
 mod broker_faults;
@@ -20,6 +21,7 @@ mod line;
 mod load;
 mod mqtt;
 mod nats;
+mod nats_faults;
 mod orders;
 mod orders_at_once;
 mod orders_cli;
