@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn every_setting_of_a_connection_reaches_the_library() {
-        use crate::options::{Identity, Tls};
+        use orderwire_broker::{Identity, Tls};
         let mut options = Options::from_url("kafkas://ada:s%40fe@k1:9093,k2/?sasl=SCRAM-SHA-256").unwrap();
         let identity =
             Identity { certificate_file: "own.pem".to_owned().into(), key_file: "own.key".to_owned().into() };

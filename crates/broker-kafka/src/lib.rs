@@ -29,4 +29,4 @@ mod topics;
 mod wire;
 
 pub use broker::KafkaBroker;
-pub use options::{Identity, Login, Mechanism, Options, Tls};
+pub use options::{Login, Mechanism, Options};

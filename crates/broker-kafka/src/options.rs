@@ -1,10 +1,9 @@
 //! What a connection to Kafka needs to know.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use orderwire_broker::{Error, ErrorKind, Password};
+use orderwire_broker::{Error, ErrorKind, Password, Tls};
 use percent_encoding::percent_decode_str;
 
 /// The port of a server whose URL names none.
@@ -86,25 +85,6 @@ impl Mechanism {
         let all = [Self::Plain, Self::ScramSha256, Self::ScramSha512];
         all.into_iter().find(|mechanism| mechanism.as_str().eq_ignore_ascii_case(text))
     }
-}
-
-/// How a connection is encrypted. The files are read when a client is made.
-#[derive(Clone, Debug, Default)]
-pub struct Tls {
-    /// Certificates (PEM) of whoever may have signed the servers'; none: those that the
-    /// system trusts.
-    pub ca_file: Option<PathBuf>,
-    /// Who we are to servers that ask for a certificate.
-    pub identity: Option<Identity>,
-}
-
-/// A certificate of our own.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The certificate (PEM), with those that it is signed by.
-    pub certificate_file: PathBuf,
-    /// Its key (PEM).
-    pub key_file: PathBuf,
 }
 
 impl Options {

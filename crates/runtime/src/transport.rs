@@ -1,6 +1,7 @@
 //! The way through a broker: what carries events to it, and what takes them in.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -314,14 +315,7 @@ async fn connect(config: &Config) -> Result<Arc<dyn Broker>, Error> {
     #[cfg(feature = "kafka")]
     if settings.url.scheme().is_some_and(|scheme| KAFKA.contains(&scheme)) {
         let mut options = orderwire_broker_kafka::Options::from_url(&url).while_("reading broker.url")?;
-        if let Some(tls) = &mut options.tls {
-            tls.ca_file = settings.ca.clone();
-            let files = settings.certificate.clone().zip(settings.key.clone());
-            tls.identity = files.map(|(certificate_file, key_file)| orderwire_broker_kafka::Identity {
-                certificate_file,
-                key_file,
-            });
-        }
+        options.tls = options.tls.map(|_| tls(settings));
         return Ok(Arc::new(orderwire_broker_kafka::KafkaBroker::start(options)));
     }
     let mut options = orderwire_broker_rabbitmq::Options::from_url(&url).while_("reading broker.url")?;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::PATIENCE;
-use crate::rabbit::free_port;
+use orderwire_servers::free_port;
 
 /// A server that ends with this value.
 pub struct Kafka {

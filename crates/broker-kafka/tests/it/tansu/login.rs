@@ -2,8 +2,8 @@
 
 use std::io;
 
-use orderwire_broker::{Broker, Declare, ErrorKind};
-use orderwire_broker_kafka::{KafkaBroker, Login, Mechanism, Options, Password};
+use orderwire_broker::{Broker, Declare, ErrorKind, Password};
+use orderwire_broker_kafka::{KafkaBroker, Login, Mechanism, Options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use orderwire_broker::{Broker, Declare, ErrorKind};
-use orderwire_broker_kafka::{Identity, KafkaBroker, Options, Tls};
+use orderwire_broker::{Broker, Declare, ErrorKind, Identity, Tls};
+use orderwire_broker_kafka::{KafkaBroker, Options};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
