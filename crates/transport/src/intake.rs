@@ -191,7 +191,7 @@ impl Intake {
                 (Destination::Worker(_), _) => {
                     if let Err(error) = self.queues.until_paused(&self.queue, paused).await {
                         tracing::error!(queue.name = %self.queue, %error, "is not known");
-                        std::future::pending().await
+                        std::future::pending::<()>().await;
                     }
                 }
             }
@@ -258,8 +258,8 @@ impl Intake {
             return Ok(());
         }
         let outcomes = match &self.destination {
-            Destination::Queue => self.into_queue(&arrived).await?,
-            Destination::Worker(worker) => self.into_effect(worker, &arrived).await?,
+            Destination::Queue => self.queue_up(&arrived).await?,
+            Destination::Worker(worker) => self.have_handled(worker, &arrived).await?,
         };
         let mut failures = 0;
         while let Err(error) = self.reader.took_in(&arrived).await {
@@ -278,7 +278,7 @@ impl Intake {
     }
 
     /// Puts messages into the queue, or among its dead letters.
-    async fn into_queue(&self, arrived: &[Arrived]) -> Result<Vec<Outcome>, Stopped> {
+    async fn queue_up(&self, arrived: &[Arrived]) -> Result<Vec<Outcome>, Stopped> {
         let mut failures = 0;
         let new = loop {
             match self.queues.arrive(&self.queue, arrived).await {
@@ -299,7 +299,11 @@ impl Intake {
     }
 
     /// Has messages handled; those that can never be are among the dead letters then.
-    async fn into_effect(&self, worker: &DirectWorker, arrived: &[Arrived]) -> Result<Vec<Outcome>, Stopped> {
+    async fn have_handled(
+        &self,
+        worker: &DirectWorker,
+        arrived: &[Arrived],
+    ) -> Result<Vec<Outcome>, Stopped> {
         let usable: Vec<&Incoming> =
             arrived.iter().filter(|each| each.rejected.is_none()).map(|each| &each.incoming).collect();
         let mut handled = worker.handle(&usable, &self.stop).await.map_err(|_| Stopped)?.into_iter();
@@ -315,7 +319,7 @@ impl Intake {
             Handled::New | Handled::Repeated => None,
         };
         let letters: Vec<Arrived> = arrived.iter().zip(&verdicts).filter_map(letter).collect();
-        let letters = if letters.is_empty() { Vec::new() } else { self.into_queue(&letters).await? };
+        let letters = if letters.is_empty() { Vec::new() } else { self.queue_up(&letters).await? };
         let mut letters = letters.into_iter();
         let outcome = |verdict: &Handled| match verdict {
             Handled::New => Outcome::Taken,

@@ -103,11 +103,13 @@ async fn handle(ledger: &Arc<Ledger>, events: &[Incoming]) -> Vec<Handled> {
 
 /// Those that are given up, with why.
 fn faulty(handled: &[Handled]) -> Vec<(usize, &str)> {
-    let cause = |(at, handled)| match handled {
-        &Handled::Faulty(ref cause) => Some((at, cause.as_str())),
-        _ => None,
-    };
-    handled.iter().enumerate().filter_map(cause).collect()
+    let mut faulty = Vec::new();
+    for (at, handled) in handled.iter().enumerate() {
+        if let Handled::Faulty(cause) = handled {
+            faulty.push((at, cause.as_str()));
+        }
+    }
+    faulty
 }
 
 /// The store refuses the batch, and may or may not say which event it is: how many calls

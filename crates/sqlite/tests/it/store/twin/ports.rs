@@ -56,7 +56,7 @@ impl Twin {
                 Fault::RemembersBrokersAlone => event.remembered &= from_broker,
                 // As if a filter of few bits were all that is asked.
                 Fault::TrustsTheFilter => {
-                    event.event_id.0 = Uuid::from_u128(event.event_id.0.as_u128() >> 121)
+                    event.event_id.0 = Uuid::from_u128(event.event_id.0.as_u128() >> 121);
                 }
                 // Beside the transaction: before it is known whether the event is recorded,
                 // and nothing of it is stored.
