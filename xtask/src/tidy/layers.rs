@@ -23,7 +23,12 @@ pub(super) const LAYERS: &[Layer] = &[
         imports_in_tests: &["servers"],
     },
     Layer { name: "surface", crates: &["api", "config"], imports: &["types"], imports_in_tests: &[] },
-    Layer { name: "engines", crates: &["sqlite"], imports: &["ports", "types"], imports_in_tests: &[] },
+    Layer {
+        name: "engines",
+        crates: &["sqlite", "postgres"],
+        imports: &["ports", "types"],
+        imports_in_tests: &[],
+    },
     Layer {
         name: "brokers",
         crates: &["broker-rabbitmq", "broker-nats", "broker-kafka"],
@@ -135,6 +140,18 @@ pub(super) const KEPT: &[Kept] = &[
     Kept {
         library: "rusqlite",
         by: &["sqlite"],
+        free_in_tests: false,
+        because: "SQL lives only in the engine",
+    },
+    Kept {
+        library: "tokio-postgres",
+        by: &["postgres"],
+        free_in_tests: true,
+        because: "SQL lives only in the engine",
+    },
+    Kept {
+        library: "deadpool-postgres",
+        by: &["postgres"],
         free_in_tests: false,
         because: "SQL lives only in the engine",
     },
@@ -256,7 +273,7 @@ pub(super) const WITHOUT: &[Without] = &[
         because: "plain values: no I/O, no runtime",
     },
     Without {
-        crates: &["queue", "store", "worker", "recorder", "emitter", "sqlite"],
+        crates: &["queue", "store", "worker", "recorder", "emitter", "sqlite", "postgres"],
         libraries: &["axum", "tower", "tower-http", "utoipa"],
         because: "HTTP ends in the gateway and in query",
     },

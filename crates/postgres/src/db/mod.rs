@@ -1,0 +1,211 @@
+//! The way to the server: what a URL says, how a connection is set up, the pool,
+//! and the connection that listens.
+
+mod listen;
+mod tls;
+mod url;
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::Config;
+
+pub(crate) use self::listen::{Heard, Listener};
+use self::tls::Tls;
+use crate::error::{Error, ErrorKind};
+
+/// The oldest server that the tests run against, as `server_version_num` says it.
+const OLDEST_SERVER: i32 = 150_000;
+
+/// How the database is reached.
+#[derive(Clone)]
+pub struct Options {
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with what libpq knows as parameters
+    /// behind a `?`. `sslmode` is `disable`, `prefer` (the default), `require`, `verify-ca`
+    /// or `verify-full`; `sslrootcert` a file of certificates that are trusted in place of
+    /// the system's.
+    pub url: String,
+    /// Connections at most, beside the one that listens.
+    pub connections: usize,
+    /// How long a call waits for a connection that is free, and how long a new one may
+    /// take to be there.
+    pub connect_timeout: Duration,
+    /// How long one statement may take. We wait a little longer for its answer.
+    pub statement_timeout: Duration,
+    /// How long a statement may wait for a lock.
+    pub lock_timeout: Duration,
+    /// How long a transaction may stand still before the server ends it.
+    pub idle_timeout: Duration,
+    /// What the server's lists of connections call us.
+    pub application_name: String,
+}
+
+impl Options {
+    /// The usual settings for the database of this URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            connections: 8,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(10),
+            application_name: "orderwire".to_owned(),
+        }
+    }
+
+    /// Small limits, so that tests reach them.
+    pub fn for_testing(url: impl Into<String>) -> Self {
+        Self {
+            connections: 4,
+            statement_timeout: Duration::from_secs(5),
+            lock_timeout: Duration::from_secs(3),
+            idle_timeout: Duration::from_secs(5),
+            ..Self::new(url)
+        }
+    }
+
+    /// What a new connection is told first.
+    fn setup(&self) -> String {
+        format!(
+            "SET statement_timeout = {}; SET lock_timeout = {}; \
+             SET idle_in_transaction_session_timeout = {}; SET synchronous_commit = on; \
+             SET TimeZone = 'UTC'; SET search_path = ''; SET client_min_messages = warning",
+            self.statement_timeout.as_millis(),
+            self.lock_timeout.as_millis(),
+            self.idle_timeout.as_millis(),
+        )
+    }
+}
+
+impl fmt::Debug for Options {
+    /// The URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("connections", &self.connections).finish_non_exhaustive()
+    }
+}
+
+/// A database on a PostgreSQL server. Clones share the pool.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool,
+    config: Config,
+    tls: Tls,
+    options: Options,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("place", &self.place()).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Connects, and looks whether the server is one that Orderwire can use.
+    ///
+    /// # Errors
+    /// `Refused` when a person has to change something: the URL, the server's version, the
+    /// database's encoding, rights. `Unavailable` when nobody answers there now.
+    pub async fn open(options: &Options) -> Result<Self, Error> {
+        Self::open_at_least(options, OLDEST_SERVER).await
+    }
+
+    async fn open_at_least(options: &Options, oldest: i32) -> Result<Self, Error> {
+        let (mut config, tls) = url::parse(&options.url)?;
+        if config.get_application_name().is_none() {
+            config.application_name(&options.application_name);
+        }
+        config
+            .connect_timeout(options.connect_timeout)
+            .tcp_user_timeout(options.statement_timeout * 2)
+            .keepalives_idle(Duration::from_secs(15))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(3);
+        let tls = tls::connector(&tls)?;
+        let manager = Manager::from_config(
+            config.clone(),
+            tls.clone(),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        let setup = options.setup();
+        let pool = Pool::builder(manager)
+            .max_size(options.connections.max(1))
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(options.connect_timeout))
+            .create_timeout(Some(options.connect_timeout))
+            .post_create(Hook::async_fn(move |client, _| {
+                let setup = setup.clone();
+                Box::pin(async move { client.batch_execute(&setup).await.map_err(HookError::Backend) })
+            }))
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorKind::Refused, format!("making the pool of connections: {error}"))
+            })?;
+        let database = Self { pool, config, tls, options: options.clone() };
+        database.check(oldest).await?;
+        Ok(database)
+    }
+
+    /// Whether the server is one that Orderwire can use.
+    async fn check(&self, oldest: i32) -> Result<(), Error> {
+        let client = self.client("connecting").await?;
+        let ask = "SELECT current_setting('server_version_num')::int4, current_setting('server_version'), \
+                          current_setting('server_encoding')";
+        let row = self.within("connecting", client.query_one(ask, &[])).await?;
+        let (number, version, encoding): (i32, String, String) = (row.get(0), row.get(1), row.get(2));
+        if number < oldest {
+            let message = format!(
+                "{} is PostgreSQL {version}: Orderwire needs {} or later; upgrade the server or name another",
+                self.place(),
+                oldest / 10_000
+            );
+            return Err(Error::new(ErrorKind::Refused, message));
+        }
+        if encoding != "UTF8" {
+            let message = format!(
+                "the database of {} is encoded in {encoding}: Orderwire needs UTF8; create one (CREATE DATABASE … \
+                 ENCODING 'UTF8' TEMPLATE template0) and name it",
+                self.place()
+            );
+            return Err(Error::new(ErrorKind::Refused, message));
+        }
+        Ok(())
+    }
+
+    /// Where it is, for people: without the password.
+    pub(crate) fn place(&self) -> String {
+        url::place(&self.config)
+    }
+
+    /// A connection of the pool, to do `what`.
+    ///
+    /// # Errors
+    /// `Unavailable`, or `Refused` by the server.
+    pub(crate) async fn client(&self, what: &str) -> Result<Client, Error> {
+        let place = || format!("{what} on {}", self.place());
+        self.pool.get().await.map_err(|error| Error::pool(&place(), &error))
+    }
+
+    /// The answer of the server, which does `what`; waits a little longer for it than the
+    /// server may take.
+    ///
+    /// # Errors
+    /// As the server says; `Unavailable` when it says nothing.
+    pub(crate) async fn within<T>(
+        &self,
+        what: &str,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(self.answer_timeout(), answer).await {
+            Ok(answer) => answer.map_err(|error| Error::postgres(what, &error)),
+            Err(_) => Err(Error::slow(what)),
+        }
+    }
+
+    /// How long an answer is waited for.
+    pub(crate) fn answer_timeout(&self) -> Duration {
+        self.options.statement_timeout + Duration::from_secs(2)
+    }
+}
