@@ -30,6 +30,16 @@ const REQUIRED: &[Requirement] = &[
         wanted_here: true,
     },
     Requirement {
+        name: "PostgreSQL",
+        suite: "the engine on PostgreSQL: its conformance, and several nodes on one database",
+        wanted_here: true,
+    },
+    Requirement {
+        name: "initdb",
+        suite: "the faults of PostgreSQL: servers of a test's own that are ended",
+        wanted_here: cfg!(unix),
+    },
+    Requirement {
         name: "strace",
         suite: "the system-call trace: a data sync before each acknowledgement",
         wanted_here: cfg!(target_os = "linux"),
@@ -138,6 +148,11 @@ fn look() -> Vec<Finding> {
     }
     let server = shell::succeeds(Command::new("nats-server").arg("--version"));
     findings.push(Finding { name: "nats-server", place: "in the path".to_owned(), found: server });
+    // Debian keeps its programs out of the path.
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let makes = versions.map(|version| version.path().join("bin/initdb")).any(|program| program.exists())
+        || shell::succeeds(Command::new("initdb").arg("--version"));
+    findings.push(Finding { name: "initdb", place: "there, with its server".to_owned(), found: makes });
     findings.push(Finding { name: "mount", place: "able to mount a tmpfs".to_owned(), found: mounts() });
     // Both print their usage and end with the code of a wrong call.
     let starts = |tool| Command::new(tool).arg("-h").output().is_ok();

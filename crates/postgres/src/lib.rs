@@ -14,6 +14,8 @@
 mod db;
 mod error;
 mod migrate;
+mod queue;
 
 pub use db::{Database, Options};
 pub use error::{Error, ErrorKind};
+pub use queue::{PostgresQueue, QueueOptions};

@@ -54,6 +54,13 @@
 //! refused by itself (an `Err` in its outcome) changes nothing and does not
 //! disturb the others.
 //!
+//! ## Several processes
+//! Where the capabilities say so ([`Capabilities::shared`]), engines of several processes
+//! work on the same data at once, and everything above holds across them: commits are
+//! applied one after the other, whoever makes them, and a reader of a stream that saw
+//! a position never sees a lower one appear later. What one does the others are told
+//! within a second ([`Engine::elsewhere`]).
+//!
 //! ## Cost
 //! No operation's cost grows with the number of waiting deliveries, of
 //! remembered ids or of dead letters. Space of settled deliveries, expired ids
@@ -68,6 +75,7 @@
 //! with its effect; only their failures write steps.
 
 mod appended;
+mod elsewhere;
 
 use std::time::Duration;
 
@@ -80,6 +88,7 @@ use orderwire_types::{Client, EventId, EventType, QueueName};
 use uuid::Uuid;
 
 pub use self::appended::{Appended, waiting_steps};
+pub use self::elsewhere::Elsewhere;
 use crate::error::Error;
 use crate::model::{
     DeadFilter, DeadPage, DeadRefs, Delivery, DeliveryId, Entry, Position, QueueState, Settlement, TraceView,
@@ -397,6 +406,14 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable` or `Damaged`: nothing of it happened.
     async fn commit(&self, ops: Vec<Op>, now: Timestamp) -> Result<Committed, Error>;
+
+    /// Waits until something happened through another process, and tells it; what happened
+    /// before the engine was opened is not told. May be given up at any moment without
+    /// losing anything. One caller at a time. An engine that is not shared has nothing to
+    /// tell, ever.
+    async fn elsewhere(&self) -> Elsewhere {
+        std::future::pending().await
+    }
 
     /// The state of one queue.
     async fn state(&self, queue: &QueueName) -> Result<QueueState, Error>;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::clock::{after, before};
 use crate::commit::{Answer, Claimed, Job, Reply};
-use crate::engine::{Committed, Op, Outcome, Sweep};
+use crate::engine::{Committed, Elsewhere, Op, Outcome, Sweep};
 use crate::error::{Error, ErrorKind};
 use crate::queues::Inner;
 use crate::queues::replay::{Begun, replays};
@@ -65,6 +65,7 @@ impl Service {
             () = self.commits.run(shutdown) => {}
             () = look_at_figures(&inner) => {}
             () = replays(&inner, self.begun) => {}
+            () = hear_of_others(&inner) => {}
         }
     }
 }
@@ -75,6 +76,7 @@ impl Commits {
         let mut own = OwnWork::new(&self.inner);
         let mut taken: VecDeque<Job> = VecDeque::new();
         let mut open = true;
+        let mut expiry_elsewhere = self.inner.expiry_elsewhere.subscribe();
         loop {
             let mut ops: Vec<Op> = Vec::new();
             if taken.is_empty() {
@@ -98,6 +100,10 @@ impl Commits {
                     }
                     Some(op) = self.returned.recv() => ops.push(op),
                     () = own.due(&self.inner), if open => {}
+                    // The sender is there as long as `self` is.
+                    Ok(()) = expiry_elsewhere.changed(), if open => {
+                        own.hear(*expiry_elsewhere.borrow_and_update());
+                    }
                 }
             }
             while let Ok(op) = self.returned.try_recv() {
@@ -331,6 +337,11 @@ impl OwnWork {
         inner.clock.sleep_until(next).await;
     }
 
+    /// A lease runs out then, or a delayed lane becomes ready, that another process made so.
+    fn hear(&mut self, next_expiry: Option<Timestamp>) {
+        self.expire_at = self.expire_at.into_iter().chain(next_expiry).min();
+    }
+
     /// Whether a commit is due for no other reason than to see whether the
     /// storage works again.
     fn probes(&self, inner: &Inner) -> bool {
@@ -404,6 +415,24 @@ async fn look_at_figures(inner: &Inner) {
         tokio::time::sleep(inner.options.figures_every).await;
         if let Err(err) = inner.look_at_figures().await {
             tracing::warn!(error = %err, "the queues' figures cannot be read");
+        }
+    }
+}
+
+/// Takes over what other processes do to the same queues.
+async fn hear_of_others(inner: &Inner) {
+    loop {
+        let Elsewhere { ready, definitions, next_expiry } = inner.engine.elsewhere().await;
+        // Before the wake-ups: one may be of a queue that is new here.
+        while definitions && let Err(err) = inner.reload().await {
+            tracing::warn!(error = %err, "the queues' definitions changed and cannot be read");
+            tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+        }
+        for queue in &ready {
+            inner.wake(queue);
+        }
+        if next_expiry.is_some() {
+            inner.expiry_elsewhere.send_replace(next_expiry);
         }
     }
 }

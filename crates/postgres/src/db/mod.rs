@@ -7,10 +7,13 @@ mod url;
 
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::time::Duration;
 
 use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::Config;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Config, Row};
+use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::listen::{Heard, Listener};
 use self::tls::Tls;
@@ -94,6 +97,21 @@ pub struct Database {
     config: Config,
     tls: Tls,
     options: Options,
+}
+
+/// A connection beside the pool. It is closed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    client: tokio_postgres::Client,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Deref for Connection {
+    type Target = tokio_postgres::Client;
+
+    fn deref(&self) -> &Self::Target {
+        &self.client
+    }
 }
 
 impl fmt::Debug for Database {
@@ -188,6 +206,24 @@ impl Database {
         self.pool.get().await.map_err(|error| Error::pool(&place(), &error))
     }
 
+    /// A connection beside the pool, for who keeps one, set up as all are.
+    ///
+    /// # Errors
+    /// As [`Self::client`].
+    pub(crate) async fn connect(&self, what: &str) -> Result<Connection, Error> {
+        let what = format!("{what} on {}", self.place());
+        let connecting = self.config.connect(self.tls.clone());
+        let (client, connection) = self.within(&what, connecting).await?;
+        // An error of the connection is that of the call that waits for it, too.
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the database ended");
+            }
+        }));
+        self.within(&what, client.batch_execute(&self.options.setup())).await?;
+        Ok(Connection { client, _task: task })
+    }
+
     /// The answer of the server, which does `what`; waits a little longer for it than the
     /// server may take.
     ///
@@ -202,6 +238,24 @@ impl Database {
             Ok(answer) => answer.map_err(|error| Error::postgres(what, &error)),
             Err(_) => Err(Error::slow(what)),
         }
+    }
+
+    /// The rows of one prepared statement over a connection of the pool.
+    ///
+    /// # Errors
+    /// As [`Self::client`] and [`Self::within`].
+    pub(crate) async fn query(
+        &self,
+        what: &str,
+        statement: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        let client = self.client(what).await?;
+        self.within(what, async {
+            let statement = client.prepare_cached(statement).await?;
+            client.query(&statement, params).await
+        })
+        .await
     }
 
     /// How long an answer is waited for.

@@ -3,4 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+mod db;
+mod proxy;
+mod queue;
 mod support;

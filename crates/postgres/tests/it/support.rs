@@ -84,10 +84,7 @@ impl TestServer {
     /// Starts one; `settings` are lines of its `postgresql.conf`.
     pub(crate) fn start(settings: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("orderwire-pg-").tempdir().unwrap();
-        if is_root() {
-            // A server never runs as root.
-            run(Command::new("chown").arg("postgres:").arg(folder.path()));
-        }
+        give(folder.path());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Self { folder, port };
         let data = server.data();
@@ -129,6 +126,11 @@ impl TestServer {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// Gives it a file that we wrote.
+    pub(crate) fn own(&self, path: &Path) {
+        give(path);
+    }
+
     /// The folder of its data, where settings and certificates are.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
@@ -140,6 +142,36 @@ impl Drop for TestServer {
         if self.data().join("postmaster.pid").exists() {
             self.stop("immediate");
         }
+    }
+}
+
+/// A disk of its own size, in memory. Needs the right to mount.
+pub(crate) struct SmallDisk {
+    folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    pub(crate) fn mount(size: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("orderwire-disk-").tempdir().unwrap();
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(folder.path()));
+        Self { folder }
+    }
+
+    /// Makes it the server's.
+    pub(crate) fn give_to_server(&self) {
+        give(self.folder.path());
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("-l").arg(self.folder.path()));
     }
 }
 
@@ -160,6 +192,13 @@ fn program(name: &str) -> Command {
         command
     } else {
         Command::new(path)
+    }
+}
+
+/// Makes a file the server's: one never runs as root.
+fn give(path: &Path) {
+    if is_root() {
+        run(Command::new("chown").arg("postgres:").arg(path));
     }
 }
 

@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use orderwire_types::queue::QueueDef;
 use orderwire_types::scope::Clients;
 use orderwire_types::{QueueName, Scope, queue};
@@ -69,6 +70,8 @@ pub(crate) struct Inner {
     pauses: Mutex<u64>,
     /// The error of the last commit, if it failed.
     pub(crate) fault: Mutex<Option<Error>>,
+    /// When the next lease of another process runs out, as it was heard last.
+    pub(crate) expiry_elsewhere: watch::Sender<Option<Timestamp>>,
     /// Turns true when nobody may wait any more, at the latest when the service stops.
     pub(crate) closing: watch::Sender<bool>,
 }
@@ -101,6 +104,7 @@ impl Queues {
             begin,
             pauses: Mutex::default(),
             fault: Mutex::default(),
+            expiry_elsewhere: watch::Sender::new(None),
             closing: watch::Sender::new(false),
             engine,
             clock,
@@ -154,7 +158,7 @@ impl Inner {
     }
 
     /// Reads the definitions anew.
-    async fn reload(&self) -> Result<(), Error> {
+    pub(crate) async fn reload(&self) -> Result<(), Error> {
         let definitions = self.read("read the queues", self.engine.definitions()).await?;
         let updated = self.catalog().updated(definitions, self.options.cached_routes);
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(updated);

@@ -84,6 +84,11 @@ impl Bench {
         self.engine().declare(&configured(), Origin::Configuration).await.map_err(say)
     }
 
+    /// Opens the engine once more, while it is open: what another process would do.
+    pub(super) async fn another(&self) -> Checked<Arc<dyn Engine>> {
+        self.factory.open().await
+    }
+
     pub(super) fn engine(&self) -> &dyn Engine {
         self.engine.as_deref().expect("opened")
     }

@@ -160,6 +160,10 @@ orderwire_types::faults! {
     ShiftsStates => the_states_of_all_queues_are_told_at_once,
     /// A queue that holds deliveries may be said to be of the other kind.
     TakesAnyKind => a_queue_with_deliveries_keeps_its_kind,
+    /// What a process does is told to no other.
+    TellsNobody => what_another_process_does_is_told,
+    /// A process sees nothing of what others do after it was started.
+    KeepsToItself => a_delivery_is_with_one_of_several_processes,
 }
 
 /// Opens twins with one fault, over the reference engine.
@@ -185,7 +189,7 @@ impl Factory for TwinFactory {
             if self.fault == Fault::LosesTheLastCommit {
                 *place = self.before.lock().unwrap_or_else(PoisonError::into_inner).copy();
             }
-            place.clone()
+            if self.fault == Fault::KeepsToItself { place.copy() } else { place.clone() }
         };
         if self.fault == Fault::ForgetsLeases {
             let expire = vec![Op::Expire { limit: usize::MAX }];

@@ -9,6 +9,7 @@ mod going_on;
 mod lease;
 mod order;
 mod scope;
+mod shared;
 mod stream;
 mod sweep;
 mod trace;
@@ -134,4 +135,7 @@ suite! { $
         a_queue_without_configuration_empties_and_disappears
         the_states_of_all_queues_are_told_at_once
         a_queue_with_deliveries_keeps_its_kind;
+    shared:
+        what_another_process_does_is_told
+        a_delivery_is_with_one_of_several_processes;
 }

@@ -6,6 +6,7 @@ mod claim;
 mod lanes;
 mod ops;
 mod state;
+mod told;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,11 +15,13 @@ use jiff::Timestamp;
 use orderwire_types::QueueName;
 use orderwire_types::queue::QueueDef;
 use orderwire_types::scope::Clients;
+use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use self::state::State;
+use self::told::Told;
 use super::Factory;
-use crate::engine::{Capabilities, Committed, Durability, Engine, Op, Origin};
+use crate::engine::{Capabilities, Committed, Durability, Elsewhere, Engine, Op, Origin};
 use crate::error::Error;
 use crate::model::{DeadFilter, DeadPage, DeadRef, DeadRefs, Entry, Position, QueueState, TraceView};
 
@@ -27,17 +30,19 @@ use crate::model::{DeadFilter, DeadPage, DeadRef, DeadRefs, Entry, Position, Que
 #[derive(Clone, Default)]
 pub struct ModelPlace {
     state: Arc<Mutex<State>>,
+    told: Told,
 }
 
 impl ModelPlace {
     /// An engine on this place.
     pub fn engine(&self) -> ModelEngine {
-        ModelEngine { place: self.clone() }
+        let (id, told) = self.told.another();
+        ModelEngine { place: self.clone(), id, told: tokio::sync::Mutex::new(told) }
     }
 
     /// A place of its own with a copy of all data.
     pub fn copy(&self) -> Self {
-        Self { state: Arc::new(Mutex::new(self.lock().clone())) }
+        Self { state: Arc::new(Mutex::new(self.lock().clone())), told: Told::default() }
     }
 
     /// The last position that was given out.
@@ -58,19 +63,22 @@ impl Factory for ModelPlace {
 }
 
 /// The reference engine.
-#[derive(Clone)]
 pub struct ModelEngine {
     place: ModelPlace,
+    id: u64,
+    told: tokio::sync::Mutex<broadcast::Receiver<(u64, Elsewhere)>>,
 }
 
 #[async_trait]
 impl Engine for ModelEngine {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durability: Durability::Process, shared: false }
+        Capabilities { durability: Durability::Process, shared: true }
     }
 
     async fn declare(&self, queues: &[(QueueName, QueueDef)], origin: Origin) -> Result<(), Error> {
-        self.place.lock().declare(queues, origin)
+        self.place.lock().declare(queues, origin)?;
+        self.place.told.tell(self.id, Elsewhere { definitions: true, ..Elsewhere::default() });
+        Ok(())
     }
 
     async fn definitions(&self) -> Result<Vec<(QueueName, QueueDef)>, Error> {
@@ -78,7 +86,22 @@ impl Engine for ModelEngine {
     }
 
     async fn commit(&self, ops: Vec<Op>, now: Timestamp) -> Result<Committed, Error> {
-        Ok(self.place.lock().commit(ops, now))
+        let committed = self.place.lock().commit(ops, now);
+        let (ready, next_expiry) = (committed.ready.clone(), committed.next_expiry);
+        self.place.told.tell(self.id, Elsewhere { ready, definitions: false, next_expiry });
+        Ok(committed)
+    }
+
+    async fn elsewhere(&self) -> Elsewhere {
+        let mut told = self.told.lock().await;
+        loop {
+            match told.recv().await {
+                Ok((by, news)) if by != self.id => return news,
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => return self.place.lock().everything(),
+                Err(broadcast::error::RecvError::Closed) => unreachable!("the place holds the sender"),
+            }
+        }
     }
 
     async fn state(&self, queue: &QueueName) -> Result<QueueState, Error> {

@@ -11,7 +11,7 @@ use orderwire_types::{Client, EventId, EventType, QueueName};
 use uuid::Uuid;
 
 use super::lanes::Queue;
-use crate::engine::{LaneKey, NewEntry, Origin, waiting_steps};
+use crate::engine::{Elsewhere, LaneKey, NewEntry, Origin, waiting_steps};
 use crate::error::{Error, ErrorKind};
 use crate::model::{DeadFilter, DeadLetter, DeadPage, Entry, Position, QueueState, TraceView};
 
@@ -110,6 +110,12 @@ impl State {
 
     pub(super) fn definitions(&self) -> Vec<(QueueName, QueueDef)> {
         self.queues.iter().map(|(name, queue)| (name.clone(), queue.def.clone())).collect()
+    }
+
+    /// What is told to one who missed what happened.
+    pub(super) fn everything(&self) -> Elsewhere {
+        let next_expiry = self.queues.values().filter_map(Queue::next_timer).min();
+        Elsewhere { ready: self.queues.keys().cloned().collect(), definitions: true, next_expiry }
     }
 
     pub(super) fn queue(&mut self, name: &QueueName) -> Result<&mut Queue, Error> {

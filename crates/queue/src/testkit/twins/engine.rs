@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Fault;
 use super::twin::Twin;
-use crate::engine::{Capabilities, Committed, Engine, Op, Origin, Outcome};
+use crate::engine::{Capabilities, Committed, Elsewhere, Engine, Op, Origin, Outcome};
 use crate::error::{Error, ErrorKind};
 use crate::model::{DeadFilter, DeadPage, DeadRefs, Entry, Position, QueueState, Settlement, TraceView};
 
@@ -97,6 +97,13 @@ impl Engine for Twin {
             _ => {}
         }
         Ok(committed)
+    }
+
+    async fn elsewhere(&self) -> Elsewhere {
+        match self.fault {
+            Fault::TellsNobody => std::future::pending().await,
+            _ => self.inner.elsewhere().await,
+        }
     }
 
     async fn state(&self, queue: &QueueName) -> Result<QueueState, Error> {

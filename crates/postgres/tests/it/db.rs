@@ -1,0 +1,190 @@
+//! The way to the server: what is said when it cannot be used, TLS, migrations.
+
+use std::process::Command;
+
+use orderwire_postgres::{Database, Error, ErrorKind, Options, PostgresQueue, QueueOptions};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use crate::support::{TestDatabase, TestServer, connect};
+
+async fn refused(url: &str) -> Error {
+    Database::open(&Options::for_testing(url)).await.expect_err("it cannot be used")
+}
+
+fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    assert!(!text.contains('\n') && !text.contains("secret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_named_with_what_to_do() {
+    let database = TestDatabase::new().await;
+    let url = database.url().replace("orderwire_test", "nowhere");
+    says(&refused(&url).await, ErrorKind::Refused, &["does not exist", "nowhere", "CREATE DATABASE"]);
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_with_what_to_do() {
+    let server = TestServer::start("");
+    let client = connect(&server.url()).await;
+    client.batch_execute("CREATE USER someone PASSWORD 'right'").await.unwrap();
+    std::fs::write(
+        server.data().join("pg_hba.conf"),
+        "host all postgres all trust\nhost all all all scram-sha-256\n",
+    )
+    .unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let url = server.url().replace("postgres@", "someone:secret@");
+    let error = loop {
+        // Until the server has read its settings anew.
+        match Database::open(&Options::for_testing(&url)).await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    says(&error, ErrorKind::Refused, &["password", "look at the user and password in the URL"]);
+    let url = server.url().replace("postgres@", "someone:right@");
+    Database::open(&Options::for_testing(&url)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = refused(&format!("postgres://u:secret@127.0.0.1:{port}/d")).await;
+    says(&error, ErrorKind::Unavailable, &["refused", &format!("127.0.0.1:{port}/d")]);
+}
+
+#[tokio::test]
+async fn a_database_of_another_encoding_is_refused() {
+    let database = TestDatabase::new().await;
+    let client = connect(&database.url()).await;
+    let name = format!("{}_latin", url::Url::parse(&database.url()).unwrap().path().trim_start_matches('/'));
+    let create =
+        format!("CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+    client.batch_execute(&create).await.unwrap();
+    let url = format!("{}_latin", database.url());
+    let error = refused(&url).await;
+    client.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+    says(&error, ErrorKind::Refused, &["LATIN1", "UTF8"]);
+}
+
+#[tokio::test]
+async fn connections_are_set_up_alike() {
+    let database = TestDatabase::new().await;
+    let _queue = crate::queue::open(&database.url()).await;
+    let client = connect(&database.url()).await;
+    let ask = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'orderwire'";
+    let ours: i64 = client.query_one(ask, &[]).await.unwrap().get(0);
+    assert!(ours >= 2, "{ours} connections carry our name");
+}
+
+/// An issuer that nobody knows, in a file, and a server whose certificate it issued for
+/// `localhost`.
+fn server_with_tls() -> (TestServer, tempfile::TempDir, String, String) {
+    let server = TestServer::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let issuer = |name: &str| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let (right, wrong) = (issuer("right"), issuer("wrong"));
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &right).unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (ca, other) = (file("ca.pem", right.pem()), file("other.pem", wrong.pem()));
+    for (name, text) in [("server.crt", certificate.pem()), ("server.key", key.serialize_pem())] {
+        let path = server.data().join(name);
+        std::fs::write(&path, text).unwrap();
+        server.own(&path);
+        assert!(Command::new("chmod").arg("600").arg(&path).status().unwrap().success());
+    }
+    server.stop("fast");
+    let config = server.data().join("postgresql.conf");
+    let before = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, before + "ssl = on\n").unwrap();
+    std::fs::write(server.data().join("pg_hba.conf"), "hostssl all all all trust\n").unwrap();
+    server.begin();
+    (server, folder, ca, other)
+}
+
+#[tokio::test]
+async fn tls_trusts_whom_the_url_says() {
+    let (server, _folder, ca, other) = server_with_tls();
+    let (by_name, by_address) = (server.url().replace("127.0.0.1", "localhost"), server.url());
+    let open = async |url: &str, settings: &str| {
+        Database::open(&Options::for_testing(format!("{url}?{settings}"))).await
+    };
+    let right = format!("sslrootcert={ca}");
+    for (url, settings) in [
+        (&by_address, "sslmode=prefer".to_owned()),
+        (&by_address, "sslmode=require".to_owned()),
+        (&by_address, format!("sslmode=verify-ca&{right}")),
+        (&by_name, format!("sslmode=verify-full&{right}")),
+    ] {
+        open(url, &settings).await.unwrap_or_else(|error| panic!("{settings}: {error}"));
+    }
+    let wrong = format!("sslrootcert={other}");
+    for (url, settings) in [
+        (&by_address, "sslmode=disable".to_owned()),
+        (&by_name, "sslmode=verify-full".to_owned()),
+        (&by_address, format!("sslmode=require&{wrong}")),
+        (&by_name, format!("sslmode=verify-ca&{wrong}")),
+        (&by_name, format!("sslmode=verify-full&{wrong}")),
+        (&by_address, format!("sslmode=verify-full&{right}")),
+    ] {
+        assert!(open(url, &settings).await.is_err(), "{settings} was taken");
+    }
+}
+
+#[tokio::test]
+async fn processes_that_start_at_once_migrate_once() {
+    let database = TestDatabase::new().await;
+    let url = database.url();
+    let opened = futures::future::join_all((0..4).map(|_| crate::queue::open(&url))).await;
+    assert_eq!(opened.len(), 4);
+    let client = connect(&url).await;
+    let ask = "SELECT count(*) FROM orderwire.migration WHERE module = 'queue'";
+    assert_eq!(client.query_one(ask, &[]).await.unwrap().get::<_, i64>(0), 1);
+}
+
+async fn reopened(database: &TestDatabase) -> Error {
+    let opened = Database::open(&database.options()).await.unwrap();
+    PostgresQueue::open(&opened, &QueueOptions::default()).await.expect_err("it cannot be used")
+}
+
+#[tokio::test]
+async fn a_schema_of_a_later_version_is_refused() {
+    let database = TestDatabase::new().await;
+    drop(crate::queue::open(&database.url()).await);
+    let client = connect(&database.url()).await;
+    let later = "INSERT INTO orderwire.migration VALUES ('queue', 1000, '\\x00')";
+    client.batch_execute(later).await.unwrap();
+    says(&reopened(&database).await, ErrorKind::Later, &["later version", "use that version"]);
+}
+
+#[tokio::test]
+async fn a_step_that_was_edited_is_noticed() {
+    let database = TestDatabase::new().await;
+    drop(crate::queue::open(&database.url()).await);
+    let client = connect(&database.url()).await;
+    client.batch_execute("UPDATE orderwire.migration SET checksum = '\\x00'").await.unwrap();
+    says(&reopened(&database).await, ErrorKind::Damaged, &["step 1", "queue"]);
+}
+
+#[tokio::test]
+async fn a_schema_of_somebody_else_is_left_alone() {
+    let database = TestDatabase::new().await;
+    let client = connect(&database.url()).await;
+    client.batch_execute("CREATE SCHEMA queue; CREATE TABLE queue.theirs (n int)").await.unwrap();
+    says(&reopened(&database).await, ErrorKind::Refused, &["not Orderwire's", "a database of its own"]);
+    client.batch_execute("SELECT n FROM queue.theirs").await.unwrap();
+}

@@ -1,0 +1,10 @@
+//! The queue's engine.
+
+mod conformance;
+mod faults;
+mod model;
+mod nodes;
+mod shared;
+mod support;
+
+pub(crate) use support::open;
