@@ -15,10 +15,11 @@ use orderwire_queue::model::{DeadFilter, DeadLetter, DeliveryId, Position, Settl
 use orderwire_queue::testkit::{ModelEngine, ModelPlace};
 use orderwire_types::scope::Clients;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
-use super::support::{at, claim, empty, entry, key, name, number, queues, settle};
-use crate::support::{TestDatabase, connect};
+use super::support::{at, claim, entry, key, name, number, open, queues, settle};
+use crate::support::{TestDatabase, TestServer, connect};
 
 const TASKS: [&str; 2] = ["t1", "t2"];
 
@@ -88,20 +89,32 @@ fn groups() -> impl Strategy<Value = Vec<Group>> {
     proptest::collection::vec(group, 1..40)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+/// How many runs of random commits, where the environment does not say it.
+const RUNS: u32 = 12;
 
-    #[test]
-    fn random_commits_have_the_outcomes_of_the_reference(groups in groups()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+#[test]
+fn random_commits_have_the_outcomes_of_the_reference() {
+    // It waits for no disk: what is durable is another test's matter.
+    let server = TestServer::start("fsync = off\nfull_page_writes = off");
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(RUNS);
+    let config = ProptestConfig {
+        cases,
+        max_shrink_iters: 200,
+        source_file: Some(file!()),
+        ..ProptestConfig::default()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let result = TestRunner::new(config).run(&groups(), |groups| {
         runtime.block_on(async {
-            let mut run = Run::new().await;
+            let mut run = Run::new(&server.url()).await;
             for group in groups {
                 run.commit(group).await?;
             }
-            run.recount().await?;
-            Ok::<_, TestCaseError>(())
-        })?;
+            run.recount().await
+        })
+    });
+    if let Err(error) = result {
+        panic!("{error}");
     }
 }
 
@@ -123,8 +136,10 @@ struct Run {
 }
 
 impl Run {
-    async fn new() -> Self {
-        let (database, real) = empty().await;
+    async fn new(server: &str) -> Self {
+        let database = TestDatabase::on(server).await;
+        let real = open(&database.url()).await;
+        real.declare(&queues(), Origin::Configuration).await.unwrap();
         let model = ModelPlace::default().engine();
         model.declare(&queues(), Origin::Configuration).await.unwrap();
         Self { database, real, model, handed: Vec::new(), named: Vec::new(), next: 0, now: 0 }
@@ -150,12 +165,14 @@ impl Run {
             self.same(op, real, model)?;
         }
         prop_assert_eq!(real.next_expiry, model.next_expiry, "the next expiry");
+        // The reference says so of a stream, too, that something went away from.
         let real: BTreeSet<_> = real.ready.into_iter().collect();
-        prop_assert!(
-            model.ready.iter().all(|queue| real.contains(queue)),
-            "{real:?} lacks some of {:?}",
-            model.ready
-        );
+        let missing: Vec<_> = model
+            .ready
+            .iter()
+            .filter(|queue| TASKS.contains(&queue.as_str()) && !real.contains(*queue))
+            .collect();
+        prop_assert!(missing.is_empty(), "{missing:?} became ready and nobody says so");
         self.compare().await
     }
 
@@ -429,7 +446,12 @@ impl Run {
         let trace = Uuid::from_u128(0x9000_0000 + u128::from(n));
         let tell = async |engine: &dyn Engine| {
             let view = engine.trace(trace, &Clients::All).await.unwrap();
-            let mut steps: Vec<_> = view.steps.iter().map(|step| format!("{step:?}")).collect();
+            let told = |step: &orderwire_types::step::Step| {
+                // What is known of an entry that waits leaves that out.
+                let detail = step.detail.clone().filter(|_| step.step != "accepted");
+                format!("{:?}", orderwire_types::step::Step { detail, ..step.clone() })
+            };
+            let mut steps: Vec<_> = view.steps.iter().map(told).collect();
             steps.sort();
             (view.client, view.open, view.dead, steps)
         };

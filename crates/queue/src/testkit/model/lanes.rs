@@ -190,6 +190,11 @@ impl Queue {
 }
 
 impl Lane {
+    /// A pause that is over by now holds nothing back.
+    pub(super) fn end_pause(&mut self, now: Timestamp) {
+        self.not_before = self.not_before.filter(|at| *at > now);
+    }
+
     /// When the lane changes by itself; `None` when it is ready.
     fn timer(&self) -> Option<Timestamp> {
         self.lease.as_ref().map(|lease| lease.until).or(self.not_before)

@@ -220,12 +220,14 @@ impl State {
                 } else {
                     lane.items[at].held = false;
                     let pause = delay.unwrap_or_else(|| def.backoff.after(item.attempts));
-                    lane.not_before = (!pause.is_zero()).then(|| after(now, pause));
+                    // Those behind it may wait for longer.
+                    lane.not_before = lane.not_before.max((!pause.is_zero()).then(|| after(now, pause)));
                     self.note_attempt(name, &item, &lease, "retry", Some(cause), now);
                     Settled::Returned(pause)
                 }
             }
         };
+        lane.end_pause(now);
         self.put_back(name, delivery.lane, lane, ready);
         Ok(settled)
     }
@@ -247,6 +249,7 @@ impl State {
                     Some(lease) => self.expire_lane(&name, &mut lane, &lease, now),
                     None => lane.not_before = None,
                 }
+                lane.end_pause(now);
                 self.put_back(&name, id, lane, ready);
             }
         }
