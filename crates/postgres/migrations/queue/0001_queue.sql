@@ -56,17 +56,19 @@ CREATE TABLE queue.event (
 -- In parts that are filled one after the other: random inserts stay within the newest.
 CREATE INDEX event_trace ON queue.event ((position >> 20), trace);
 
--- An unsettled delivery. The index by lane has the segment (the position without its low
--- bits) first, so that inserts touch few pages however many lanes wait.
+-- An unsettled delivery. The key has the segment (the position without its low bits) first, so
+-- that inserts touch few pages however many lanes wait. By position a delivery is found through
+-- an index of an expression: of two indexes that would both do, the planner may take the
+-- one that reads all of a queue.
 CREATE TABLE queue.delivery (
     queue    integer NOT NULL,
     segment  bigint  NOT NULL,
     lane     bigint  NOT NULL,
     position bigint  NOT NULL,
     attempt  bigint  NOT NULL, -- attempts that ended; one under a lease has one more
-    PRIMARY KEY (queue, position)
+    PRIMARY KEY (queue, segment, lane, position)
 );
-CREATE INDEX delivery_lane ON queue.delivery (queue, segment, lane, position);
+CREATE INDEX delivery_position ON queue.delivery (queue, abs(position));
 
 -- A lane that has deliveries. Its id is the position that opened it. Those of a stream are
 -- one lane without a client.

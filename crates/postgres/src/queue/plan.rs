@@ -30,7 +30,7 @@ pub(super) struct Plan<'a> {
 /// Neighbours that become one call, or one a queue.
 enum Run<'a> {
     None,
-    Appends(Appends<'a>),
+    Appends(Box<Appends<'a>>),
     Settles(Settles<'a>),
 }
 
@@ -60,7 +60,7 @@ impl<'a> Plan<'a> {
             Op::Append(append) => {
                 let routes = append::routes(append, known)?;
                 if !matches!(run, Run::Appends(_)) {
-                    self.close(std::mem::replace(run, Run::Appends(Appends::default())), now);
+                    self.close(std::mem::replace(run, Run::Appends(Box::default())), now);
                 }
                 if let Run::Appends(appends) = run {
                     appends.add(index, append, routes);

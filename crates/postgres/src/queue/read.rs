@@ -33,7 +33,7 @@ pub(super) async fn states(database: &Database, queue: Option<&QueueName>) -> Re
     // The oldest is the first one by position.
     let ask = "SELECT q.name, q.def, q.waiting, q.in_flight, q.delayed, q.dead, q.paused, (
             SELECT e.accepted_at FROM queue.delivery d JOIN queue.event e ON e.position = d.position
-            WHERE d.queue = q.id ORDER BY d.queue, d.position LIMIT 1
+            WHERE d.queue = q.id ORDER BY d.queue, abs(d.position) LIMIT 1
         ) FROM queue.queue q WHERE $1::text IS NULL OR q.name = $1 ORDER BY q.name";
     let rows = database.query("reading the queues' states", ask, &[&queue.map(QueueName::as_str)]).await?;
     rows.iter().map(state).collect()
@@ -78,7 +78,7 @@ pub(super) async fn entries(
                 row_number() OVER (ORDER BY y.position) AS place
             FROM (
                 SELECT d.position, e.body FROM queue.delivery d JOIN queue.event e ON e.position = d.position
-                WHERE d.queue = q.id AND d.position > $2 ORDER BY d.queue, d.position LIMIT $3
+                WHERE d.queue = q.id AND abs(d.position) > $2 ORDER BY d.queue, abs(d.position) LIMIT $3
             ) y
         ) x ON q.stream AND NOT q.paused AND (x.bytes <= $4 OR x.place = 1)
         WHERE q.name = $1 ORDER BY x.position";
@@ -138,7 +138,7 @@ pub(super) async fn peek(
 
 /// The first deliveries of a queue.
 const BY_POSITION: &str = "SELECT x.position, x.attempt, x.lane FROM queue.delivery x WHERE x.queue = $1
-    ORDER BY x.queue, x.position LIMIT $5";
+    ORDER BY x.queue, abs(x.position) LIMIT $5";
 
 /// The first deliveries of some clients: those of the lanes that begin first. In a lane the
 /// segments are stepped over that hold nothing of the queue.

@@ -22,7 +22,7 @@ const STEPS: &str = "SELECT client, at, event_id, role, step, outcome, queue, at
 const EVENTS: &str =
     "SELECT e.client, e.event_id, e.accepted_at, e.queued_at, e.type, e.principal, e.tasks, e.refs, ARRAY(
         SELECT q.name FROM queue.queue q WHERE q.stream AND EXISTS (
-            SELECT FROM queue.delivery d WHERE d.queue = q.id AND d.position = e.position
+            SELECT FROM queue.delivery d WHERE d.queue = q.id AND abs(d.position) = e.position
         ) ORDER BY q.name
     )
     FROM queue.event e WHERE e.trace = $1 AND (e.position >> 20) = ANY (ARRAY(SELECT generate_series(

@@ -23,9 +23,11 @@ BEGIN
     parts := pg_temp.remembered_parts();
     new := ARRAY(
         SELECT i.wanted AND (i.id IS NULL OR (
-            row_number() OVER (PARTITION BY i.id, i.wanted ORDER BY i.o) = 1 AND NOT EXISTS (
-                SELECT FROM queue.remembered r WHERE (r.n >> 20) = ANY (parts) AND r.id = i.id AND r.kind = 0
-            )
+            -- Not as NOT EXISTS: that may be planned as a table of all of them.
+            row_number() OVER (PARTITION BY i.id, i.wanted ORDER BY i.o) = 1 AND (
+                SELECT r.n FROM queue.remembered r
+                WHERE (r.n >> 20) = ANY (parts) AND r.id = i.id AND r.kind = 0 LIMIT 1
+            ) IS NULL
         ))
         FROM unnest(p_ids, p_wanted) WITH ORDINALITY i(id, wanted, o) ORDER BY i.o
     );

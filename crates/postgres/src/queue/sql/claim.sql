@@ -121,7 +121,8 @@ BEGIN
             AND (p_clients IS NULL OR x.client = ANY (p_clients));
         CONTINUE WHEN NOT FOUND OR l.count = l.held OR l.not_before > p_now;
         CONTINUE WHEN NOT EXISTS (
-            SELECT FROM queue.delivery d WHERE d.queue = p_queue AND d.position = b_position[i] AND d.lane = b_lane[i]
+            SELECT FROM queue.delivery d WHERE d.queue = p_queue AND d.segment = b_position[i] >> 16
+                AND d.lane = b_lane[i] AND d.position = b_position[i]
         );
         before := handed;
         l.until := greatest(l.until, p_until);

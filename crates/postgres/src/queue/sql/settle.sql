@@ -3,7 +3,8 @@
 -- Takes a held delivery out of its lane.
 CREATE FUNCTION pg_temp.take_out(INOUT q queue.queue, INOUT l queue.lane, p_position bigint) LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM queue.delivery d WHERE d.queue = l.queue AND d.position = p_position;
+    DELETE FROM queue.delivery d
+        WHERE d.queue = l.queue AND d.segment = p_position >> 16 AND d.lane = l.lane AND d.position = p_position;
     l.count := l.count - 1;
     l.held := l.held - 1;
     q.in_flight := q.in_flight - 1;
@@ -55,7 +56,8 @@ BEGIN
         q := pg_temp.bury(q, l.key, e, p_attempt, p_cause, p_now);
     ELSE
         PERFORM pg_temp.note_attempt(q, l, e, p_attempt, p_outcome, p_cause, p_now);
-        UPDATE queue.delivery d SET attempt = p_attempt WHERE d.queue = l.queue AND d.position = p_position;
+        UPDATE queue.delivery d SET attempt = p_attempt
+            WHERE d.queue = l.queue AND d.segment = p_position >> 16 AND d.lane = l.lane AND d.position = p_position;
         got := pg_temp.unhold(q, l, p_position);
         q := got.q;
         l := got.l;
@@ -63,6 +65,26 @@ BEGIN
             l.not_before := greatest(l.not_before, least(p_now::numeric + p_pause, 9223372036854775807)::bigint);
         END IF;
     END IF;
+END $$;
+
+-- What `note_attempt` and `unref` do, for many events whose deliveries in a queue were acked.
+CREATE FUNCTION pg_temp.ack_events(
+    q queue.queue, a_position bigint[], a_attempt bigint[], a_leased_at bigint[], a_holder text[], p_now bigint
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF a_position = '{}' THEN
+        RETURN;
+    END IF;
+    INSERT INTO queue.step (at, trace, client, event_id, role, step, outcome, detail, accepted_at, tasks)
+        SELECT e.queued_at, e.trace, e.client, e.event_id, e.principal, 'appended', 'ok', e.type, e.accepted_at, e.tasks
+        FROM unnest(a_position) a JOIN queue.event e ON e.position = a WHERE e.tasks <> '';
+    INSERT INTO queue.step (at, trace, client, event_id, role, step, outcome, queue, attempt, duration_us)
+        SELECT p_now, e.trace, e.client, e.event_id, a.holder, 'attempt', 'ok', q.name, a.attempt,
+            p_now / 1000 - a.leased_at / 1000
+        FROM unnest(a_position, a_attempt, a_leased_at, a_holder) a(position, attempt, leased_at, holder)
+            JOIN queue.event e ON e.position = a.position;
+    DELETE FROM queue.event e WHERE e.position = ANY (a_position) AND e.refs = 1;
+    UPDATE queue.event e SET refs = e.refs - 1, tasks = '' WHERE e.position = ANY (a_position);
 END $$;
 
 -- Settles deliveries of one queue, in order. `s_how`: 0 ack, 1 retry, 2 fail, 3 release.
@@ -82,6 +104,11 @@ DECLARE
     how integer;
     pause bigint;
     died boolean;
+    -- Of those that are acked.
+    a_position bigint[] := '{}';
+    a_attempt bigint[] := '{}';
+    a_leased_at bigint[] := '{}';
+    a_holder text[] := '{}';
 BEGIN
     SELECT * INTO STRICT q FROM queue.queue x WHERE x.id = p_queue;
     o_how := '{}';
@@ -94,7 +121,8 @@ BEGIN
             how := 1;
         ELSIF FOUND AND l.state = 1 AND l.lease = s_lease[i] AND l.held_to >= s_position[i] AND l.until > p_now THEN
             SELECT d.attempt INTO ended FROM queue.delivery d
-            WHERE d.queue = p_queue AND d.position = s_position[i] AND d.lane = s_lane[i];
+            WHERE d.queue = p_queue AND d.segment = s_position[i] >> 16 AND d.lane = s_lane[i]
+                AND d.position = s_position[i];
             IF FOUND AND s_how[i] = 1 THEN
                 pause := coalesce(
                     s_delay[i], least(q.backoff_first * 2::numeric ^ least(ended, 62), q.backoff_last)::bigint
@@ -111,20 +139,26 @@ BEGIN
                 q := got.q;
                 l := got.l;
                 how := 3;
-            ELSIF FOUND THEN
+            ELSIF FOUND AND s_how[i] = 2 THEN
                 SELECT * INTO STRICT e FROM queue.event x WHERE x.position = s_position[i];
                 got := pg_temp.take_out(q, l, s_position[i]);
                 q := got.q;
                 l := got.l;
-                IF s_how[i] = 0 THEN
-                    PERFORM pg_temp.note_attempt(q, l, e, ended + 1, 'ok', NULL, p_now);
-                    PERFORM pg_temp.unref(e);
-                    how := 2;
-                ELSE
-                    PERFORM pg_temp.note_attempt(q, l, e, ended + 1, 'failed', s_cause[i], p_now);
-                    q := pg_temp.bury(q, l.key, e, ended + 1, s_cause[i], p_now);
-                    how := 4;
-                END IF;
+                PERFORM pg_temp.note_attempt(q, l, e, ended + 1, 'failed', s_cause[i], p_now);
+                q := pg_temp.bury(q, l.key, e, ended + 1, s_cause[i], p_now);
+                how := 4;
+            ELSIF FOUND THEN
+                -- What most end as: its event is seen to with those of the others.
+                DELETE FROM queue.delivery d WHERE d.queue = p_queue AND d.segment = s_position[i] >> 16
+                    AND d.lane = s_lane[i] AND d.position = s_position[i];
+                l.count := l.count - 1;
+                l.held := l.held - 1;
+                q.in_flight := q.in_flight - 1;
+                a_position := a_position || s_position[i];
+                a_attempt := a_attempt || ended + 1;
+                a_leased_at := a_leased_at || l.leased_at;
+                a_holder := a_holder || l.holder;
+                how := 2;
             END IF;
             IF how >= 2 AND l.held = 0 THEN
                 q := pg_temp.release(q, l, p_now);
@@ -135,6 +169,7 @@ BEGIN
         o_how := o_how || how;
         o_pause := o_pause || pause;
     END LOOP;
+    PERFORM pg_temp.ack_events(q, a_position, a_attempt, a_leased_at, a_holder, p_now);
     PERFORM pg_temp.put_queue(q);
 END $$;
 
@@ -151,7 +186,8 @@ BEGIN
     ELSIF p_clients IS NOT NULL AND l.client <> ALL (p_clients) THEN
         RETURN 1;
     ELSIF l.state <> 1 OR l.lease <> p_lease OR l.held_to < p_position OR l.until <= p_now OR NOT EXISTS (
-        SELECT FROM queue.delivery d WHERE d.queue = p_queue AND d.position = p_position AND d.lane = p_lane
+        SELECT FROM queue.delivery d
+        WHERE d.queue = p_queue AND d.segment = p_position >> 16 AND d.lane = p_lane AND d.position = p_position
     ) THEN
         RETURN 0;
     END IF;

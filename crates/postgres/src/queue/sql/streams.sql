@@ -47,7 +47,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN true;
     END IF;
-    WITH done AS (DELETE FROM queue.delivery d WHERE d.queue = p_queue AND d.position <= p_to RETURNING d.position)
+    WITH done AS (DELETE FROM queue.delivery d WHERE d.queue = p_queue AND abs(d.position) <= p_to RETURNING d.position)
         SELECT coalesce(array_agg(done.position), '{}') INTO gone FROM done;
     DELETE FROM queue.event e WHERE e.position = ANY (gone) AND e.refs = 1;
     UPDATE queue.event e SET refs = e.refs - 1 WHERE e.position = ANY (gone);
@@ -71,7 +71,7 @@ DECLARE
     l queue.lane;
     e queue.event;
 BEGIN
-    DELETE FROM queue.delivery d WHERE d.queue = p_queue AND d.position = p_position;
+    DELETE FROM queue.delivery d WHERE d.queue = p_queue AND abs(d.position) = p_position;
     IF NOT FOUND THEN
         RETURN false;
     END IF;

@@ -161,20 +161,6 @@ async fn a_statement_that_takes_too_long_is_ended_and_the_next_works() {
     assert_eq!(claimed(&queue, claim("t1", 5, at(30)), at(1)).await.len(), 1);
 }
 
-/// A node that holds the lock of all commits and neither goes on nor ends.
-#[tokio::test]
-async fn a_node_that_stands_still_with_the_lock_loses_it() {
-    let (database, queue) = empty().await;
-    let client = connect(&database.url()).await;
-    client
-        .batch_execute(
-            "SET idle_in_transaction_session_timeout = '1s'; BEGIN; SELECT FROM queue.meta FOR UPDATE",
-        )
-        .await
-        .unwrap();
-    one(&queue, append(vec![entry(1, "acme", &[("t1", key("k"))])]), at(0)).await;
-}
-
 #[tokio::test]
 async fn a_text_that_the_database_cannot_hold_is_no_fault() {
     let (_database, queue) = empty().await;

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod faults;
+mod flat;
 mod model;
 mod nodes;
 mod shared;

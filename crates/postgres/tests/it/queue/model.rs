@@ -374,7 +374,7 @@ impl Run {
                 self.handed.extend(real.iter().zip(&model).map(|(real, model)| (queue, real.id, model.id)));
             }
             (Ok(Outcome::Appended(real)), Ok(Outcome::Appended(model))) => {
-                prop_assert_eq!(real, model, "{:?}", op)
+                prop_assert_eq!(real, model, "{:?}", op);
             }
             (Ok(Outcome::Settled(real)), Ok(Outcome::Settled(model))) => {
                 prop_assert_eq!(real, model, "{:?}", op);
