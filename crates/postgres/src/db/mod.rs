@@ -263,3 +263,18 @@ impl Database {
         self.options.statement_timeout + Duration::from_secs(2)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_is_too_old_is_refused_with_what_to_do() {
+        let url = std::env::var("POSTGRES_URL");
+        let url = url.unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".to_owned());
+        let error = Database::open_at_least(&Options::for_testing(url), 990_000).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        let text = error.to_string();
+        assert!(text.contains("Orderwire needs 99 or later; upgrade the server"), "{text}");
+    }
+}
