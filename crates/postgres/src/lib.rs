@@ -9,6 +9,8 @@
 //! - every call has a time-out, on the server's side and on ours;
 //! - `search_path` is empty: statements name the schema of what they use, so
 //!   that nothing which others put into the database is taken for ours;
+//! - a connection keeps what it was told (settings, functions, what it listens to): a pooler
+//!   in between has to pool sessions, not transactions;
 //! - values are always bound, never part of a statement.
 
 mod db;
