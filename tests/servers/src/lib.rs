@@ -9,6 +9,7 @@ pub mod nats;
 mod process;
 pub mod proxy;
 pub mod rabbit;
+pub mod redis;
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -179,6 +179,7 @@ pub(super) const KEPT: &[Kept] = &[
         free_in_tests: true,
         because: "Kafka is spoken in one place, and its C library is in builds that ask for it alone",
     },
+    Kept { library: "redis", by: &["cache"], free_in_tests: true, because: "Redis is spoken in one place" },
     Kept {
         library: "moka",
         by: &["cache"],
