@@ -119,6 +119,10 @@ pub trait Datasets: Send + Sync {
     /// rows that are cached under it.
     fn generation(&self, name: &DatasetName) -> u64;
 
+    /// What names this store among all: made with it, and kept with it. Of two stores only
+    /// copies have the same. From memory.
+    fn id(&self) -> Uuid;
+
     /// Drops rows that are past their dataset's retention or whose dataset was
     /// removed, and what else is said to be too old, a bounded piece of each; returns how
     /// many. A row whose `time` is null is as old as its record.

@@ -10,6 +10,7 @@ use orderwire_store::Dataset;
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::{DatasetName, Scope};
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::error::damaged_value;
 use super::table::moment;
@@ -23,11 +24,16 @@ pub(super) struct Entry {
 
 /// All datasets.
 #[derive(Debug, Default)]
-pub(super) struct Catalogue(RwLock<BTreeMap<DatasetName, Arc<Entry>>>);
+pub(super) struct Catalogue {
+    /// What names the store.
+    id: Uuid,
+    all: RwLock<BTreeMap<DatasetName, Arc<Entry>>>,
+}
 
 impl Catalogue {
     /// Reads what the file has; also the greatest generation there ever was.
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<(Self, u64)> {
+        let id: [u8; 16] = connection.query_row("SELECT id FROM identity", [], |row| row.get(0))?;
         let mut last: i64 = connection.query_row("SELECT generation FROM past", [], |row| row.get(0))?;
         let mut all = BTreeMap::new();
         let mut statement =
@@ -43,12 +49,17 @@ impl Catalogue {
             last = last.max(generation);
             all.insert(name, Arc::new(Entry::new(dataset, generation.unsigned_abs())));
         }
-        Ok((Self(RwLock::new(all)), last.unsigned_abs()))
+        Ok((Self { id: Uuid::from_bytes(id), all: RwLock::new(all) }, last.unsigned_abs()))
+    }
+
+    /// What names the store.
+    pub(super) fn id(&self) -> Uuid {
+        self.id
     }
 
     /// One dataset, whoever asks.
     pub(super) fn get(&self, name: &DatasetName) -> Option<Arc<Entry>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.all.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// One dataset, when it is within the scope.
@@ -58,18 +69,18 @@ impl Catalogue {
 
     /// All datasets, by name.
     pub(super) fn all(&self) -> Vec<Arc<Entry>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.all.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Puts a dataset in the place of what was there.
     pub(super) fn put(&self, entry: Entry) {
         let name = entry.dataset.name.clone();
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(entry));
+        self.all.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(entry));
     }
 
     /// Forgets one.
     pub(super) fn remove(&self, name: &DatasetName) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.all.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 }
 

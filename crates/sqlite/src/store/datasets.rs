@@ -10,6 +10,7 @@ use orderwire_store::{
 };
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::{Client, DatasetName, Scope};
+use uuid::Uuid;
 
 use super::catalogue::touches;
 use super::error::not_found;
@@ -97,6 +98,10 @@ impl Datasets for SqliteStore {
         time_out: Duration,
     ) -> Result<(Selected, Box<dyn RowSink>), Error> {
         select::select(self, scope, select, sink, time_out).await
+    }
+
+    fn id(&self) -> Uuid {
+        self.catalogue.id()
     }
 
     fn generation(&self, name: &DatasetName) -> u64 {

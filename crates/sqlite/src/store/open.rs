@@ -78,6 +78,7 @@ pub(super) const SCHEMA: Schema = Schema {
         include_str!("../../migrations/store/0003_delivery_log.sql"),
         include_str!("../../migrations/store/0004_depth.sql"),
         include_str!("../../migrations/store/0005_remembered.sql"),
+        include_str!("../../migrations/store/0006_identity.sql"),
     ],
 };
 

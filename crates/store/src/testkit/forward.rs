@@ -67,6 +67,7 @@ forwards! {
         fn dataset(&self, scope: &Scope, name: &DatasetName) -> Option<Arc<Dataset>>;
         fn datasets(&self, scope: &Scope) -> Vec<Arc<Dataset>>;
         fn generation(&self, name: &DatasetName) -> u64;
+        fn id(&self) -> Uuid;
         async fn define(
             &self, scope: &Scope, name: &DatasetName, def: &DatasetDef, now: Timestamp
         ) -> Result<Defined, Error>;

@@ -52,6 +52,8 @@ orderwire_types::faults! {
     TrustsTheFilter => many_events_are_remembered,
     NeverForgetsEvents => an_event_is_forgotten_when_its_time_is_over,
     ForgetsEventsEarly => an_event_is_forgotten_when_its_time_is_over,
+    /// A store is another one each time that it is asked.
+    NamesItselfAnew => a_store_keeps_its_name,
     CutsToMillis => values_of_every_type_come_back_as_they_were,
     JsonThroughFloat => json_keeps_its_digits,
     IntegersThroughFloat => the_least_and_greatest_values_are_kept_and_compared,

@@ -24,6 +24,7 @@ case_list![
     a_reader_skips_from_its_position_only,
     readers_record_at_the_same_time,
     generation_changes_with_every_change,
+    a_store_keeps_its_name,
 ];
 
 const NUMBERS: &str = r#"{"fields":[{"name":"n","type":"integer","required":true}]}"#;
@@ -215,6 +216,16 @@ async fn readers_record_at_the_same_time(factory: Arc<dyn Factory>) -> Outcome {
     let expected: Vec<String> = (0..40).filter(|n| n % 4 != 3).map(|n: i32| n.to_string()).collect();
     same("rows", found, expected)?;
     same("position of a refused one", store.position("reader-3").await?, 0)
+}
+
+async fn a_store_keeps_its_name(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    let name = store.id();
+    holds("a store has a name", !name.is_nil())?;
+    numbers(&store).await?;
+    same("the name", store.id(), name)?;
+    drop(store);
+    same("the name after opening again", factory.open().await?.id(), name)
 }
 
 async fn generation_changes_with_every_change(factory: Arc<dyn Factory>) -> Outcome {

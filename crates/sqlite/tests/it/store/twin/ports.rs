@@ -214,6 +214,10 @@ impl Datasets for Twin {
         }
     }
 
+    fn id(&self) -> Uuid {
+        if self.fault == Fault::NamesItselfAnew { Uuid::now_v7() } else { self.inner.id() }
+    }
+
     fn generation(&self, name: &DatasetName) -> u64 {
         let generation = self.inner.generation(name);
         if self.fault == Fault::StaleGeneration { generation.min(1) } else { generation }
