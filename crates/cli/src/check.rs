@@ -95,6 +95,13 @@ async fn connect(config: &Config, local: Local) -> Vec<Connection> {
         };
         connections.push(Connection { key: "broker.url", value: config.broker.url.place(), ok, detail });
     }
+    if !config.cache.is_in_memory() {
+        let (ok, detail) = match (local.try_cache)(config).await {
+            Ok(()) => (true, "connected, and keeps answers".to_owned()),
+            Err(detail) => (false, detail),
+        };
+        connections.push(Connection { key: "cache.url", value: config.cache.url.clone(), ok, detail });
+    }
     connections
 }
 

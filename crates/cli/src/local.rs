@@ -27,6 +27,8 @@ pub struct Local {
     pub warnings: fn(&Config) -> Vec<String>,
     /// Whether the broker that is configured can be reached and takes messages.
     pub try_broker: fn(&Config) -> Trying<'_>,
+    /// Whether the Redis that is configured can be reached and keeps answers.
+    pub try_cache: fn(&Config) -> Trying<'_>,
 }
 
 /// Something that is tried; why it failed, in plain words.

@@ -2,6 +2,7 @@
 //! cannot work.
 
 mod broker;
+mod cache;
 mod forwards;
 mod mqtt;
 mod orders;
@@ -12,7 +13,7 @@ use orderwire_types::dataset::Span;
 use orderwire_types::queue::{Kind, alias};
 
 use crate::fault::{Fault, Position};
-use crate::model::{AUDIT, ByteSize, Config, MEMORY, SQLITE, base};
+use crate::model::{AUDIT, ByteSize, Config, SQLITE, base};
 use crate::read::name;
 use crate::secret::{Secret, SecretValue};
 use crate::tree::{Id, Tree};
@@ -23,6 +24,7 @@ const WORKED: [&str; 4] = ["infra", "clients", "data", "notify"];
 /// Reports every fault of a configuration that could be read.
 pub(crate) fn check(config: &Config, report: &mut Report<'_>) {
     urls(config, report);
+    cache::check(config, report);
     broker::check(config, report);
     mqtt::check(config, report);
     queues(config, report);
@@ -106,13 +108,6 @@ fn urls(config: &Config, report: &mut Report<'_>) {
     } else {
         let detail = unavailable(store, "use sqlite:// (embedded, in the data folder)");
         report.fault(&["store", "url"], detail);
-    }
-    if config.cache.url != MEMORY {
-        report.fault(&["cache", "url"], unavailable(&config.cache.url, "use memory:// (in this process)"));
-    }
-    let bytes = config.cache.bytes;
-    if bytes < ByteSize(1 << 20) || bytes > ByteSize(1 << 40) {
-        report.fault(&["cache", "bytes"], format!("{bytes} is out of range: 1MiB to 1TiB"));
     }
     if config.data.as_os_str().is_empty() {
         report.fault(&["data"], "the data folder has no name; write for example ./orderwire-data");

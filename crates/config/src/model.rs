@@ -21,6 +21,8 @@ use orderwire_types::{DatasetName, Label, QueueName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::secret::Secret;
+
 pub use broker::{Broker, BrokerUrl, NatsSettings, Spool};
 pub(crate) use forwards::definitions as forward_definitions;
 pub use forwards::{BreakerSettings, ForwardBackoff, ForwardSettings, HeaderText, forward_queue};
@@ -163,15 +165,44 @@ impl Default for Store {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
-    /// `memory://`: in this process.
+    /// `memory://`: in this process. `redis://USER@HOST:PORT/DATABASE`, or `rediss://` for TLS:
+    /// in a Redis that several servers share, behind what is kept in this process.
     pub url: String,
-    /// How much of it, 1 MiB to 1 TiB.
+    /// The password of Redis: `${NAME}` or `file:/path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// A file of certificates (PEM) that the one of Redis is checked against, instead of the
+    /// system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// A file with our own certificate (PEM), and those that it is signed by, for a Redis that
+    /// asks for one. With `key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// The file of its private key (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// How much is kept in this process, 1 MiB to 1 TiB.
     pub bytes: ByteSize,
+}
+
+impl Cache {
+    /// Whether answers are kept in this process alone.
+    pub fn is_in_memory(&self) -> bool {
+        self.url == MEMORY
+    }
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { url: MEMORY.to_owned(), bytes: ByteSize(64 << 20) }
+        Self {
+            url: MEMORY.to_owned(),
+            password: None,
+            ca: None,
+            certificate: None,
+            key: None,
+            bytes: ByteSize(64 << 20),
+        }
     }
 }
 

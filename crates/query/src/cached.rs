@@ -6,8 +6,9 @@
 //!   reader joins only a load that began under the generation that it saw:
 //!   nobody gets an answer older than a write that was recorded before the
 //!   read;
-//! - one load at a time per key (and generation); a reader that goes away
-//!   leaves the load to the others, the last one to go ends it;
+//! - one flight at a time per key (and generation): it asks the cache beyond this
+//!   process, and then the store; a reader that goes away leaves it to the others, the
+//!   last one to go ends it;
 //! - a failed load is never kept; a failing cache is as good as an empty one.
 
 use std::collections::HashMap;
@@ -92,20 +93,32 @@ impl Ask {
     }
 
     fn is_fresh(&self, entry: &Entry, now_us: i64) -> bool {
-        let age = u128::from(Self::age_us(entry, now_us));
-        age <= self.ttl.as_micros()
+        self.may_serve(entry, now_us)
             && match self.freshness {
                 Freshness::Strict => entry.generation == self.generation,
-                Freshness::Within(span) => age < span.as_micros(),
+                Freshness::Within(span) => u128::from(Self::age_us(entry, now_us)) < span.as_micros(),
             }
+    }
+
+    /// Whether it is young enough to be better than nothing.
+    fn may_serve(&self, entry: &Entry, now_us: i64) -> bool {
+        u128::from(Self::age_us(entry, now_us)) <= self.ttl.as_micros()
     }
 }
 
 /// What a load brings: body and meta of an entry.
 pub(crate) type Load = BoxFuture<'static, Result<(bytes::Bytes, bytes::Bytes), Error>>;
-type Work = BoxFuture<'static, Result<Entry, Error>>;
+type Work = BoxFuture<'static, Result<Landed, Error>>;
 type Flight = Shared<Work>;
 type FlightKey = (Key, Option<u64>);
+
+/// What a flight brings to all that wait for it.
+#[derive(Clone, Debug)]
+struct Landed {
+    entry: Entry,
+    /// Where it is from, when not from the store.
+    cached: Option<Source>,
+}
 
 /// The layer.
 #[derive(Clone)]
@@ -137,23 +150,25 @@ impl Cached {
 
     /// The answer of this key; `load` is called when there is none that is fresh.
     pub(crate) async fn read(&self, ask: Ask, load: impl FnOnce() -> Load) -> Result<Found, Error> {
-        let kept = self.lookup(&ask.key).await;
+        let near = self.cache.near(&ask.key).await;
         let now = self.clock.now_us();
-        if let Some(entry) = &kept
+        if let Some(entry) = &near
             && ask.is_fresh(entry, now)
         {
             return Ok(found(entry.clone(), Source::Hit, now));
         }
         let (flight, source) = self.board(&ask, load);
-        match self.await_flight(flight).await {
-            Ok(entry) => Ok(found(entry, source, self.clock.now_us())),
-            Err(error) if error.kind() == ErrorKind::Unavailable => match kept {
-                Some(entry) if u128::from(Ask::age_us(&entry, now)) <= ask.ttl.as_micros() => {
-                    Ok(found(entry, Source::Stale, now))
-                }
-                _ => Err(error),
-            },
-            Err(error) => Err(error),
+        match (self.in_time(flight).await, near) {
+            (Ok(Landed { entry, cached }), _) => {
+                Ok(found(entry, cached.unwrap_or(source), self.clock.now_us()))
+            }
+            // A flight that does not land has nothing to say of what is kept.
+            (Err(error), Some(entry))
+                if error.kind() == ErrorKind::Unavailable && ask.may_serve(&entry, now) =>
+            {
+                Ok(found(entry, Source::Stale, now))
+            }
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -172,10 +187,6 @@ impl Cached {
                 None
             }
         }
-    }
-
-    async fn await_flight(&self, flight: Flight) -> Result<Entry, Error> {
-        self.in_time(flight).await
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -207,25 +218,35 @@ impl Cached {
         ask: Ask,
         load: Load,
         landing: Landing,
-    ) -> impl Future<Output = Result<Entry, Error>> + use<> {
+    ) -> impl Future<Output = Result<Landed, Error>> + use<> {
         let this = self.clone();
         let work = async move {
             let _landing = landing;
-            // Another flight may have landed between this reader's look and its take-off.
-            let computed_at_us = this.clock.now_us();
-            if let Some(entry) = this.lookup(&ask.key).await
-                && ask.is_fresh(&entry, computed_at_us)
+            // Another flight may have landed between this reader's look and its take-off,
+            // of this node or another.
+            let kept = this.lookup(&ask.key).await;
+            let now = this.clock.now_us();
+            if let Some(entry) = &kept
+                && ask.is_fresh(entry, now)
             {
-                return Ok(entry);
+                return Ok(Landed { entry: entry.clone(), cached: Some(Source::Hit) });
             }
-            let (body, meta) = load.await?;
-            let entry = Entry { generation: ask.generation, computed_at_us, body, meta };
+            let (body, meta) = match (load.await, kept) {
+                (Ok(loaded), _) => loaded,
+                (Err(error), Some(entry))
+                    if error.kind() == ErrorKind::Unavailable && ask.may_serve(&entry, now) =>
+                {
+                    return Ok(Landed { entry, cached: Some(Source::Stale) });
+                }
+                (Err(error), _) => return Err(error),
+            };
+            let entry = Entry { generation: ask.generation, computed_at_us: now, body, meta };
             if entry.body.len() <= this.bytes_max
                 && let Err(error) = this.cache.put(ask.key, entry.clone(), ask.ttl).await
             {
                 cache_failed("put", &error);
             }
-            Ok(entry)
+            Ok(Landed { entry, cached: None })
         };
         AssertUnwindSafe(work).catch_unwind().map(|landed| {
             landed.unwrap_or_else(|_| {

@@ -8,6 +8,7 @@
 //! Invariants: this is the only crate that knows an engine and a service; it
 //! holds no rule of the business.
 
+mod cache;
 mod convert;
 mod error;
 mod fleeting;
@@ -22,6 +23,7 @@ mod server;
 mod start;
 mod transport;
 
+pub use cache::try_cache;
 pub use error::Error;
 pub use load::load;
 pub use orders::{RenderRequest, lint, render};

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orderwire_api::places::Places;
-use orderwire_cache::MemoryCache;
 use orderwire_config::{Config, Names, Overrides, RULES_QUEUE, Retention, Sources};
 use orderwire_gateway::{Gateway, KeyRing, Outlet};
 use orderwire_provisioner::targets::process::STOP_MARGIN;
@@ -225,7 +224,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let stop = worker_stage.stop.clone();
     worker_stage.spawn("the upkeep of metrics", keep_up(metrics.clone(), stop));
 
-    let cache = Arc::new(MemoryCache::new(config.cache.bytes.0));
+    let cache = crate::cache::open(&config.cache, &*store)?;
     let handle = queues.clone();
     let closing = CancellationToken::new();
     let outlet: Arc<dyn Outlet> = match &transport {

@@ -154,7 +154,7 @@ cache: {bytes: 1KiB}
 fn what_this_version_has_not_is_said_so() {
     let shown = faults(
         "store: {url: 'postgres://u:hunter2@h/d'}
-cache: {url: 'redis://h'}
+cache: {url: 'memcached://u:hunter2@h'}
 broker: {url: 'pulsar://h'}
 telemetry: {log: 'info,orderwire=loud,verbose'}
 auth: {}
@@ -169,6 +169,26 @@ channels: {}
     assert!(!shown.contains("hunter2"));
     assert!(faults("store: {url: 'hunter2'}").contains("this is not an URL that is known"));
     assert!(faults("store: {url: 'sqlite:///a?mode=memory'}").contains("parameters are not supported"));
+}
+
+#[test]
+fn what_a_cache_has_to_do_with_it_is_checked() {
+    let pair = "certificate: a.pem, key: a.key";
+    for (settings, said) in [
+        ("url: 'redis://u:hunter2@h'", "cache.url: a password does not belong into the URL"),
+        ("url: 'redis://h', password: hunter2", "a secret is never a plain value"),
+        ("url: 'redis://h', password: 'file:/nowhere/key'", "cache.password: "),
+        ("url: 'memory://', password: '${CARGO_PKG_NAME}'", "cache.password: has no effect"),
+        ("url: 'redis://h', ca: ca.pem", "cache.ca: has no effect, because cache.url is not encrypted"),
+        (&format!("url: 'redis://h', {pair}"), "cache.certificate: has no effect"),
+        ("url: 'rediss://h', certificate: a.pem", "cache.certificate: key is missing"),
+        ("url: 'rediss://h', key: a.key", "cache.key: certificate is missing"),
+    ] {
+        let shown = faults(&format!("cache: {{{settings}}}\n"));
+        assert!(shown.contains(said) && !shown.contains("hunter2"), "{settings}: {shown}");
+    }
+    let fine = format!("url: 'rediss://u@h:6380/1', password: '${{CARGO_PKG_NAME}}', ca: ca.pem, {pair}");
+    assert!(load(&format!("cache: {{{fine}}}\n")).is_ok());
 }
 
 #[test]

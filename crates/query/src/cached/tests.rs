@@ -130,7 +130,9 @@ async fn a_reader_that_looked_before_another_landed_does_not_load_again() {
     bench.read(strict(1)).await;
     // As if this reader had missed before the first one's answer was kept.
     let (flight, source) = bench.cached.board(&strict(1), bench.load());
-    assert_eq!((source, &*flight.await.unwrap().body), (Source::Miss, b"1".as_slice()));
+    let landed = flight.await.unwrap();
+    assert_eq!((source, &*landed.entry.body), (Source::Miss, b"1".as_slice()));
+    assert_eq!(landed.cached, Some(Source::Hit));
     assert_eq!(bench.loads.load(SeqCst), 1);
 }
 

@@ -12,7 +12,7 @@ use axum::{Extension, Router};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use orderwire_api::{Authenticator, Problem};
-use orderwire_cache::MemoryCache;
+use orderwire_cache::{Cache, MemoryCache};
 use orderwire_query::{Clock, Freshness, Options, Read, Shape, ViewDef, router};
 use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::SqliteStore;
@@ -33,7 +33,7 @@ pub(crate) struct Bench {
     pub(crate) app: Router,
     pub(crate) store: Arc<Watched>,
     now_us: Arc<AtomicI64>,
-    _dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
 }
 
 pub(crate) struct Answer {
@@ -86,14 +86,30 @@ impl Bench {
         store.define(&Scope::internal("test"), &name, &def, Timestamp::UNIX_EPOCH).await.unwrap();
 
         let now_us = Arc::new(AtomicI64::new(1_700_000_000_000_000));
+        Self::node(options, views, store, Arc::new(MemoryCache::new(64 << 20)), now_us, Arc::new(dir))
+    }
+
+    /// Another server on the same store.
+    pub(crate) fn beside(&self, views: Vec<ViewDef>, cache: Arc<dyn Cache>) -> Self {
+        let (store, now_us, dir) = (self.store.clone(), self.now_us.clone(), self.dir.clone());
+        Self::node(Options::for_testing(), views, store, cache, now_us, dir)
+    }
+
+    fn node(
+        options: Options,
+        views: Vec<ViewDef>,
+        store: Arc<Watched>,
+        cache: Arc<dyn Cache>,
+        now_us: Arc<AtomicI64>,
+        dir: Arc<tempfile::TempDir>,
+    ) -> Self {
         let clock = now_us.clone();
         let clock = Clock::from_fn(move || Timestamp::from_microsecond(clock.load(SeqCst)).unwrap());
-        let cache = Arc::new(MemoryCache::new(64 << 20));
         let (app, _) = router(Options { clock, ..options }, views, store.clone(), cache)
             .unwrap_or_else(|faults| panic!("{faults:?}"))
             .split_for_parts();
         let app = app.layer(Extension(Arc::new(Keyring::default()) as Arc<dyn Authenticator>));
-        Self { app, store, now_us, _dir: dir }
+        Self { app, store, now_us, dir }
     }
 
     pub(crate) fn pass(&self, time: Duration) {

@@ -4,6 +4,7 @@
 
 mod bench;
 mod cache;
+mod nodes;
 mod rest;
 mod scope;
 mod views;
