@@ -7,7 +7,7 @@ use crate::support::{connected, drain, eventually, insist, label, message, publi
 
 #[tokio::test]
 async fn what_a_server_does_not_take_is_too_large_and_the_others_go_on() {
-    let Some(server) = OwnServer::start(|_, _| "max_message_size = 10000\n".to_owned()).await else { return };
+    let Some(server) = OwnServer::start(|_| "max_message_size = 10000\n".to_owned()).await else { return };
     let options = server.options();
     let (broker, queue) = (connected(&options).await, queue(&["size"], Declare::Classic));
     broker.declare(&queue).await.unwrap();
