@@ -13,9 +13,13 @@
 //! SQL and no engine type crosses this boundary.
 
 pub mod error;
+pub mod evolve;
+pub mod like;
 pub mod log;
+mod merge;
 pub mod model;
 pub mod orders;
+mod rows;
 pub mod select;
 mod steps;
 #[cfg(feature = "testkit")]
@@ -26,6 +30,7 @@ pub use error::{Error, ErrorKind};
 pub use log::DeliveryLog;
 pub use model::*;
 pub use orders::Orders;
+pub use rows::each_row;
 pub use select::{Cell, Column, Compare, Count, Filter, Nulls, Operand, OrderBy, RowSink, Select, Selected};
 pub use steps::recorded_steps;
 pub use traits::{Clients, Datasets, Keys, Store, Traces};

@@ -1,22 +1,16 @@
 //! Clients.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use orderwire_store::{ClientChange, ClientRecord, Clients, Error};
 use orderwire_types::scope::Clients as Covered;
 use orderwire_types::{Client, RawJson, Scope};
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
-use serde_json::value::RawValue;
 
-use super::error::{Failure, damaged_value, invalid};
+use super::error::{Failure, damaged_value};
 use super::filter::{Binding, clients_clause};
 use super::open::SqliteStore;
 use super::table::{moment, uuid};
 use super::traces;
-
-/// Members of an object: sorted, each as it was written.
-type Attributes = BTreeMap<String, Box<RawValue>>;
 
 #[async_trait]
 impl Clients for SqliteStore {
@@ -62,10 +56,7 @@ fn apply(connection: &Connection, change: &ClientChange) -> Result<(), Failure> 
     if new == 0 {
         return Ok(());
     }
-    let set: Attributes = serde_json::from_str(change.attributes.get()).map_err(|error| {
-        invalid(format!("changing client {}: its attributes must be an object: {error}", change.client))
-    })?;
-    let record = merged(stored(connection, &change.client)?, change, set)?;
+    let record = change.applied_to(stored(connection, &change.client)?)?;
     connection
         .prepare_cached(
             "INSERT INTO client (name, since, changed_at, trace, attributes) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -81,36 +72,6 @@ fn apply(connection: &Connection, change: &ClientChange) -> Result<(), Failure> 
         ])?;
     let at = change.steps.steps.iter().map(|step| step.at).max().unwrap_or(change.at);
     traces::add(connection, &change.steps, at)
-}
-
-/// What a client is after a change. One that is older than what is there only
-/// shows that the client was there earlier.
-fn merged(
-    there: Option<ClientRecord>,
-    change: &ClientChange,
-    set: Attributes,
-) -> Result<ClientRecord, Failure> {
-    let late = there.as_ref().is_some_and(|record| change.at < record.changed_at);
-    let mut attributes = Attributes::new();
-    let mut since = change.at;
-    if let Some(record) = there {
-        since = since.min(record.since);
-        if late {
-            return Ok(ClientRecord { since, ..record });
-        }
-        attributes =
-            serde_json::from_str(record.attributes.get()).map_err(|_| damaged_value(4, "attributes"))?;
-    }
-    for (name, value) in set {
-        match value.get() {
-            "null" => attributes.remove(&name),
-            _ => attributes.insert(name, value),
-        };
-    }
-    let attributes = RawJson::of(&attributes)
-        .map_err(|error| invalid(format!("changing client {}: {error}", change.client)))?;
-    let (client, trace) = (change.client.clone(), change.trace);
-    Ok(ClientRecord { client, since, changed_at: change.at, trace, attributes })
 }
 
 fn stored(connection: &Connection, client: &Client) -> rusqlite::Result<Option<ClientRecord>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_store::{
-    Dataset, Datasets, Defined, Error, Recording, RowSink, RowsRecorded, Select, Selected, Sweep,
+    Dataset, Datasets, Defined, Error, Recording, RowSink, RowsRecorded, Select, Selected, Sweep, evolve,
 };
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::{Client, DatasetName, Scope};
@@ -26,7 +26,7 @@ impl Datasets for SqliteStore {
         def: &DatasetDef,
         now: Timestamp,
     ) -> Result<Defined, Error> {
-        define::check(name, def)?;
+        evolve::check(name, def)?;
         if !touches(scope, name) {
             return Err(not_found(format!("defining dataset {name}: there is none")));
         }

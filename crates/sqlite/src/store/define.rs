@@ -1,26 +1,16 @@
 //! Making, changing and removing datasets.
 
 use jiff::Timestamp;
-use orderwire_store::{Dataset, Defined, Error};
+use orderwire_store::{Dataset, Defined, evolve};
 use orderwire_types::DatasetName;
 use orderwire_types::dataset::DatasetDef;
 use rusqlite::params;
 
 use super::catalogue::Entry;
-use super::error::{Failure, conflict, invalid, not_found};
+use super::error::{Failure, invalid, not_found};
 use super::indexes::Indexes;
 use super::writer::{Effect, Transaction};
 use super::{indexes, table};
-
-/// Refuses a definition with faults.
-pub(super) fn check(name: &DatasetName, def: &DatasetDef) -> Result<(), Error> {
-    let faults: Vec<String> =
-        def.faults().iter().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).collect();
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(invalid(format!("defining dataset {name}: {}", faults.join("; "))))
-}
 
 pub(super) fn define(
     transaction: &mut Transaction<'_>,
@@ -47,7 +37,7 @@ pub(super) fn define(
     if entry.dataset.def == *def {
         return Ok(Defined::Unchanged);
     }
-    evolves(name, &entry.dataset.def, def)?;
+    evolve::evolves(name, &entry.dataset.def, def)?;
     let generation = memory.next_generation();
     let connection = transaction.connection;
     connection.execute_batch(&table::add_columns(name, &entry.dataset.def, def))?;
@@ -59,34 +49,6 @@ pub(super) fn define(
     )?;
     memory.effects.push(Effect::Defined(entry.changed(def, now, generation)));
     Ok(Defined::Changed)
-}
-
-/// Whether the rows of `old` are rows of `new` as well.
-fn evolves(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> Result<(), Error> {
-    let refuse = |what: String| Err(conflict(format!("changing dataset {name}: {what}")));
-    for field in &old.fields {
-        let Some(next) = new.field(field.name.as_str()) else {
-            return refuse(format!("column {} would lose its values", field.name));
-        };
-        if next.field_type != field.field_type {
-            let (was, is) = (field.field_type.as_str(), next.field_type.as_str());
-            return refuse(format!("column {} is {was} and cannot become {is}", field.name));
-        }
-        if next.required && !field.required {
-            return refuse(format!("column {} cannot become required: rows may lack it", field.name));
-        }
-    }
-    let added = |field: &&orderwire_types::dataset::Field| old.field(field.name.as_str()).is_none();
-    if let Some(field) = new.fields.iter().filter(added).find(|field| field.required) {
-        return refuse(format!(
-            "new column {} cannot be required: the rows that are there lack it",
-            field.name
-        ));
-    }
-    if old.key != new.key {
-        return refuse("its key cannot change".to_owned());
-    }
-    Ok(())
 }
 
 pub(super) fn remove(transaction: &mut Transaction<'_>, name: &DatasetName) -> Result<(), Failure> {

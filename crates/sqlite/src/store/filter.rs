@@ -1,5 +1,6 @@
 //! A tree of conditions as SQL with bound values.
 
+use orderwire_store::like::PATTERN;
 use orderwire_store::{Compare, Error, Filter, Operand};
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
@@ -19,9 +20,6 @@ const CONDITIONS: usize = 500;
 
 /// The most values of one filter: SQLite binds 32,766.
 const VALUES: usize = 20_000;
-
-/// The longest pattern, in characters: bounds the cost of a match.
-const PATTERN: usize = 1_000;
 
 /// A value that is bound to a statement.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use orderwire_store::like::{Token, fold, tokens};
 use rusqlite::Connection;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
@@ -43,32 +44,6 @@ pub(super) fn range(pattern: &str) -> Option<(String, String)> {
         }
     }
     None
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    /// This character.
-    One(char),
-    /// One character.
-    Any,
-    /// Any number of characters.
-    Run,
-}
-
-fn tokens(pattern: &str) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        tokens.push(match c {
-            '%' if tokens.last() == Some(&Token::Run) => continue,
-            '%' => Token::Run,
-            '_' => Token::Any,
-            // At the end it stands for itself.
-            '\\' => Token::One(chars.next().unwrap_or('\\')),
-            c => Token::One(c),
-        });
-    }
-    tokens
 }
 
 /// A pattern, ready to match.
@@ -134,27 +109,6 @@ impl Pattern {
             Token::One(wanted) if self.ignore_case => wanted == c || wanted == fold(c),
             Token::One(wanted) => wanted == c,
         }
-    }
-}
-
-/// One representative of the characters that differ by case alone.
-fn fold(c: char) -> char {
-    if c.is_ascii() {
-        return c.to_ascii_lowercase();
-    }
-    // Dotless i is a letter of its own, though its capital is I.
-    if c == 'ı' {
-        return c;
-    }
-    single(single(c, char::to_uppercase), char::to_lowercase)
-}
-
-/// A mapping to one character; what maps to several stays.
-fn single<I: Iterator<Item = char>>(c: char, map: impl Fn(char) -> I) -> char {
-    let mut mapped = map(c);
-    match (mapped.next(), mapped.next()) {
-        (Some(one), None) => one,
-        _ => c,
     }
 }
 

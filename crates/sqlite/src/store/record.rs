@@ -2,15 +2,12 @@
 //! path of telemetry.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 
-use orderwire_store::{Error, Recording, RowsEvent, RowsRecorded, Source, recorded_steps};
+use orderwire_store::{Error, Recording, RowsEvent, RowsRecorded, Source, each_row, recorded_steps};
 use orderwire_types::row::Value;
 use orderwire_types::{DatasetName, identity};
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 use super::catalogue::Entry;
 use super::error::{Failure, conflict, invalid, not_found};
@@ -190,7 +187,7 @@ fn record_event(
     let mut replace = replace.as_deref().map(|sql| connection.prepare_cached(sql)).transpose()?;
     let mut values: Vec<Value<'_>> = Vec::new();
     let mut result = RowsRecorded::default();
-    each_row(event, |json| {
+    each_row::<Failure>(event, |json| {
         let index = result.rows;
         result.rows += 1;
         if known.has(index) {
@@ -237,65 +234,9 @@ impl Known {
 
 fn count_rows(event: &RowsEvent) -> Result<u64, Failure> {
     let mut count = 0;
-    each_row(event, |_| {
+    each_row::<Failure>(event, |_| {
         count += 1;
         Ok(())
     })?;
     Ok(count)
-}
-
-/// Calls `row` with the JSON of each row: the elements of an array, or what
-/// else it is.
-fn each_row<'a>(
-    event: &'a RowsEvent,
-    mut row: impl FnMut(&'a str) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let text = event.rows.get();
-    if !text.starts_with('[') {
-        return row(text);
-    }
-    let mut failure = None;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let read = Rows { row: &mut row, failure: &mut failure }.deserialize(&mut deserializer);
-    match (failure, read) {
-        (Some(failure), _) => Err(failure),
-        (None, Err(error)) => Err(unreadable(event, &error).into()),
-        (None, Ok(())) => Ok(()),
-    }
-}
-
-fn unreadable(event: &RowsEvent, error: &serde_json::Error) -> Error {
-    invalid(format!("rows of event {}: not JSON: {error}", event.event_id))
-}
-
-struct Rows<'c, F> {
-    row: &'c mut F,
-    /// The failure, because an error of the parser is only text.
-    failure: &'c mut Option<Failure>,
-}
-
-impl<'de, F: FnMut(&'de str) -> Result<(), Failure>> DeserializeSeed<'de> for Rows<'_, F> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, F: FnMut(&'de str) -> Result<(), Failure>> Visitor<'de> for Rows<'_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of rows")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
-        while let Some(raw) = rows.next_element::<&'de RawValue>()? {
-            if let Err(failure) = (self.row)(raw.get()) {
-                *self.failure = Some(failure);
-                return Err(A::Error::custom("faulty row"));
-            }
-        }
-        Ok(())
-    }
 }
