@@ -224,6 +224,20 @@ impl Database {
         Ok(Connection { client, _task: task })
     }
 
+    /// Cancels what runs on a connection, and closes it; returns before that is done. A
+    /// cancellation names a connection, not a statement: it could meet the next one there.
+    pub(crate) fn cancel(&self, client: Client) {
+        let (token, tls, patience) = (client.cancel_token(), self.tls.clone(), self.options.connect_timeout);
+        tokio::spawn(async move {
+            let cancelled = tokio::time::timeout(patience, token.cancel_query(tls)).await;
+            if !matches!(cancelled, Ok(Ok(()))) {
+                tracing::debug!("a statement could not be cancelled: it ends with its connection");
+            }
+            // Only then its place in the pool is free.
+            drop(Client::take(client));
+        });
+    }
+
     /// The answer of the server, which does `what`; waits a little longer for it than the
     /// server may take.
     ///
