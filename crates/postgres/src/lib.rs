@@ -17,6 +17,7 @@ mod db;
 mod error;
 mod migrate;
 mod queue;
+pub mod store;
 
 pub use db::{Database, Options};
 pub use error::{Error, ErrorKind};

@@ -6,4 +6,5 @@
 mod db;
 mod proxy;
 mod queue;
+mod store;
 mod support;

@@ -1,0 +1,341 @@
+//! A tree of conditions as SQL with bound values.
+
+use orderwire_store::like::PATTERN;
+use orderwire_store::{Compare, Error, Filter, Operand};
+use orderwire_types::Client;
+use orderwire_types::dataset::DatasetDef;
+use orderwire_types::scope::Clients;
+
+use super::error::invalid;
+use super::pattern;
+use super::table::{Kind, column, push, quoted};
+use super::value::{Bound, Moment};
+
+/// The deepest nesting of conditions.
+const DEPTH: usize = 64;
+
+/// The most conditions of one filter.
+const CONDITIONS: usize = 500;
+
+/// The most values of one filter.
+const VALUES: usize = 20_000;
+
+/// A statement under way: what was written, and the values that belong to it.
+#[derive(Default)]
+pub(super) struct Query {
+    pub(super) sql: String,
+    pub(super) bound: Vec<Bound>,
+}
+
+impl Query {
+    pub(super) fn new(sql: impl Into<String>) -> Self {
+        Self { sql: sql.into(), bound: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, sql: &str) {
+        self.sql.push_str(sql);
+    }
+
+    /// Writes a value.
+    pub(super) fn bind(&mut self, value: Bound) {
+        self.bound.push(value);
+        let number = self.bound.len();
+        push(&mut self.sql, format_args!("${number}"));
+    }
+
+    /// Appends ` AND …` so that only rows of these clients remain.
+    pub(super) fn and_clients(&mut self, clients: &Clients, column: &str) {
+        let Clients::Only(only) = clients else { return };
+        push(&mut self.sql, format_args!(" AND {column} = "));
+        let mut names = only.iter().map(|client| client.as_str().to_owned());
+        match (names.next(), only.len()) {
+            (Some(name), 1) => self.bind(Box::new(name)),
+            (first, _) => {
+                self.push("ANY (");
+                self.bind(Box::new(first.into_iter().chain(names).collect::<Vec<_>>()));
+                self.push(")");
+            }
+        }
+    }
+
+    /// Appends ` AND column = value` when there is a value.
+    pub(super) fn and_text(&mut self, column: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            push(&mut self.sql, format_args!(" AND {column} = "));
+            self.bind(Box::new(value.to_owned()));
+        }
+    }
+
+    /// The same for an id.
+    pub(super) fn and_id(&mut self, column: &str, value: Option<uuid::Uuid>) {
+        if let Some(value) = value {
+            push(&mut self.sql, format_args!(" AND {column} = "));
+            self.bind(Box::new(value));
+        }
+    }
+
+    /// Appends a limit.
+    pub(super) fn limit(&mut self, max: usize) {
+        self.push(" LIMIT ");
+        self.bind(Box::new(limit(max)));
+    }
+
+    /// The values as a statement takes them.
+    pub(super) fn values(&self) -> Vec<&(dyn tokio_postgres::types::ToSql + Sync)> {
+        self.bound.iter().map(|value| &**value as &(dyn tokio_postgres::types::ToSql + Sync)).collect()
+    }
+}
+
+/// A number of rows as a limit.
+pub(super) fn limit(max: usize) -> i64 {
+    i64::try_from(max).unwrap_or(i64::MAX)
+}
+
+/// The clients of the scope that are wanted.
+pub(super) fn both(scope: &Clients, wanted: Option<&[Client]>) -> Clients {
+    let Some(wanted) = wanted else { return scope.clone() };
+    let wanted: std::collections::BTreeSet<_> = wanted.iter().cloned().collect();
+    match scope {
+        Clients::All => Clients::Only(wanted),
+        Clients::Only(covered) => Clients::Only(covered.intersection(&wanted).cloned().collect()),
+    }
+}
+
+/// Writes the condition.
+pub(super) fn write(def: &DatasetDef, filter: &Filter, query: &mut Query) -> Result<(), Error> {
+    Builder { def, query, conditions: 0, values: 0 }.filter(filter, 0)
+}
+
+struct Builder<'b> {
+    def: &'b DatasetDef,
+    query: &'b mut Query,
+    conditions: usize,
+    values: usize,
+}
+
+impl Builder<'_> {
+    fn filter(&mut self, filter: &Filter, depth: usize) -> Result<(), Error> {
+        if depth > DEPTH {
+            return Err(invalid(format!("filter: conditions nest deeper than {DEPTH} levels")));
+        }
+        match filter {
+            Filter::And(all) => self.list(all, " AND ", "TRUE", depth),
+            Filter::Or(any) => self.list(any, " OR ", "FALSE", depth),
+            Filter::Not(filter) => {
+                self.query.push("NOT ");
+                self.filter(filter, depth + 1)
+            }
+            Filter::Compare { column, compare } => self.compare(column, compare),
+        }
+    }
+
+    fn list(&mut self, filters: &[Filter], word: &str, empty: &str, depth: usize) -> Result<(), Error> {
+        self.query.push("(");
+        for (i, filter) in filters.iter().enumerate() {
+            if i > 0 {
+                self.query.push(word);
+            }
+            self.filter(filter, depth + 1)?;
+        }
+        if filters.is_empty() {
+            self.query.push(empty);
+        }
+        self.query.push(")");
+        Ok(())
+    }
+
+    fn compare(&mut self, name: &str, compare: &Compare) -> Result<(), Error> {
+        self.conditions += 1;
+        if self.conditions > CONDITIONS {
+            return Err(invalid(format!("filter: more than {CONDITIONS} conditions")));
+        }
+        let known = column(self.def, name).ok_or_else(|| invalid(format!("filter: no column {name:?}")))?;
+        let column = Compared { name, sql: expression(name, known.kind), kind: known.kind };
+        match compare {
+            Compare::Eq(value) => self.binary(&column, "=", value),
+            Compare::Neq(value) => self.binary(&column, "<>", value),
+            Compare::Gt(value) => self.binary(&column, ">", value),
+            Compare::Gte(value) => self.binary(&column, ">=", value),
+            Compare::Lt(value) => self.binary(&column, "<", value),
+            Compare::Lte(value) => self.binary(&column, "<=", value),
+            Compare::In(values) => self.any_of(&column, values),
+            Compare::Like { pattern, ignore_case } => self.like(&column, pattern, *ignore_case),
+            Compare::IsNull => {
+                push(&mut self.query.sql, format_args!("({} IS NULL)", column.sql));
+                Ok(())
+            }
+            Compare::Is(value) => {
+                if column.kind != Kind::Boolean {
+                    return Err(column.mismatch("a boolean"));
+                }
+                let value = if *value { "TRUE" } else { "FALSE" };
+                push(&mut self.query.sql, format_args!("({} IS {value})", column.sql));
+                Ok(())
+            }
+        }
+    }
+
+    fn binary(&mut self, column: &Compared<'_>, operator: &str, value: &Operand) -> Result<(), Error> {
+        self.count(1)?;
+        column.check(value)?;
+        let (operator, value) = match value {
+            Operand::Text(text) => match without_nul(operator, text) {
+                Some((operator, text)) => (operator, Operand::Text(text.to_owned())),
+                None => {
+                    self.query.push(&column.holds(operator == "<>"));
+                    return Ok(());
+                }
+            },
+            value => (operator, value.clone()),
+        };
+        push(&mut self.query.sql, format_args!("({} {operator} ", column.sql));
+        self.query.bind(bound(value));
+        self.query.push(")");
+        Ok(())
+    }
+
+    fn any_of(&mut self, column: &Compared<'_>, values: &[Operand]) -> Result<(), Error> {
+        self.count(values.len())?;
+        for value in values {
+            column.check(value)?;
+        }
+        let storable = |value: &&Operand| !matches!(value, Operand::Text(text) if text.contains('\0'));
+        let some: Vec<Operand> = values.iter().filter(storable).cloned().collect();
+        // In an empty list is nothing, not even null; in one of what no row can hold
+        // null is unknown.
+        if some.is_empty() && !values.is_empty() {
+            self.query.push(&column.holds(false));
+            return Ok(());
+        }
+        if some.is_empty() {
+            self.query.push("FALSE");
+            return Ok(());
+        }
+        push(&mut self.query.sql, format_args!("({} = ANY (", column.sql));
+        self.query.bind(bound_list(some));
+        self.query.push("))");
+        Ok(())
+    }
+
+    fn like(&mut self, column: &Compared<'_>, text: &str, ignore_case: bool) -> Result<(), Error> {
+        self.count(1)?;
+        if !matches!(column.kind, Kind::Text | Kind::Json) {
+            return Err(column.mismatch("a text"));
+        }
+        if text.chars().count() > PATTERN {
+            return Err(invalid(format!("filter: the pattern is longer than {PATTERN} characters")));
+        }
+        if text.contains('\0') {
+            self.query.push(&column.holds(false));
+            return Ok(());
+        }
+        let (operator, pattern) =
+            if ignore_case { ("~", pattern::regular(text)) } else { ("LIKE", pattern::like(text)) };
+        push(&mut self.query.sql, format_args!("({} {operator} ", column.sql));
+        self.query.bind(Box::new(pattern));
+        self.query.push(")");
+        Ok(())
+    }
+
+    fn count(&mut self, values: usize) -> Result<(), Error> {
+        self.values += values;
+        if self.values > VALUES {
+            return Err(invalid(format!("filter: more than {VALUES} values")));
+        }
+        Ok(())
+    }
+}
+
+/// A comparison with a text that holds NUL, which PostgreSQL does not take, as one with what
+/// stands before the NUL: no row holds any, so that all which begins so and goes on is greater.
+/// `None`: nothing is equal to it.
+fn without_nul<'o, 't>(operator: &'o str, text: &'t str) -> Option<(&'o str, &'t str)> {
+    let Some((before, _)) = text.split_once('\0') else { return Some((operator, text)) };
+    match operator {
+        "<" | "<=" => Some(("<=", before)),
+        ">" | ">=" => Some((">", before)),
+        _ => None,
+    }
+}
+
+/// A column as an expression that compares by its kind.
+pub(super) fn expression(name: &str, kind: Kind) -> String {
+    match kind {
+        // As text, letter by letter.
+        Kind::Json => format!("({}::text COLLATE \"C\")", quoted(name)),
+        _ => quoted(name),
+    }
+}
+
+struct Compared<'n> {
+    name: &'n str,
+    sql: String,
+    kind: Kind,
+}
+
+impl Compared<'_> {
+    /// Whether the value is of the column's type.
+    fn check(&self, value: &Operand) -> Result<(), Error> {
+        match (self.kind, value) {
+            (Kind::Float, Operand::Float(float)) if float.is_nan() => Err(self.mismatch("a number")),
+            (Kind::Text | Kind::Json, Operand::Text(_))
+            | (Kind::Integer, Operand::Integer(_))
+            | (Kind::Float, Operand::Float(_))
+            | (Kind::Boolean, Operand::Boolean(_))
+            | (Kind::Timestamp, Operand::Timestamp(_))
+            | (Kind::Uuid, Operand::Uuid(_)) => Ok(()),
+            (Kind::Text | Kind::Json, _) => Err(self.mismatch("a text")),
+            (Kind::Integer, _) => Err(self.mismatch("an integer")),
+            (Kind::Float, _) => Err(self.mismatch("a number")),
+            (Kind::Boolean, _) => Err(self.mismatch("a boolean")),
+            (Kind::Timestamp, _) => Err(self.mismatch("a time")),
+            (Kind::Uuid, _) => Err(self.mismatch("an id")),
+        }
+    }
+
+    /// True or false for every value, unknown for null.
+    fn holds(&self, always: bool) -> String {
+        format!("({0} {1} {0})", self.sql, if always { "=" } else { "<>" })
+    }
+
+    fn mismatch(&self, wanted: &str) -> Error {
+        let kind = format!("{:?}", self.kind).to_lowercase();
+        invalid(format!("filter: column {} is of type {kind} and is not compared as {wanted}", self.name))
+    }
+}
+
+fn bound(value: Operand) -> Bound {
+    match value {
+        Operand::Text(text) => Box::new(text),
+        Operand::Integer(integer) => Box::new(integer),
+        Operand::Float(float) => Box::new(float),
+        Operand::Boolean(boolean) => Box::new(boolean),
+        Operand::Timestamp(at) => Box::new(Moment(at)),
+        Operand::Uuid(id) => Box::new(id),
+    }
+}
+
+/// Values of one type as an array.
+fn bound_list(values: Vec<Operand>) -> Bound {
+    let mut values = values.into_iter().peekable();
+    macro_rules! all {
+        ($kind:ident, $make:expr) => {
+            Box::new(
+                values
+                    .filter_map(|value| match value {
+                        Operand::$kind(value) => Some($make(value)),
+                        _ => None,
+                    })
+                    .collect::<Vec<_>>(),
+            )
+        };
+    }
+    match values.peek() {
+        Some(Operand::Integer(_)) => all!(Integer, |value: i64| value),
+        Some(Operand::Float(_)) => all!(Float, |value: f64| value),
+        Some(Operand::Boolean(_)) => all!(Boolean, |value: bool| value),
+        Some(Operand::Timestamp(_)) => all!(Timestamp, Moment),
+        Some(Operand::Uuid(_)) => all!(Uuid, |value: uuid::Uuid| value),
+        Some(Operand::Text(_)) | None => all!(Text, |value: String| value),
+    }
+}

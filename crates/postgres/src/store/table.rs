@@ -1,0 +1,304 @@
+//! The table of one dataset: names, types, and the statements that make and fill it.
+//!
+//! It lies in the schema `data` under the dataset's own name, with columns of real types,
+//! so that a person with psql reads it as it is. Its primary key is the declared key, with
+//! the client first; without one it is `_seq`. Tables are not partitioned: a primary key
+//! of a partitioned table holds the column that it is partitioned by, and a declared key
+//! need not hold the time, so that most tables could not be. Retention is the sweep, by index.
+//!
+//! PostgreSQL keeps no column that is named as one of its own; such a one has an
+//! underscore before its name, which no name of a definition begins with.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use orderwire_types::dataset::{DatasetDef, Field, FieldType, OnConflict};
+use orderwire_types::row::Reader;
+use orderwire_types::{ColumnName, DatasetName, Limits};
+use tokio_postgres::types::Type;
+
+/// The type of a column, hidden ones included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Integer,
+    Float,
+    Boolean,
+    Timestamp,
+    Json,
+    Uuid,
+}
+
+impl From<FieldType> for Kind {
+    fn from(field_type: FieldType) -> Self {
+        match field_type {
+            FieldType::Text => Self::Text,
+            FieldType::Integer => Self::Integer,
+            FieldType::Float => Self::Float,
+            FieldType::Boolean => Self::Boolean,
+            FieldType::Timestamp => Self::Timestamp,
+            FieldType::Json => Self::Json,
+        }
+    }
+}
+
+impl Kind {
+    /// The type in PostgreSQL. Not `jsonb`, which keeps neither the order of members nor
+    /// how a number was written.
+    pub(super) fn sql(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Integer => "bigint",
+            Self::Float => "double precision",
+            Self::Boolean => "boolean",
+            Self::Timestamp => "timestamptz",
+            Self::Json => "json",
+            Self::Uuid => "uuid",
+        }
+    }
+
+    /// The type as the wire names it.
+    pub(super) fn of(self) -> Type {
+        match self {
+            Self::Text => Type::TEXT,
+            Self::Integer => Type::INT8,
+            Self::Float => Type::FLOAT8,
+            Self::Boolean => Type::BOOL,
+            Self::Timestamp => Type::TIMESTAMPTZ,
+            Self::Json => Type::JSON,
+            Self::Uuid => Type::UUID,
+        }
+    }
+
+    /// The type as a column is declared.
+    fn column(self) -> &'static str {
+        match self {
+            Self::Text => "text COLLATE \"C\"",
+            other => other.sql(),
+        }
+    }
+}
+
+/// A column that a read may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) kind: Kind,
+    /// Whether it can be null.
+    pub(super) nullable: bool,
+}
+
+/// The hidden columns, in the order in which a table has them.
+const HIDDEN: [(&str, Kind); 5] = [
+    ("_seq", Kind::Integer),
+    ("_client", Kind::Text),
+    ("_event_id", Kind::Uuid),
+    ("_trace_id", Kind::Uuid),
+    ("_recorded_at", Kind::Timestamp),
+];
+
+/// The column of this name, of the definition or hidden.
+pub(super) fn column(def: &DatasetDef, name: &str) -> Option<Known> {
+    match HIDDEN.iter().find(|(hidden, _)| *hidden == name) {
+        Some((_, kind)) => Some(Known { kind: *kind, nullable: false }),
+        None => {
+            def.field(name).map(|field| Known { kind: field.field_type.into(), nullable: !field.required })
+        }
+    }
+}
+
+/// The columns that PostgreSQL gives every table.
+const SYSTEM: [&str; 6] = ["ctid", "cmax", "cmin", "tableoid", "xmax", "xmin"];
+
+/// The name that a column has in its table.
+fn attribute(name: &str) -> String {
+    let before = if SYSTEM.contains(&name) { "_" } else { "" };
+    format!("{before}{name}")
+}
+
+/// A name as an identifier. What is passed here was found in a definition, so
+/// that it holds no quote; doubling keeps that from mattering.
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A column as an identifier.
+pub(super) fn quoted(name: &str) -> String {
+    identifier(&attribute(name))
+}
+
+/// The table of a dataset, as an identifier.
+pub(super) fn table_name(name: &DatasetName) -> String {
+    format!("data.{}", identifier(name.as_str()))
+}
+
+/// A text within a statement that takes no values. Backslashes mean nothing there
+/// with `standard_conforming_strings`, which the transaction sets.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\0', "").replace('\'', "''"))
+}
+
+/// The statements that make the table of a new dataset, without its indexes.
+pub(super) fn create(name: &DatasetName, def: &DatasetDef) -> String {
+    let table = table_name(name);
+    let mut columns: Vec<String> =
+        HIDDEN.iter().map(|(name, kind)| format!("{name} {} NOT NULL", kind.column())).collect();
+    columns.extend(def.fields.iter().map(|field| {
+        let not_null = if field.required { " NOT NULL" } else { "" };
+        format!("{} {}{not_null}", quoted(field.name.as_str()), Kind::from(field.field_type).column())
+    }));
+    let key = if def.key.is_empty() { vec!["_seq".to_owned()] } else { key(def) };
+    let mut sql = format!("CREATE TABLE {table} ({}, PRIMARY KEY {});\n", columns.join(", "), list(&key));
+    push(
+        &mut sql,
+        format_args!("COMMENT ON TABLE {table} IS 'A dataset of Orderwire, which alone writes it.';\n"),
+    );
+    for field in &def.fields {
+        describe(&mut sql, &table, field);
+    }
+    sql
+}
+
+/// The statements that bring the table of `old` to `new`, without its indexes.
+pub(super) fn alter(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> String {
+    let table = table_name(name);
+    let mut sql = String::new();
+    for field in &new.fields {
+        let column = quoted(field.name.as_str());
+        let before = old.field(field.name.as_str());
+        match before {
+            None => {
+                let kind = Kind::from(field.field_type).column();
+                push(&mut sql, format_args!("ALTER TABLE {table} ADD COLUMN {column} {kind};\n"));
+            }
+            Some(before) if before.required && !field.required => {
+                push(&mut sql, format_args!("ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL;\n"));
+            }
+            Some(_) => {}
+        }
+        if before.is_none_or(|before| comment(before) != comment(field)) {
+            describe(&mut sql, &table, field);
+        }
+    }
+    sql
+}
+
+/// What is known of a column beyond its type, for people.
+fn comment(field: &Field) -> Option<String> {
+    match (&field.description, &field.unit) {
+        (Some(description), Some(unit)) => Some(format!("{description} [{unit}]")),
+        (Some(description), None) => Some(description.clone()),
+        (None, Some(unit)) => Some(format!("[{unit}]")),
+        (None, None) => None,
+    }
+}
+
+fn describe(sql: &mut String, table: &str, field: &Field) {
+    let comment = comment(field).map_or_else(|| "NULL".to_owned(), |comment| literal(&comment));
+    push(sql, format_args!("COMMENT ON COLUMN {table}.{} IS {comment};\n", quoted(field.name.as_str())));
+}
+
+/// The columns of the table that name a row, the client among them.
+fn key(def: &DatasetDef) -> Vec<String> {
+    std::iter::once("_client".to_owned()).chain(def.key.iter().map(|name| attribute(name.as_str()))).collect()
+}
+
+/// Columns of a table as a list of identifiers.
+fn list(columns: &[String]) -> String {
+    let columns: Vec<String> = columns.iter().map(|column| identifier(column)).collect();
+    format!("({})", columns.join(", "))
+}
+
+/// The columns of each index that there should be beside the primary key:
+///
+/// | of | for |
+/// |---|---|
+/// | `_seq`, unless it is the primary key | the rows of all clients in order of arrival |
+/// | client and `_seq` | the rows of a client in order of arrival |
+/// | key | the rows of all clients by key |
+/// | client and time | the rows of a client by time |
+/// | time, unless the key begins with it | the rows of all clients by time; the sweep |
+///
+/// They run upward, though most reads want what is newest first: a read that runs down
+/// sorts rows of the same moment only.
+pub(super) fn indexes(def: &DatasetDef) -> BTreeSet<Vec<String>> {
+    let of = |columns: &[&str]| columns.iter().map(|&column| column.to_owned()).collect::<Vec<_>>();
+    let mut indexes = BTreeSet::from([of(&["_client", "_seq"])]);
+    if !def.key.is_empty() {
+        indexes.insert(of(&["_seq"]));
+        indexes.insert(key(def).split_off(1));
+    }
+    if let Some(time) = &def.time {
+        let column = attribute(time.as_str());
+        indexes.insert(of(&["_client", &column]));
+        if def.key.first() != Some(time) {
+            indexes.insert(of(&[&column]));
+        }
+    }
+    // The primary key begins so, too.
+    indexes.remove(&key(def));
+    indexes
+}
+
+/// The statement that makes such an index.
+pub(super) fn index(name: &DatasetName, columns: &[String]) -> String {
+    format!("CREATE INDEX ON {} {};\n", table_name(name), list(columns))
+}
+
+/// What a table is filled with.
+#[derive(Debug)]
+pub(super) struct Filler {
+    /// Reads rows.
+    pub(super) reader: Reader,
+    /// Inserts rows from arrays: the moment of the record, the hidden columns but that one,
+    /// then the fields. Returns the `_seq` of those that it wrote where some may stay out.
+    pub(super) insert: String,
+    /// What happens to a row whose key is there; none without a key.
+    pub(super) on_conflict: Option<OnConflict>,
+    /// Where the columns of the key stand among the fields.
+    pub(super) key: Vec<usize>,
+}
+
+impl Filler {
+    pub(super) fn new(name: &DatasetName, def: &DatasetDef, limits: &Limits) -> Self {
+        let place = |column: &ColumnName| def.fields.iter().position(|field| field.name == *column);
+        Self {
+            reader: Reader::new(def, limits),
+            insert: insert(name, def),
+            on_conflict: (!def.key.is_empty()).then_some(def.on_conflict),
+            key: def.key.iter().filter_map(place).collect(),
+        }
+    }
+}
+
+fn insert(name: &DatasetName, def: &DatasetDef) -> String {
+    let fields: Vec<String> = def.fields.iter().map(|field| quoted(field.name.as_str())).collect();
+    let mut sql =
+        format!("INSERT INTO {} (_recorded_at, _seq, _client, _event_id, _trace_id", table_name(name));
+    for field in &fields {
+        push(&mut sql, format_args!(", {field}"));
+    }
+    sql.push_str(") SELECT $1, rows.* FROM unnest($2::bigint[], $3::text[], $4::uuid[], $5::uuid[]");
+    for (i, field) in def.fields.iter().enumerate() {
+        push(&mut sql, format_args!(", ${}::{}[]", i + 6, Kind::from(field.field_type).sql()));
+    }
+    sql.push_str(") AS rows");
+    if def.key.is_empty() {
+        return sql;
+    }
+    let key = list(&key(def));
+    match def.on_conflict {
+        OnConflict::Keep => push(&mut sql, format_args!(" ON CONFLICT {key} DO NOTHING RETURNING _seq")),
+        OnConflict::Update => {
+            let hidden = ["_recorded_at", "_seq", "_event_id", "_trace_id"].map(str::to_owned);
+            let set: Vec<String> =
+                hidden.iter().chain(&fields).map(|column| format!("{column} = excluded.{column}")).collect();
+            push(&mut sql, format_args!(" ON CONFLICT {key} DO UPDATE SET {}", set.join(", ")));
+        }
+    }
+    sql
+}
+
+/// Appends to a statement.
+pub(super) fn push(sql: &mut String, arguments: std::fmt::Arguments<'_>) {
+    sql.write_fmt(arguments).expect("writing to a string cannot fail");
+}

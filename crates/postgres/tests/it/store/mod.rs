@@ -1,0 +1,5 @@
+//! The store.
+
+mod support;
+
+mod conformance;
