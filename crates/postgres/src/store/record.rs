@@ -23,8 +23,18 @@ const WHAT: &str = "recording rows";
 
 pub(super) async fn record(shared: &Shared, recording: &Recording) -> Result<Vec<RowsRecorded>, Error> {
     let mut reading = 1;
+    let mut is_followed = false;
     loop {
-        let batch = Batch::read(&shared.catalogue, recording)?;
+        let batch = match Batch::read(&shared.catalogue, recording) {
+            Ok(batch) => batch,
+            // Another node may have taken the rows by a definition that is not known here yet.
+            Err(_) if !is_followed => {
+                is_followed = true;
+                shared.follow().await?;
+                continue;
+            }
+            Err(refused) => return Err(refused),
+        };
         let stored = transact!(&shared.database, WHAT, |session| store(session, recording, &batch).await);
         let failure = match stored {
             Ok(Stored { results, generations }) => {

@@ -7,6 +7,7 @@ pub mod forward;
 mod kit;
 mod orders;
 mod rows;
+mod twin;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 
 pub use cases::cases;
 pub use orders::sample as sample_order;
+pub use twin::{Fault, TwinFactory};
 
 use crate::traits::Store;
 

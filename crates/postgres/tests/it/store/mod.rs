@@ -3,3 +3,6 @@
 mod support;
 
 mod conformance;
+mod faults;
+mod nodes;
+mod twins;

@@ -1,7 +1,6 @@
 //! The store.
 
 mod support;
-mod twin;
 
 mod conformance;
 mod faults;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use orderwire_store::testkit::{Factory, cases};
+use orderwire_store::testkit::{Factory, Fault, TwinFactory, cases};
 use orderwire_types::testkit::{broken, idle, missed};
 
-use super::twin::{Fault, TwinFolder};
+use super::support::Folder;
 
 fn twin(fault: Fault) -> Arc<dyn Factory> {
-    Arc::new(TwinFolder::new(fault))
+    Arc::new(TwinFactory::new(fault, [Arc::new(Folder::new()), Arc::new(Folder::new())]))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,6 +8,7 @@ use super::super::rows::{of, read};
 use super::case_list;
 use crate::error::ErrorKind;
 use crate::model::Defined;
+use crate::select::Select;
 
 case_list![
     a_definition_comes_back_as_it_was_given,
@@ -18,7 +19,7 @@ case_list![
     a_removed_dataset_leaves_nothing_behind,
 ];
 
-const PLAIN: &str = r#"{"fields":[{"name":"K.1","type":"text","required":true,"unit":"m","description":"x"},
+const PLAIN: &str = r#"{"fields":[{"name":"K.1","type":"text","required":true,"unit":"m","description":"it's \"x\" \\\\ %s"},
     {"name":"order","type":"integer"}],"key":["K.1"],"on_conflict":"keep","retention":"7d"}"#;
 
 async fn a_definition_comes_back_as_it_was_given(factory: Arc<dyn Factory>) -> Outcome {
@@ -56,7 +57,24 @@ async fn a_definition_evolves_and_keeps_its_rows(factory: Arc<dyn Factory>) -> O
     same("definition", &found.def, &next)?;
     same("times", (found.created_at, found.changed_at), (at(1), at(5)))?;
     let rows = read(&store, &all(), of(&["K.1", "order", "when"])).await?;
-    same("rows", rows, vec!["'x' 2 null".to_owned(), "'y' null 2024-01-01T00:00:00Z".to_owned()])
+    same("rows", rows, vec!["'x' 2 null".to_owned(), "'y' null 2024-01-01T00:00:00Z".to_owned()])?;
+    // Names that engines have a meaning of their own for are names like others.
+    let names =
+        ["rowid", "oid", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "user", "select", "Rows"];
+    let fields: Vec<String> =
+        names.iter().map(|name| format!(r#"{{"name":"{name}","type":"text"}}"#)).collect();
+    let name = dataset("table");
+    for some in [1, names.len()] {
+        let of_names = def(&format!(r#"{{"fields":[{}]}}"#, fields[..some].join(",")));
+        store.define(&all(), &name, &of_names, at(6)).await?;
+    }
+    let values: Vec<String> = names.iter().map(|name| format!(r#""{name}":"{name}""#)).collect();
+    let mut odd = event(3, "a", &format!("{{{}}}", values.join(",")));
+    odd.dataset = name.clone();
+    store.record(batch(2, 3, vec![odd])).await?;
+    let expected: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    let rows = read(&store, &all(), Select { dataset: name, ..of(&names) }).await?;
+    same("rows of odd names", rows, vec![expected.join(" ")])
 }
 
 async fn a_column_may_stop_being_required(factory: Arc<dyn Factory>) -> Outcome {

@@ -88,7 +88,30 @@ async fn comparisons_hold_for_every_type(factory: Arc<dyn Factory>) -> Outcome {
     for (wanted, expected) in [(true, "2,3"), (false, "1")] {
         same("is", matching(&store, compare("b", Compare::Is(wanted))).await?, expected.to_owned())?;
     }
-    same("in nothing", matching(&store, compare("i", Compare::In(Vec::new()))).await?, String::new())
+    same("in nothing", matching(&store, compare("i", Compare::In(Vec::new()))).await?, String::new())?;
+    // Values that no row can have compare all the same.
+    let (nul, long_ago) = (|| text("pear\0"), || moment("-009999-06-01T00:00:00Z"));
+    for (column, filter, expected) in [
+        ("t", Compare::Eq(nul()), ""),
+        ("t", Compare::Neq(nul()), "1,2,3"),
+        ("t", Compare::Lt(nul()), "1,3"),
+        ("t", Compare::Lte(nul()), "1,3"),
+        ("t", Compare::Gt(nul()), "2"),
+        ("t", Compare::Gte(nul()), "2"),
+        ("t", Compare::In(vec![nul(), text("pear")]), "3"),
+        ("t", Compare::In(vec![nul()]), ""),
+        ("j", Compare::Gt(text("\"1\"\0")), "2,3"),
+        ("at", Compare::Gt(long_ago()), "1,2,3"),
+        ("at", Compare::Lte(long_ago()), ""),
+        ("at", Compare::In(vec![long_ago(), moment("2025-01-01T01:00:00+01:00")]), "3"),
+        ("f", Compare::Lt(Operand::Float(f64::INFINITY)), "1,2,3"),
+        ("f", Compare::Gt(Operand::Float(f64::NEG_INFINITY)), "1,2,3"),
+        ("f", Compare::Eq(Operand::Float(-0.0)), "2"),
+    ] {
+        let what = format!("{column} {filter:?}");
+        same(&what, matching(&store, compare(column, filter)).await?, expected.to_owned())?;
+    }
+    Ok(())
 }
 
 async fn null_is_neither_in_a_comparison_nor_in_its_negation(factory: Arc<dyn Factory>) -> Outcome {
@@ -99,6 +122,9 @@ async fn null_is_neither_in_a_comparison_nor_in_its_negation(factory: Arc<dyn Fa
     for (what, filter, expected) in [
         ("not eq", not(compare("t", Compare::Eq(text("pear")))), "1,2"),
         ("not in", not(compare("f", Compare::In(vec![Operand::Float(0.0)]))), "1,3"),
+        ("not in nothing", not(compare("f", Compare::In(Vec::new()))), "1,2,3,4"),
+        ("not what no row can be", not(compare("t", Compare::Eq(text("\0")))), "1,2,3"),
+        ("not in what no row can be", not(compare("t", Compare::In(vec![text("\0")]))), "1,2,3"),
         ("not like", not(compare("t", like(false))), "1,2"),
         ("not ilike", not(compare("t", like(true))), "1,2"),
         ("is null", compare("at", Compare::IsNull), "4"),
@@ -185,6 +211,23 @@ async fn patterns_match_text(factory: Arc<dyn Factory>) -> Outcome {
         ("", false, "''"),
         ("a", false, "'a'"),
         ("*", false, ""),
+        // A backslash at the end, and one before what means nothing.
+        ("a\\", false, ""),
+        (r"\a\\\b", false, r"'a\b'"),
+        (r"%\", true, ""),
+        ("a\0%", false, ""),
+        ("a\0%", true, ""),
+        // What would mean something in a regular expression.
+        (".", true, ""),
+        ("a.b", true, ""),
+        ("[ab]", true, ""),
+        ("(a|b)%", true, ""),
+        ("%\\U00000061%", true, ""),
+        // Case is folded one character by one, beyond ASCII, too.
+        ("STRAẞE", true, "'Straße'"),
+        ("strasse", true, ""),
+        ("ſtraße", true, "'Straße'"),
+        ("_Tra%", true, "'Straße'"),
     ] {
         let like = Compare::Like { pattern: pattern.to_owned(), ignore_case };
         let found = read(&store, &all(), ordered_by(only_if(of(&["w"]), compare("w", like)), "w")).await?;

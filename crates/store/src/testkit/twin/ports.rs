@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
-use orderwire_store::{
+use crate::{
     ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, KeyRecord, Keys,
     Recording, RowSink, RowsRecorded, Select, Selected, Source, Sweep, TraceView, Traces,
 };
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::step::TraceRecord;
 use orderwire_types::{Client, DatasetName, EventId, RawJson, Scope};

@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
-use orderwire_store::orders::{
+use crate::orders::{
     Acceptance, Advance, Claimed, JournalEntry, Lease, NewOrder, Order, OrderFilter, Orders, Refusal,
     Release, ReleaseFilter, Revision, StateChange, TraceOrders,
 };
-use orderwire_store::{Error, ErrorKind};
+use crate::{Error, ErrorKind};
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use orderwire_types::{Action, EventId, OrderState, ReleaseState, Scope};
 use tokio::sync::watch;
 use uuid::Uuid;

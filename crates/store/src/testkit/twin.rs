@@ -1,4 +1,6 @@
 //! A store around a store that breaks one promise.
+#![expect(missing_docs, reason = "the name of a fault says what it is")]
+#![expect(clippy::unwrap_used, reason = "twins fail like tests")]
 
 mod log;
 mod orders;
@@ -11,13 +13,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use orderwire_store::Store;
-use orderwire_store::testkit::Factory;
 use orderwire_types::{EventId, OrderState};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::support::Folder;
+use super::Factory;
+use crate::traits::Store;
 
 orderwire_types::faults! {
     ForgetsOnOpening => a_definition_comes_back_as_it_was_given
@@ -131,25 +132,27 @@ orderwire_types::faults! {
     HandsOutAll => of_a_long_journal_the_newest_entries_are_handed_out,
 }
 
-/// A folder whose store is a twin.
-pub(super) struct TwinFolder {
-    folders: [Folder; 2],
+/// Opens stores that are twins.
+pub struct TwinFactory {
+    /// Another one is opened the second time where the fault is to forget.
+    inner: [Arc<dyn Factory>; 2],
     opened: AtomicBool,
     fault: Fault,
 }
 
-impl TwinFolder {
-    pub(super) fn new(fault: Fault) -> Self {
-        Self { folders: [Folder::new(), Folder::new()], opened: AtomicBool::new(false), fault }
+impl TwinFactory {
+    /// Of the stores of these two, which are apart from each other.
+    pub fn new(fault: Fault, inner: [Arc<dyn Factory>; 2]) -> Self {
+        Self { inner, opened: AtomicBool::new(false), fault }
     }
 }
 
 #[async_trait]
-impl Factory for TwinFolder {
+impl Factory for TwinFactory {
     async fn open(&self) -> Result<Arc<dyn Store>, String> {
         let again = self.opened.swap(true, std::sync::atomic::Ordering::SeqCst);
         let other = again && self.fault == Fault::ForgetsOnOpening;
-        let inner = Factory::open(&self.folders[usize::from(other)]).await?;
+        let inner = self.inner[usize::from(other)].open().await?;
         Ok(Arc::new(Twin {
             inner,
             fault: self.fault,

@@ -1,7 +1,7 @@
 //! Sinks that see other values, or do not end a read.
 
+use crate::{Cell, RowSink};
 use jiff::Timestamp;
-use orderwire_store::{Cell, RowSink};
 
 use super::Fault;
 

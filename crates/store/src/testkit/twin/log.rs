@@ -1,9 +1,9 @@
 //! The delivery log of a twin.
 
+use crate::Error;
+use crate::log::{AttemptFilter, DeliveryAttempt, DeliveryLog, LoggedAttempt};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use orderwire_store::Error;
-use orderwire_store::log::{AttemptFilter, DeliveryAttempt, DeliveryLog, LoggedAttempt};
 use orderwire_types::{Label, Scope};
 
 use super::{Fault, Twin, rewrite};

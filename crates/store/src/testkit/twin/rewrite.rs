@@ -1,6 +1,6 @@
 //! Faults that turn one request into another.
 
-use orderwire_store::{Compare, Filter, Nulls, OrderBy, Select};
+use crate::{Compare, Filter, Nulls, OrderBy, Select};
 use orderwire_types::Scope;
 use orderwire_types::dataset::{DatasetDef, OnConflict};
 use orderwire_types::scope::Clients;
