@@ -63,8 +63,8 @@ impl Failure {
                 error.is_closed()
                     || match error.code() {
                         Some(code) => is_of(code, &["08", "57P"]),
-                        // The socket broke.
-                        None => !error.to_string().starts_with("error "),
+                        // The library has no other way to say that the socket broke.
+                        None => error.to_string().starts_with("error communicating"),
                     }
             }
             Self::Refused(_) | Self::Slow | Self::Stale => false,

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use tokio_postgres::Client;
 
 use super::support::{batch, column, def, numbers, open, read, rows};
+use crate::proxy::Proxy;
 use crate::support::{TestDatabase, TestServer, connect};
 
 fn scope() -> Scope {
@@ -75,6 +76,55 @@ async fn a_server_that_is_restarted_under_load_loses_and_doubles_nothing() {
     let expected: Vec<String> =
         (0..position).flat_map(|n| [format!("Integer({n})"), format!("Integer({n})")]).collect();
     assert_eq!(rows(&*store, "n").await.unwrap(), expected, "after {failed} failures");
+}
+
+/// A COMMIT whose answer is lost is asked for: what it did is not done again, and what it did
+/// not do is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_without_an_answer_is_done_once() {
+    let database = TestDatabase::new().await;
+    let proxy = Proxy::before("127.0.0.1:5432").await;
+    let mut url = url::Url::parse(&database.url()).unwrap();
+    url.set_port(Some(proxy.port())).unwrap();
+    let options = Options::new(orderwire_postgres::Options::for_testing(url));
+    let store = Arc::new(PostgresStore::open(options).await.unwrap());
+    store.define(&scope(), &"d".parse().unwrap(), &numbers(), Timestamp::UNIX_EPOCH).await.unwrap();
+    let client = connect(&database.url()).await;
+    let long_commits = "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql \
+                        AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END'; \
+                        CREATE CONSTRAINT TRIGGER wait AFTER INSERT OR UPDATE ON store.reader \
+                        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.wait()";
+    client.batch_execute(long_commits).await.unwrap();
+    let position = async || {
+        let sql = "SELECT coalesce(max(position), 0) FROM store.reader";
+        client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    for n in 0..6 {
+        let recording = {
+            let store = store.clone();
+            tokio::spawn(async move { store.record(batch(n, n + 1, &format!(r#"{{"n":{n}}}"#))).await })
+        };
+        let began = Instant::now();
+        while !running(&client).await.iter().any(|sql| sql == "COMMIT") {
+            assert!(began.elapsed() < Duration::from_secs(20), "nothing is committed");
+        }
+        if n % 2 == 0 {
+            // It happens, and nobody says so.
+            proxy.swallow_answers();
+            while position().await == n {
+                assert!(began.elapsed() < Duration::from_secs(20), "nothing is committed");
+            }
+            proxy.cut();
+        } else {
+            let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'";
+            client.query(end, &[]).await.unwrap();
+        }
+        let recorded = recording.await.unwrap().unwrap();
+        assert_eq!((recorded[0].written, position().await), (1, n + 1));
+    }
+    let expected: Vec<String> = (0..6).map(|n| format!("Integer({n})")).collect();
+    assert_eq!(rows(&*store, "n").await.unwrap(), expected);
 }
 
 /// What the server does for this database, but for us.
