@@ -25,6 +25,7 @@ mod steps;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod traits;
+pub mod typed;
 
 pub use error::{Error, ErrorKind};
 pub use log::DeliveryLog;

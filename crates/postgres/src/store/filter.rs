@@ -1,6 +1,7 @@
 //! A tree of conditions as SQL with bound values.
 
 use orderwire_store::like::PATTERN;
+use orderwire_store::typed::{CONDITIONS, DEPTH, Kind, VALUES, column};
 use orderwire_store::{Compare, Error, Filter, Operand};
 use orderwire_types::Client;
 use orderwire_types::dataset::DatasetDef;
@@ -8,17 +9,8 @@ use orderwire_types::scope::Clients;
 
 use super::error::invalid;
 use super::pattern;
-use super::table::{Kind, column, push, quoted};
+use super::table::{push, quoted};
 use super::value::{Bound, Moment};
-
-/// The deepest nesting of conditions.
-const DEPTH: usize = 64;
-
-/// The most conditions of one filter.
-const CONDITIONS: usize = 500;
-
-/// The most values of one filter.
-const VALUES: usize = 20_000;
 
 /// A statement under way: what was written, and the values that belong to it.
 #[derive(Default)]
@@ -166,7 +158,7 @@ impl Builder<'_> {
             }
             Compare::Is(value) => {
                 if column.kind != Kind::Boolean {
-                    return Err(column.mismatch("a boolean"));
+                    return Err(column.kind.mismatch(column.name, "a boolean"));
                 }
                 let value = if *value { "TRUE" } else { "FALSE" };
                 push(&mut self.query.sql, format_args!("({} IS {value})", column.sql));
@@ -177,7 +169,7 @@ impl Builder<'_> {
 
     fn binary(&mut self, column: &Compared<'_>, operator: &str, value: &Operand) -> Result<(), Error> {
         self.count(1)?;
-        column.check(value)?;
+        column.kind.compares(column.name, value)?;
         let (operator, value) = match value {
             Operand::Text(text) => match without_nul(operator, text) {
                 Some((operator, text)) => (operator, Operand::Text(text.to_owned())),
@@ -197,7 +189,7 @@ impl Builder<'_> {
     fn any_of(&mut self, column: &Compared<'_>, values: &[Operand]) -> Result<(), Error> {
         self.count(values.len())?;
         for value in values {
-            column.check(value)?;
+            column.kind.compares(column.name, value)?;
         }
         let storable = |value: &&Operand| !matches!(value, Operand::Text(text) if text.contains('\0'));
         let some: Vec<Operand> = values.iter().filter(storable).cloned().collect();
@@ -220,7 +212,7 @@ impl Builder<'_> {
     fn like(&mut self, column: &Compared<'_>, text: &str, ignore_case: bool) -> Result<(), Error> {
         self.count(1)?;
         if !matches!(column.kind, Kind::Text | Kind::Json) {
-            return Err(column.mismatch("a text"));
+            return Err(column.kind.mismatch(column.name, "a text"));
         }
         if text.chars().count() > PATTERN {
             return Err(invalid(format!("filter: the pattern is longer than {PATTERN} characters")));
@@ -274,33 +266,9 @@ struct Compared<'n> {
 }
 
 impl Compared<'_> {
-    /// Whether the value is of the column's type.
-    fn check(&self, value: &Operand) -> Result<(), Error> {
-        match (self.kind, value) {
-            (Kind::Float, Operand::Float(float)) if float.is_nan() => Err(self.mismatch("a number")),
-            (Kind::Text | Kind::Json, Operand::Text(_))
-            | (Kind::Integer, Operand::Integer(_))
-            | (Kind::Float, Operand::Float(_))
-            | (Kind::Boolean, Operand::Boolean(_))
-            | (Kind::Timestamp, Operand::Timestamp(_))
-            | (Kind::Uuid, Operand::Uuid(_)) => Ok(()),
-            (Kind::Text | Kind::Json, _) => Err(self.mismatch("a text")),
-            (Kind::Integer, _) => Err(self.mismatch("an integer")),
-            (Kind::Float, _) => Err(self.mismatch("a number")),
-            (Kind::Boolean, _) => Err(self.mismatch("a boolean")),
-            (Kind::Timestamp, _) => Err(self.mismatch("a time")),
-            (Kind::Uuid, _) => Err(self.mismatch("an id")),
-        }
-    }
-
     /// True or false for every value, unknown for null.
     fn holds(&self, always: bool) -> String {
         format!("({0} {1} {0})", self.sql, if always { "=" } else { "<>" })
-    }
-
-    fn mismatch(&self, wanted: &str) -> Error {
-        let kind = format!("{:?}", self.kind).to_lowercase();
-        invalid(format!("filter: column {} is of type {kind} and is not compared as {wanted}", self.name))
     }
 }
 

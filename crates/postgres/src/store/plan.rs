@@ -1,12 +1,13 @@
 //! A read as statements.
 
+use orderwire_store::typed::{Kind, column};
 use orderwire_store::{Count, Error, Nulls, Select};
 use orderwire_types::Scope;
 use orderwire_types::dataset::DatasetDef;
 
 use super::error::invalid;
 use super::filter::{self, Query, expression};
-use super::table::{Kind, column, push, quoted, table_name};
+use super::table::{push, quoted, table_name};
 
 /// How many values of a read are of its page: limit and offset, which come last.
 pub(super) const PAGE: usize = 2;

@@ -10,17 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use orderwire_store::typed::Kind;
 use orderwire_store::{Cell, Error, ErrorKind, RowSink, Select, Selected};
 use orderwire_types::Scope;
 use tokio::time::Instant;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, Statement};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Failure, not_found};
 use super::open::Shared;
 use super::plan::{PAGE, Plan};
 use super::session::Session;
-use super::table::Kind;
+use super::table::wire_type;
 use super::value::Raw;
 
 /// How often a read begins anew: its dataset was changed elsewhere, or its connection had ended.
@@ -158,12 +159,13 @@ impl Reading {
         selected: &mut Selected,
     ) -> Result<Read<()>, Stop> {
         let client = session.client();
-        let limit = format!("SET statement_timeout = {}", (self.time_out + GRACE).as_millis());
-        // Both go out together.
-        let prepared =
-            async { tokio::try_join!(client.batch_execute(&limit), client.prepare_cached(&plan.rows.sql)) };
-        let ((), statement) = self.in_time(prepared).await?;
-        if !statement.columns().iter().zip(&plan.kinds).all(|(column, kind)| *column.type_() == kind.of()) {
+        let statement = self.prepare(session, &plan.rows.sql).await?;
+        if !statement
+            .columns()
+            .iter()
+            .zip(&plan.kinds)
+            .all(|(column, kind)| *column.type_() == wire_type(*kind))
+        {
             return Err(Failure::Stale.into());
         }
         let rows = self.in_time(client.query_raw(&statement, plan.rows.values())).await?;
@@ -183,12 +185,21 @@ impl Reading {
         Ok(Read { done: (), to_the_end: true })
     }
 
+    /// Prepares a statement that may take as long as the read.
+    async fn prepare(&self, session: &Session, sql: &str) -> Result<Statement, Stop> {
+        let client = session.client();
+        let limit = format!("SET statement_timeout = {}", (self.time_out + GRACE).as_millis());
+        // Both go out together.
+        let prepared = async { tokio::try_join!(client.batch_execute(&limit), client.prepare_cached(sql)) };
+        Ok(self.in_time(prepared).await?.1)
+    }
+
     /// How many rows match.
     async fn count(&self, session: &Session, plan: &Plan, sql: &str) -> Result<Read<u64>, Stop> {
         let client = session.client();
         let values = plan.rows.values();
         let of_the_filter = &values[..values.len() - PAGE];
-        let statement = self.in_time(client.prepare_cached(sql)).await?;
+        let statement = self.prepare(session, sql).await?;
         let row = self.in_time(client.query_one(&statement, of_the_filter)).await?;
         let count: i64 = row.try_get(0).map_err(Failure::from)?;
         Ok(Read { done: count.unsigned_abs(), to_the_end: true })

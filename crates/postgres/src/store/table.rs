@@ -12,97 +12,44 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use orderwire_types::dataset::{DatasetDef, Field, FieldType, OnConflict};
+use orderwire_store::typed::{HIDDEN, Kind};
+use orderwire_types::dataset::{DatasetDef, Field, OnConflict};
 use orderwire_types::row::Reader;
 use orderwire_types::{ColumnName, DatasetName, Limits};
 use tokio_postgres::types::Type;
 
-/// The type of a column, hidden ones included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Text,
-    Integer,
-    Float,
-    Boolean,
-    Timestamp,
-    Json,
-    Uuid,
-}
-
-impl From<FieldType> for Kind {
-    fn from(field_type: FieldType) -> Self {
-        match field_type {
-            FieldType::Text => Self::Text,
-            FieldType::Integer => Self::Integer,
-            FieldType::Float => Self::Float,
-            FieldType::Boolean => Self::Boolean,
-            FieldType::Timestamp => Self::Timestamp,
-            FieldType::Json => Self::Json,
-        }
+/// The type in PostgreSQL. Not `jsonb`, which keeps neither the order of members nor
+/// how a number was written.
+fn sql_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text",
+        Kind::Integer => "bigint",
+        Kind::Float => "double precision",
+        Kind::Boolean => "boolean",
+        Kind::Timestamp => "timestamptz",
+        Kind::Json => "json",
+        Kind::Uuid => "uuid",
     }
 }
 
-impl Kind {
-    /// The type in PostgreSQL. Not `jsonb`, which keeps neither the order of members nor
-    /// how a number was written.
-    pub(super) fn sql(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Integer => "bigint",
-            Self::Float => "double precision",
-            Self::Boolean => "boolean",
-            Self::Timestamp => "timestamptz",
-            Self::Json => "json",
-            Self::Uuid => "uuid",
-        }
-    }
-
-    /// The type as the wire names it.
-    pub(super) fn of(self) -> Type {
-        match self {
-            Self::Text => Type::TEXT,
-            Self::Integer => Type::INT8,
-            Self::Float => Type::FLOAT8,
-            Self::Boolean => Type::BOOL,
-            Self::Timestamp => Type::TIMESTAMPTZ,
-            Self::Json => Type::JSON,
-            Self::Uuid => Type::UUID,
-        }
-    }
-
-    /// The type as a column is declared.
-    fn column(self) -> &'static str {
-        match self {
-            Self::Text => "text COLLATE \"C\"",
-            other => other.sql(),
-        }
+/// The type as the wire names it.
+pub(super) fn wire_type(kind: Kind) -> Type {
+    match kind {
+        Kind::Text => Type::TEXT,
+        Kind::Integer => Type::INT8,
+        Kind::Float => Type::FLOAT8,
+        Kind::Boolean => Type::BOOL,
+        Kind::Timestamp => Type::TIMESTAMPTZ,
+        Kind::Json => Type::JSON,
+        Kind::Uuid => Type::UUID,
     }
 }
 
-/// A column that a read may name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) kind: Kind,
-    /// Whether it can be null.
-    pub(super) nullable: bool,
-}
-
-/// The hidden columns, in the order in which a table has them.
-const HIDDEN: [(&str, Kind); 5] = [
-    ("_seq", Kind::Integer),
-    ("_client", Kind::Text),
-    ("_event_id", Kind::Uuid),
-    ("_trace_id", Kind::Uuid),
-    ("_recorded_at", Kind::Timestamp),
-];
-
-/// The column of this name, of the definition or hidden.
-pub(super) fn column(def: &DatasetDef, name: &str) -> Option<Known> {
-    match HIDDEN.iter().find(|(hidden, _)| *hidden == name) {
-        Some((_, kind)) => Some(Known { kind: *kind, nullable: false }),
-        None => {
-            def.field(name).map(|field| Known { kind: field.field_type.into(), nullable: !field.required })
-        }
+/// The type as a column is declared.
+fn declared(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text COLLATE \"C\"",
+        other => sql_type(other),
     }
 }
 
@@ -141,10 +88,10 @@ fn literal(text: &str) -> String {
 pub(super) fn create(name: &DatasetName, def: &DatasetDef) -> String {
     let table = table_name(name);
     let mut columns: Vec<String> =
-        HIDDEN.iter().map(|(name, kind)| format!("{name} {} NOT NULL", kind.column())).collect();
+        HIDDEN.iter().map(|(name, kind)| format!("{name} {} NOT NULL", declared(*kind))).collect();
     columns.extend(def.fields.iter().map(|field| {
         let not_null = if field.required { " NOT NULL" } else { "" };
-        format!("{} {}{not_null}", quoted(field.name.as_str()), Kind::from(field.field_type).column())
+        format!("{} {}{not_null}", quoted(field.name.as_str()), declared(field.field_type.into()))
     }));
     let key = if def.key.is_empty() { vec!["_seq".to_owned()] } else { key(def) };
     let mut sql = format!("CREATE TABLE {table} ({}, PRIMARY KEY {});\n", columns.join(", "), list(&key));
@@ -167,7 +114,7 @@ pub(super) fn alter(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> S
         let before = old.field(field.name.as_str());
         match before {
             None => {
-                let kind = Kind::from(field.field_type).column();
+                let kind = declared(field.field_type.into());
                 push(&mut sql, format_args!("ALTER TABLE {table} ADD COLUMN {column} {kind};\n"));
             }
             Some(before) if before.required && !field.required => {
@@ -279,7 +226,7 @@ fn insert(name: &DatasetName, def: &DatasetDef) -> String {
     }
     sql.push_str(") SELECT $1, rows.* FROM unnest($2::bigint[], $3::text[], $4::uuid[], $5::uuid[]");
     for (i, field) in def.fields.iter().enumerate() {
-        push(&mut sql, format_args!(", ${}::{}[]", i + 6, Kind::from(field.field_type).sql()));
+        push(&mut sql, format_args!(", ${}::{}[]", i + 6, sql_type(field.field_type.into())));
     }
     sql.push_str(") AS rows");
     if def.key.is_empty() {

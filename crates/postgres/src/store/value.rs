@@ -4,13 +4,13 @@ use std::error::Error as StdError;
 
 use bytes::{BufMut as _, BytesMut};
 use jiff::Timestamp;
+use orderwire_store::typed::Kind;
 use orderwire_store::{Cell, Error};
 use orderwire_types::row::Value;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use super::error::damaged;
-use super::table::Kind;
 
 type Wrong = Box<dyn StdError + Sync + Send>;
 

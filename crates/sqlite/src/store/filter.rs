@@ -1,6 +1,7 @@
 //! A tree of conditions as SQL with bound values.
 
 use orderwire_store::like::PATTERN;
+use orderwire_store::typed::{CONDITIONS, DEPTH, Kind, VALUES, column};
 use orderwire_store::{Compare, Error, Filter, Operand};
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
@@ -10,16 +11,7 @@ use uuid::Uuid;
 
 use super::error::invalid;
 use super::pattern;
-use super::table::{Kind, column, push, quoted};
-
-/// The deepest nesting of conditions: SQLite takes 1,000 levels of expression.
-const DEPTH: usize = 64;
-
-/// The most conditions of one filter.
-const CONDITIONS: usize = 500;
-
-/// The most values of one filter: SQLite binds 32,766.
-const VALUES: usize = 20_000;
+use super::table::{push, quoted};
 
 /// A value that is bound to a statement.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,7 +119,7 @@ impl Builder<'_> {
             }
             Compare::Is(value) => {
                 if column.kind != Kind::Boolean {
-                    return Err(column.mismatch("a boolean"));
+                    return Err(column.kind.mismatch(column.name, "a boolean"));
                 }
                 push(self.sql, format_args!("({} IS {})", column.quoted, i32::from(*value)));
                 Ok(())
@@ -155,7 +147,7 @@ impl Builder<'_> {
 
     fn like(&mut self, column: &Compared<'_>, text: &str, ignore_case: bool) -> Result<(), Error> {
         if !matches!(column.kind, Kind::Text | Kind::Json) {
-            return Err(column.mismatch("a text"));
+            return Err(column.kind.mismatch(column.name, "a text"));
         }
         if text.chars().count() > PATTERN {
             return Err(invalid(format!("filter: the pattern is longer than {PATTERN} characters")));
@@ -192,27 +184,15 @@ struct Compared<'n> {
 
 impl Compared<'_> {
     fn bind(&self, value: &Operand) -> Result<Binding, Error> {
-        match (self.kind, value) {
-            (Kind::Text | Kind::Json, Operand::Text(text)) => Ok(Binding::Text(text.clone())),
-            (Kind::Integer, Operand::Integer(integer)) => Ok(Binding::Integer(*integer)),
-            // SQLite would take it for null.
-            (Kind::Float, Operand::Float(float)) if float.is_nan() => Err(self.mismatch("a number")),
-            (Kind::Float, Operand::Float(float)) => Ok(Binding::Float(*float)),
-            (Kind::Boolean, Operand::Boolean(boolean)) => Ok(Binding::Integer(i64::from(*boolean))),
+        self.kind.compares(self.name, value)?;
+        Ok(match value {
+            Operand::Text(text) => Binding::Text(text.clone()),
+            Operand::Integer(integer) => Binding::Integer(*integer),
+            Operand::Float(float) => Binding::Float(*float),
+            Operand::Boolean(boolean) => Binding::Integer(i64::from(*boolean)),
             // Cut to the microsecond, as what is stored was.
-            (Kind::Timestamp, Operand::Timestamp(at)) => Ok(Binding::Integer(at.as_microsecond())),
-            (Kind::Uuid, Operand::Uuid(id)) => Ok(Binding::Uuid(*id)),
-            (Kind::Text | Kind::Json, _) => Err(self.mismatch("a text")),
-            (Kind::Integer, _) => Err(self.mismatch("an integer")),
-            (Kind::Float, _) => Err(self.mismatch("a number")),
-            (Kind::Boolean, _) => Err(self.mismatch("a boolean")),
-            (Kind::Timestamp, _) => Err(self.mismatch("a time")),
-            (Kind::Uuid, _) => Err(self.mismatch("an id")),
-        }
-    }
-
-    fn mismatch(&self, wanted: &str) -> Error {
-        let kind = format!("{:?}", self.kind).to_lowercase();
-        invalid(format!("filter: column {} is of type {kind} and is not compared as {wanted}", self.name))
+            Operand::Timestamp(at) => Binding::Integer(at.as_microsecond()),
+            Operand::Uuid(id) => Binding::Uuid(*id),
+        })
     }
 }

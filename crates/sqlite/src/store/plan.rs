@@ -4,6 +4,7 @@
 //! and of all clients. SQLite keeps no statistics that would let it choose
 //! between these three; [`Access`] does.
 
+use orderwire_store::typed::{Kind, column};
 use orderwire_store::{Compare, Count, Error, Filter, Nulls, Select};
 use orderwire_types::Scope;
 use orderwire_types::dataset::DatasetDef;
@@ -12,7 +13,7 @@ use orderwire_types::scope::Clients;
 use super::error::invalid;
 use super::filter::{self, Binding, clients_clause};
 use super::indexes::ALL_CLIENTS;
-use super::table::{Kind, column, push, quoted, table_name};
+use super::table::{push, quoted, table_name};
 
 /// A read as statements.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use orderwire_store::typed::Kind;
 use orderwire_store::{Cell, Error, ErrorKind, RowSink, Select, Selected};
 use orderwire_types::Scope;
 use rusqlite::types::ValueRef;
@@ -13,7 +14,6 @@ use super::error::{damaged_value, not_found};
 use super::filter::Binding;
 use super::open::SqliteStore;
 use super::plan::Plan;
-use super::table::Kind;
 
 pub(super) async fn select(
     store: &SqliteStore,

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use orderwire_types::dataset::{DatasetDef, FieldType, OnConflict};
+use orderwire_store::typed::Kind;
+use orderwire_types::dataset::{DatasetDef, OnConflict};
 use orderwire_types::row::{Reader, Value};
 use orderwire_types::{DatasetName, Limits};
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -13,60 +14,13 @@ use uuid::Uuid;
 use super::error::damaged_value;
 use super::indexes;
 
-/// The type of a column, hidden ones included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Text,
-    Integer,
-    Float,
-    Boolean,
-    Timestamp,
-    Json,
-    Uuid,
-}
-
-impl From<FieldType> for Kind {
-    fn from(field_type: FieldType) -> Self {
-        match field_type {
-            FieldType::Text => Self::Text,
-            FieldType::Integer => Self::Integer,
-            FieldType::Float => Self::Float,
-            FieldType::Boolean => Self::Boolean,
-            FieldType::Timestamp => Self::Timestamp,
-            FieldType::Json => Self::Json,
-        }
-    }
-}
-
-impl Kind {
-    /// The type of the column in SQLite, whose tables are strict.
-    fn sql(self) -> &'static str {
-        match self {
-            Self::Text | Self::Json => "TEXT",
-            Self::Integer | Self::Boolean | Self::Timestamp => "INTEGER",
-            Self::Float => "REAL",
-            Self::Uuid => "BLOB",
-        }
-    }
-}
-
-/// A column that a read may name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) kind: Kind,
-    /// Whether it can be null.
-    pub(super) nullable: bool,
-}
-
-/// The column of this name, of the definition or hidden.
-pub(super) fn column(def: &DatasetDef, name: &str) -> Option<Known> {
-    let hidden = |kind| Some(Known { kind, nullable: false });
-    match name {
-        "_seq" => hidden(Kind::Integer),
-        "_client" => hidden(Kind::Text),
-        "_event_id" | "_trace_id" => hidden(Kind::Uuid),
-        "_recorded_at" => hidden(Kind::Timestamp),
-        _ => def.field(name).map(|field| Known { kind: field.field_type.into(), nullable: !field.required }),
+/// The type of a column in SQLite, whose tables are strict.
+fn sql_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text | Kind::Json => "TEXT",
+        Kind::Integer | Kind::Boolean | Kind::Timestamp => "INTEGER",
+        Kind::Float => "REAL",
+        Kind::Uuid => "BLOB",
     }
 }
 
@@ -101,11 +55,7 @@ pub(super) fn create(name: &DatasetName, def: &DatasetDef, generation: u64) -> S
         let not_null = if def.key.contains(&field.name) { " NOT NULL" } else { "" };
         push(
             &mut sql,
-            format_args!(
-                ", {} {}{not_null}",
-                quoted(field.name.as_str()),
-                Kind::from(field.field_type).sql()
-            ),
+            format_args!(", {} {}{not_null}", quoted(field.name.as_str()), sql_type(field.field_type.into())),
         );
     }
     sql.push_str(") STRICT;\n");
@@ -118,7 +68,7 @@ pub(super) fn add_columns(name: &DatasetName, old: &DatasetDef, new: &DatasetDef
     let table = table_name(name);
     let mut sql = String::new();
     for field in new.fields.iter().filter(|field| old.field(field.name.as_str()).is_none()) {
-        let kind = Kind::from(field.field_type).sql();
+        let kind = sql_type(field.field_type.into());
         push(
             &mut sql,
             format_args!("ALTER TABLE {table} ADD COLUMN {} {kind};\n", quoted(field.name.as_str())),

@@ -1,0 +1,118 @@
+//! The types of columns in reads, once for every engine.
+
+use orderwire_types::dataset::{DatasetDef, FieldType};
+
+use crate::error::{Error, ErrorKind};
+use crate::select::Operand;
+
+/// The deepest nesting of conditions of a filter.
+pub const DEPTH: usize = 64;
+
+/// The most conditions of one filter.
+pub const CONDITIONS: usize = 500;
+
+/// The most values of one filter.
+pub const VALUES: usize = 20_000;
+
+/// The type of a column, hidden ones included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// An integer.
+    Integer,
+    /// A float.
+    Float,
+    /// A boolean.
+    Boolean,
+    /// A moment.
+    Timestamp,
+    /// JSON.
+    Json,
+    /// An id.
+    Uuid,
+}
+
+impl From<FieldType> for Kind {
+    fn from(field_type: FieldType) -> Self {
+        match field_type {
+            FieldType::Text => Self::Text,
+            FieldType::Integer => Self::Integer,
+            FieldType::Float => Self::Float,
+            FieldType::Boolean => Self::Boolean,
+            FieldType::Timestamp => Self::Timestamp,
+            FieldType::Json => Self::Json,
+        }
+    }
+}
+
+/// A column that a read may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its type.
+    pub kind: Kind,
+    /// Whether it can be null.
+    pub nullable: bool,
+}
+
+/// The hidden columns and their types, in the order of
+/// [`HIDDEN_COLUMNS`](orderwire_types::dataset::HIDDEN_COLUMNS).
+pub const HIDDEN: [(&str, Kind); 5] = [
+    ("_seq", Kind::Integer),
+    ("_client", Kind::Text),
+    ("_event_id", Kind::Uuid),
+    ("_trace_id", Kind::Uuid),
+    ("_recorded_at", Kind::Timestamp),
+];
+
+/// The column of this name, of the definition or hidden.
+pub fn column(def: &DatasetDef, name: &str) -> Option<Known> {
+    match HIDDEN.iter().find(|(hidden, _)| *hidden == name) {
+        Some((_, kind)) => Some(Known { kind: *kind, nullable: false }),
+        None => {
+            def.field(name).map(|field| Known { kind: field.field_type.into(), nullable: !field.required })
+        }
+    }
+}
+
+impl Kind {
+    /// Whether the column `name`, which is of this type, is compared with a value.
+    ///
+    /// # Errors
+    /// `Invalid` for a value of another type; NaN is no number.
+    pub fn compares(self, name: &str, value: &Operand) -> Result<(), Error> {
+        let wanted = match (self, value) {
+            (Self::Float, Operand::Float(float)) if float.is_nan() => "a number",
+            (Self::Text | Self::Json, Operand::Text(_))
+            | (Self::Integer, Operand::Integer(_))
+            | (Self::Float, Operand::Float(_))
+            | (Self::Boolean, Operand::Boolean(_))
+            | (Self::Timestamp, Operand::Timestamp(_))
+            | (Self::Uuid, Operand::Uuid(_)) => return Ok(()),
+            (_, Operand::Text(_)) => "a text",
+            (_, Operand::Integer(_)) => "an integer",
+            (_, Operand::Float(_)) => "a number",
+            (_, Operand::Boolean(_)) => "a boolean",
+            (_, Operand::Timestamp(_)) => "a time",
+            (_, Operand::Uuid(_)) => "an id",
+        };
+        Err(self.mismatch(name, wanted))
+    }
+
+    /// The error of a comparison that the type does not know.
+    pub fn mismatch(self, name: &str, wanted: &str) -> Error {
+        let kind = format!("{self:?}").to_lowercase();
+        let message = format!("filter: column {name} is of type {kind} and is not compared as {wanted}");
+        Error::new(ErrorKind::Invalid, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hidden_column_has_a_type() {
+        assert_eq!(HIDDEN.map(|(name, _)| name), orderwire_types::dataset::HIDDEN_COLUMNS);
+    }
+}
