@@ -24,6 +24,11 @@ use crate::select::{RowSink, Select, Selected};
 /// ones ([`orderwire_types::dataset::HIDDEN_COLUMNS`]). A declared key is
 /// unique per client. Names outside the scope's objects (`dataset/<name>`) and
 /// rows of clients outside the scope look as if they did not exist.
+///
+/// Processes may share a store. Rows that one of them recorded are read by all at once; what
+/// is answered from memory is as this process wrote it at once, and as others did within
+/// a second. `_seq` becomes visible in its order, whoever records, and generations are the
+/// same in all of them.
 #[async_trait]
 pub trait Datasets: Send + Sync {
     /// Makes the dataset exist with this definition. What is there evolves:

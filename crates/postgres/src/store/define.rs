@@ -21,7 +21,8 @@ use super::value::Moment;
 const LOCK_MS: u32 = 500;
 
 /// How often it tries to have it. In the pauses others get through.
-const TRIES: Tries = Tries { count: 20, pause: Duration::from_millis(100), locks: true };
+const TRIES: Tries =
+    Tries { count: 20, pause: Duration::from_millis(100), locks: true, longest: Some(LONGEST) };
 
 /// The longest that the statements of one change may take: an index of a large table takes its time.
 const LONGEST: Duration = Duration::from_secs(600);

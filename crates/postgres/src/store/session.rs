@@ -27,9 +27,12 @@ pub(super) struct Tries {
     pub(super) pause: Duration,
     /// Whether it is also tried again when it waited too long for a lock.
     pub(super) locks: bool,
+    /// How long the server may take for a statement, where that is longer than usual.
+    pub(super) longest: Option<Duration>,
 }
 
-pub(super) const TRIES: Tries = Tries { count: 5, pause: Duration::from_millis(10), locks: false };
+pub(super) const TRIES: Tries =
+    Tries { count: 5, pause: Duration::from_millis(10), locks: false, longest: None };
 
 /// How long the outcome of a COMMIT without an answer is asked for.
 const OUTCOME: Duration = Duration::from_secs(10);
@@ -85,6 +88,12 @@ impl Session {
             client.execute(&statement, values).await
         })
         .await
+    }
+
+    /// Is ready to wait so long for an answer.
+    pub(super) fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Runs statements without values.
@@ -165,7 +174,11 @@ impl<'c> Course<'c> {
     }
 
     pub(super) async fn open(&self) -> Result<Session, Failure> {
-        Ok(Session::open(self.database, self.what).await?)
+        let session = Session::open(self.database, self.what).await?;
+        Ok(match self.tries.longest {
+            Some(longest) => session.with_patience(longest + self.database.answer_timeout()),
+            None => session,
+        })
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'c>, Failure> {

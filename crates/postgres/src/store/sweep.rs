@@ -37,13 +37,16 @@ async fn of_a_dataset(shared: &Shared, entry: &Entry, before: Timestamp, limit: 
     let what = "sweeping a dataset";
     let name = &entry.dataset.name;
     let swept = transact!(&shared.database, what, |session| {
+        // First the dataset, as whoever records holds it before its rows.
+        let sql = "SELECT 1 FROM store.dataset WHERE name = $1 AND defined = $2 FOR UPDATE";
+        session.row(sql, &[&name.as_str(), &entry.defined]).await?.ok_or(Failure::Stale)?;
         let gone = rows(session, entry, before, limit).await?;
         if gone == 0 {
             return Ok((0, 0));
         }
         let sql = "UPDATE store.dataset SET generation = nextval('store.generation') \
-                   WHERE name = $1 AND defined = $2 RETURNING generation";
-        let row = session.row(sql, &[&name.as_str(), &entry.defined]).await?.ok_or(Failure::Stale)?;
+                   WHERE name = $1 RETURNING generation";
+        let row = session.row(sql, &[&name.as_str()]).await?.ok_or(Failure::Stale)?;
         Ok((gone, row.try_get(0)?))
     });
     match swept {
