@@ -84,6 +84,21 @@ async fn what_one_node_changes_is_seen_though_the_message_is_lost() {
     changes_are_seen(&a, &b, &database, true).await;
 }
 
+/// Nobody tells of this change at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_tells_is_looked_for() {
+    let database = TestDatabase::new().await;
+    let store = open(&database).await.unwrap();
+    store.define(&scope(), &name(), &numbers(), Timestamp::UNIX_EPOCH).await.unwrap();
+    let client = connect(&database.url()).await;
+    for _ in 0..3 {
+        let sql = "UPDATE store.dataset SET generation = nextval('store.generation') RETURNING generation";
+        let generation: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
+        let took = until(|| store.generation(&name()) == generation.unsigned_abs()).await;
+        assert!(took < SEEN, "{took:?}");
+    }
+}
+
 /// Before it has heard of it, a node neither writes by an old definition nor reads by one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dataset_that_was_made_anew_elsewhere_is_written_and_read_as_it_is() {
