@@ -30,6 +30,25 @@ CREATE TABLE store.reader (
     position bigint           NOT NULL
 ) WITH (fillfactor = 50);
 
+-- One row: what names this store among all, so that a cache that outlives it is never
+-- taken for its own.
+CREATE TABLE store.identity (id uuid NOT NULL);
+INSERT INTO store.identity VALUES (gen_random_uuid());
+
+-- The events whose rows are recorded and that may come again, by window of time (one hour,
+-- counted from 1970): ids at random are neighbours within one, and an old window goes as
+-- a whole.
+CREATE TABLE store.remembered (
+    part     bigint      NOT NULL,
+    event_id uuid        NOT NULL,
+    at       timestamptz NOT NULL,
+    PRIMARY KEY (part, event_id)
+);
+
+-- One row: what is remembered from before counts as forgotten.
+CREATE TABLE store.remembered_since (at timestamptz NOT NULL) WITH (fillfactor = 50);
+INSERT INTO store.remembered_since VALUES ('-infinity');
+
 -- Which lines of which file are recorded: lines "first" up to, but without, "until".
 -- Pieces that touch are one row, so that a whole file is one row.
 CREATE TABLE store.import (

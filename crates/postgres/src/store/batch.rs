@@ -80,7 +80,7 @@ impl<'a> Batch<'a> {
             if rows > 0 {
                 part.events.push(i);
             }
-            results.push(RowsRecorded { rows: rows as u64, written: 0 });
+            results.push(RowsRecorded { rows: rows as u64, ..RowsRecorded::default() });
         }
         parts.retain(|part| !part.rows.is_empty());
         // Everybody holds datasets in this order.
@@ -102,6 +102,11 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// Whether none of its events is new.
+    pub(super) fn is_repeated(&self, results: &[RowsRecorded]) -> bool {
+        self.events.iter().all(|&event| results[event].repeated)
+    }
+
     /// Stores the rows that were not known, with the numbers after `last_seq`, and counts
     /// in `results` what was written.
     pub(super) async fn insert(
@@ -112,12 +117,12 @@ impl<'a> Part<'a> {
         known: &HashMap<usize, Known>,
         results: &mut [RowsRecorded],
     ) -> Result<(), Failure> {
-        let new = |row: &usize| {
-            let Place { event, index } = self.rows[*row];
-            known.get(&event).is_none_or(|known| !known.has(index))
-        };
         for start in (0..self.rows.len()).step_by(ROWS) {
             let end = self.rows.len().min(start + ROWS);
+            let new = |row: &usize| {
+                let Place { event, index } = self.rows[*row];
+                !results[event].repeated && known.get(&event).is_none_or(|known| !known.has(index))
+            };
             let mut picked: Vec<usize> = (start..end).filter(new).collect();
             let on_conflict = self.entry.filler.on_conflict;
             if on_conflict != Some(OnConflict::Keep) {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_store::{
-    Dataset, Datasets, Defined, Error, Recording, RowSink, RowsRecorded, Select, Selected, evolve,
+    Dataset, Datasets, Defined, Error, Recording, RowSink, RowsRecorded, Select, Selected, Sweep, evolve,
 };
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::{Client, DatasetName, Scope};
+use uuid::Uuid;
 
 use super::catalogue::touches;
 use super::error::not_found;
@@ -98,7 +99,11 @@ impl Datasets for PostgresStore {
         self.shared.catalogue.get(name).map_or(0, |entry| entry.generation())
     }
 
-    async fn sweep(&self, now: Timestamp, traces_before: Timestamp, limit: usize) -> Result<u64, Error> {
-        sweep::sweep(&self.shared, now, traces_before, limit).await
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    async fn sweep(&self, sweep: Sweep) -> Result<u64, Error> {
+        sweep::sweep(&self.shared, sweep).await
     }
 }

@@ -34,6 +34,7 @@ mod orders;
 mod pattern;
 mod plan;
 mod record;
+mod remembered;
 mod select;
 mod session;
 mod sweep;

@@ -6,8 +6,10 @@ use orderwire_store::Error;
 use orderwire_types::Limits;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use super::catalogue::Catalogue;
+use super::error::damaged;
 use super::follow;
 use super::session::read;
 use crate::db::{self, Database, Listener};
@@ -34,6 +36,7 @@ impl Options {
 /// The store on a PostgreSQL database, which several processes share.
 pub struct PostgresStore {
     pub(super) shared: Arc<Shared>,
+    pub(super) id: Uuid,
     _listener: Listener,
     _following: AbortOnDropHandle<()>,
     _telling: AbortOnDropHandle<()>,
@@ -72,6 +75,7 @@ impl PostgresStore {
         let for_selects = db::Options { connections: selects.max(1), ..database.clone() };
         let database = Database::open(&database).await?;
         migrate(&database, &SCHEMA).await?;
+        let id = identity(&database).await.map_err(|error| engine_error(&error))?;
         let shared = Arc::new(Shared {
             database,
             selects: Database::open(&for_selects).await?,
@@ -84,8 +88,16 @@ impl PostgresStore {
         let (listener, following, telling) = follow::spawn(&shared);
         shared.follow().await.map_err(|error| engine_error(&error))?;
         let [following, telling] = [following, telling].map(AbortOnDropHandle::new);
-        Ok(Self { shared, _listener: listener, _following: following, _telling: telling })
+        Ok(Self { shared, id, _listener: listener, _following: following, _telling: telling })
     }
+}
+
+/// What names the store.
+async fn identity(database: &Database) -> Result<Uuid, Error> {
+    read!(database, "reading the store's name", |session| {
+        let row = session.row("SELECT id FROM store.identity", &[]).await?;
+        Ok(row.ok_or_else(|| damaged("name of the store"))?.try_get(0)?)
+    })
 }
 
 /// An error of the store's contract in the words of the engine, for those who open it.

@@ -1,5 +1,5 @@
-//! Recording: rows, position and trace in one transaction. The hot path of
-//! telemetry.
+//! Recording: rows, position, trace and what is remembered in one transaction. The hot
+//! path of telemetry.
 //!
 //! Rows are read and checked before the transaction begins ([`Batch`]). In it whoever
 //! records holds the rows of the datasets from the moment at which `_seq` is given until
@@ -7,14 +7,14 @@
 
 use std::collections::HashMap;
 
-use orderwire_store::{Error, Recording, RowsRecorded, recorded_steps};
+use orderwire_store::{Error, Recording, RowsRecorded, Source, recorded_steps};
 
 use super::batch::{Batch, Part};
 use super::error::{Failure, conflict};
 use super::imports::{self, Lines};
 use super::open::Shared;
 use super::session::{Session, transact};
-use super::traces;
+use super::{remembered, traces};
 
 /// How often a batch is read anew because a definition changed meanwhile.
 const READINGS: u32 = 5;
@@ -38,10 +38,13 @@ pub(super) async fn record(shared: &Shared, recording: &Recording) -> Result<Vec
         let stored = transact!(&shared.database, WHAT, |session| store(session, recording, &batch).await);
         let failure = match stored {
             Ok(Stored { results, generations }) => {
-                for (part, generation) in batch.parts.iter().zip(generations) {
+                let changed = batch.parts.iter().zip(generations);
+                let mut is_changed = false;
+                for (part, generation) in changed.filter_map(|(part, new)| Some((part, new?))) {
                     shared.catalogue.changed(&part.entry.dataset.name, generation);
+                    is_changed = true;
                 }
-                if !batch.parts.is_empty() {
+                if is_changed {
                     shared.tell();
                 }
                 return Ok(results);
@@ -62,24 +65,38 @@ pub(super) async fn record(shared: &Shared, recording: &Recording) -> Result<Vec
 /// What a transaction did.
 struct Stored {
     results: Vec<RowsRecorded>,
-    /// One for each part of the batch.
-    generations: Vec<i64>,
+    /// One for each part of the batch of which something is new.
+    generations: Vec<Option<i64>>,
 }
 
 async fn store(session: &Session, recording: &Recording, batch: &Batch<'_>) -> Result<Stored, Failure> {
+    let mut results = batch.results.clone();
+    if recording.events.iter().any(|event| event.remembered) {
+        // Before it is looked at what is remembered: who else records the same event waits.
+        let names: Vec<&str> = batch.parts.iter().map(|part| part.entry.dataset.name.as_str()).collect();
+        let sql = "SELECT 1 FROM store.dataset WHERE name = ANY($1) ORDER BY name FOR UPDATE";
+        session.rows(sql, &[&names]).await?;
+        for repeated in remembered::repeated(session, &recording.events).await? {
+            results[repeated] = RowsRecorded { repeated: true, ..RowsRecorded::default() };
+        }
+    }
     let mut places = Vec::with_capacity(batch.parts.len());
     for part in &batch.parts {
-        places.push(hold(session, part).await?);
+        places.push(if part.is_repeated(&results) { None } else { Some(hold(session, part).await?) });
     }
-    move_position(session, &recording.reader, recording.from, recording.to).await?;
-    let mut results = batch.results.clone();
+    if let Source::Stream { from, to } = recording.source {
+        move_position(session, &recording.reader, from, to).await?;
+    }
     for (part, place) in batch.parts.iter().zip(&places) {
-        let known = known(session, recording, part).await?;
+        let Some(place) = place else { continue };
+        let known = known(session, recording, part, &results).await?;
         part.insert(session, recording, place.last_seq, &known, &mut results).await?;
     }
     let records = recorded_steps(recording, &results);
     traces::add(session, records.iter().map(|record| (record, recording.now))).await?;
-    Ok(Stored { results, generations: places.iter().map(|place| place.generation).collect() })
+    remembered::remember(session, recording, &results).await?;
+    let generation = |place: &Option<Place>| place.as_ref().map(|place| place.generation);
+    Ok(Stored { results, generations: places.iter().map(generation).collect() })
 }
 
 /// Where the rows of a part go.
@@ -105,9 +122,10 @@ async fn known(
     session: &Session,
     recording: &Recording,
     part: &Part<'_>,
+    results: &[RowsRecorded],
 ) -> Result<HashMap<usize, imports::Known>, Failure> {
     let mut known = HashMap::new();
-    for &at in &part.events {
+    for &at in part.events.iter().filter(|&&at| !results[at].repeated) {
         let event = &recording.events[at];
         let Some(import) = &event.import else { continue };
         let count = part.rows.iter().filter(|row| row.event == at).count();

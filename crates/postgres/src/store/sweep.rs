@@ -1,22 +1,19 @@
 //! Dropping what is past its retention, a bounded piece at a time.
 
 use jiff::{SignedDuration, Timestamp};
-use orderwire_store::Error;
+use orderwire_store::{Error, Sweep};
 
 use super::catalogue::Entry;
 use super::error::Failure;
 use super::open::Shared;
+use super::remembered;
 use super::session::{Session, transact, write};
 use super::table::{quoted, table_name};
 use super::traces::part;
 use super::value::Moment;
 
-pub(super) async fn sweep(
-    shared: &Shared,
-    now: Timestamp,
-    traces_before: Timestamp,
-    limit: usize,
-) -> Result<u64, Error> {
+pub(super) async fn sweep(shared: &Shared, sweep: Sweep) -> Result<u64, Error> {
+    let Sweep { now, traces_before, remembered_before, limit } = sweep;
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let mut dropped = 0;
     for entry in shared.catalogue.all() {
@@ -29,7 +26,10 @@ pub(super) async fn sweep(
     let records = write!(&shared.database, "sweeping traces", |session| {
         traces(session, traces_before, limit).await
     })?;
-    Ok(dropped + records)
+    let forgotten = write!(&shared.database, "forgetting events", |session| {
+        remembered::forget(session, remembered_before, limit).await
+    })?;
+    Ok(dropped + records + forgotten)
 }
 
 /// Drops at most `limit` rows from before `before`.

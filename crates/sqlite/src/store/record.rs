@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use orderwire_store::{Error, Recording, RowsEvent, RowsRecorded, Source, each_row, recorded_steps};
+use orderwire_store::{Recording, RowsEvent, RowsRecorded, Source, each_row, recorded_steps};
 use orderwire_types::row::Value;
 use orderwire_types::{DatasetName, identity};
 use rusqlite::{Connection, OptionalExtension, params};

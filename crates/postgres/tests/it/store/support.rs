@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_postgres::store::{Options, PostgresStore};
 use orderwire_store::testkit::Factory;
-use orderwire_store::{Cell, Column, Count, Filter, Recording, RowSink, RowsEvent, Select, Store};
+use orderwire_store::{Cell, Column, Count, Filter, Recording, RowSink, RowsEvent, Select, Source, Store};
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::{EventId, RawJson, Scope};
 use uuid::Uuid;
@@ -69,8 +69,10 @@ pub(super) fn batch(from: i64, to: i64, rows: &str) -> Recording {
         rows: RawJson::parse(rows.to_owned()).unwrap(),
         accepted_at: Timestamp::UNIX_EPOCH,
         import: None,
+        remembered: false,
     };
-    Recording { reader: "data".to_owned(), from, to, events: vec![event], now: Timestamp::UNIX_EPOCH }
+    let source = Source::Stream { from, to };
+    Recording { reader: "data".to_owned(), source, events: vec![event], now: Timestamp::UNIX_EPOCH }
 }
 
 /// A read of one column of dataset `d`, in order of arrival.
