@@ -96,7 +96,7 @@ impl Watch {
         let is_refusal = |told: &Option<Told>| told.as_ref().is_some_and(|told| told.is_refusal);
         if self.last.subscribe().wait_for(is_refusal).await.is_err() {
             // Nobody can tell any more.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -29,7 +29,7 @@ pub async fn try_cache(config: &Config) -> Result<(), String> {
 }
 
 fn redis(settings: &Settings, prefix: String) -> Result<RedisCache, Error> {
-    let secret = settings.password.as_ref().map(|password| password.resolve()).transpose();
+    let secret = settings.password.as_ref().map(orderwire_config::Secret::resolve).transpose();
     let secret = secret.map_err(|why| Error::failed(format!("cache.password: {why}")))?;
     let password = secret.as_ref().map(|secret| secret.text().map(str::to_owned)).transpose();
     let files = settings.certificate.clone().zip(settings.key.clone());

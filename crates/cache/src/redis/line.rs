@@ -112,7 +112,7 @@ impl Line {
                 self.shared.kept(&up);
                 Ok(())
             }
-            Err(Failure::Refused(why)) => Err(self.shared.refused(up.number, why)),
+            Err(Failure::Refused(why)) => Err(self.shared.refused(up.number, &why)),
             Err(lost) => Err(self.shared.failed(up.number, lost)),
         }
     }
@@ -155,8 +155,8 @@ impl Shared {
     }
 
     /// The server keeps nothing, for want of memory or because we may not.
-    fn refused(&self, number: u64, why: String) -> Error {
-        let error = self.error(&why);
+    fn refused(&self, number: u64, why: &str) -> Error {
+        let error = self.error(why);
         let mut is_news = false;
         self.change(number, |up| {
             is_news = up.refusal.is_none();

@@ -188,7 +188,7 @@ fn what_a_cache_has_to_do_with_it_is_checked() {
         assert!(shown.contains(said) && !shown.contains("hunter2"), "{settings}: {shown}");
     }
     let fine = format!("url: 'rediss://u@h:6380/1', password: '${{CARGO_PKG_NAME}}', ca: ca.pem, {pair}");
-    assert!(load(&format!("cache: {{{fine}}}\n")).is_ok());
+    assert!(load(format!("cache: {{{fine}}}\n")).is_ok());
 }
 
 #[test]

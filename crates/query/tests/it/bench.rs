@@ -86,17 +86,17 @@ impl Bench {
         store.define(&Scope::internal("test"), &name, &def, Timestamp::UNIX_EPOCH).await.unwrap();
 
         let now_us = Arc::new(AtomicI64::new(1_700_000_000_000_000));
-        Self::node(options, views, store, Arc::new(MemoryCache::new(64 << 20)), now_us, Arc::new(dir))
+        Self::node(&options, views, store, Arc::new(MemoryCache::new(64 << 20)), now_us, Arc::new(dir))
     }
 
     /// Another server on the same store.
     pub(crate) fn beside(&self, views: Vec<ViewDef>, cache: Arc<dyn Cache>) -> Self {
         let (store, now_us, dir) = (self.store.clone(), self.now_us.clone(), self.dir.clone());
-        Self::node(Options::for_testing(), views, store, cache, now_us, dir)
+        Self::node(&Options::for_testing(), views, store, cache, now_us, dir)
     }
 
     fn node(
-        options: Options,
+        options: &Options,
         views: Vec<ViewDef>,
         store: Arc<Watched>,
         cache: Arc<dyn Cache>,
@@ -105,7 +105,7 @@ impl Bench {
     ) -> Self {
         let clock = now_us.clone();
         let clock = Clock::from_fn(move || Timestamp::from_microsecond(clock.load(SeqCst)).unwrap());
-        let (app, _) = router(Options { clock, ..options }, views, store.clone(), cache)
+        let (app, _) = router(Options { clock, ..options.clone() }, views, store.clone(), cache)
             .unwrap_or_else(|faults| panic!("{faults:?}"))
             .split_for_parts();
         let app = app.layer(Extension(Arc::new(Keyring::default()) as Arc<dyn Authenticator>));
