@@ -100,8 +100,15 @@ impl Broker for RabbitBroker {
     }
 
     async fn check(&self) -> Result<(), Error> {
-        self.consuming.link().await?;
-        if self.publishing.link().await?.is_blocked() { Err(blocked()) } else { Ok(()) }
+        let (consuming, publishing) = (self.consuming.link().await?, self.publishing.link().await?);
+        // One that ended is there until it was closed.
+        if consuming.ended.is_cancelled() || publishing.ended.is_cancelled() {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "the connection to the broker ended, and is made anew",
+            ));
+        }
+        if publishing.is_blocked() { Err(blocked()) } else { Ok(()) }
     }
 
     async fn close(&self) {

@@ -11,7 +11,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, LocalSet};
 
 use super::Tansu;
 
@@ -72,14 +72,19 @@ async fn every_promise_is_kept_but_those_that_need_the_text_beside_offsets() {
     }
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut under_way = JoinSet::new();
+    let here = LocalSet::new();
     for case in suite.into_iter().filter(|case| !NOT_HERE.contains(&case.name)) {
-        let places = Arc::clone(&places);
-        under_way.spawn(async move {
-            let _place = places.acquire().await;
-            let Some(factory) = Place::factory().await else { return None };
-            case.run(factory).await.err().map(|broken| format!("{}: {broken}", case.name))
-        });
+        under_way.spawn_local_on(broken(case.name, Arc::clone(&places)), &here);
     }
-    let broken: Vec<String> = under_way.join_all().await.into_iter().flatten().collect();
+    let all = here.run_until(under_way.join_all()).await;
+    let broken: Vec<String> = all.into_iter().flatten().collect();
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// What is broken of a promise, on a server of its own.
+async fn broken(name: &'static str, places: Arc<Semaphore>) -> Option<String> {
+    let _place = places.acquire().await;
+    let factory = Place::factory().await?;
+    let case = cases().into_iter().find(|case| case.name == name)?;
+    case.run(factory).await.err().map(|why| format!("{name}: {why}"))
 }
