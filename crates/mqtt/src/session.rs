@@ -139,13 +139,23 @@ impl<'s> Session<'s> {
         if end.is_ok() {
             self.protocol.disconnect()?;
             self.flush().await?;
-            let closing = timeout(shared.options.timeout, self.socket.shutdown()).await;
+            let closing = timeout(shared.options.timeout, self.leave()).await;
             if let Ok(Err(error)) = closing {
                 // The broker may be faster; it was told all.
                 tracing::debug!(mqtt.connection = %shared.options.name, %error, "the connection is closed already");
             }
         }
         end
+    }
+
+    /// Closes our half, and reads until the broker has closed its own: a socket that is closed
+    /// with bytes that nobody read is reset, and with it what the broker has not read yet,
+    /// acknowledgements among it.
+    async fn leave(&mut self) -> std::io::Result<()> {
+        self.socket.shutdown().await?;
+        let mut rest = [0; 1024];
+        while self.socket.read(&mut rest).await? > 0 {}
+        Ok(())
     }
 
     async fn work(&mut self, hand: &mut Option<Hand<'s>>) -> Result<(), Error> {

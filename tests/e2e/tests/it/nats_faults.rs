@@ -74,7 +74,9 @@ async fn events_wait_in_the_spool_while_the_stream_is_full() -> Result<()> {
         take(n).await?;
     }
     let ready = server.get("/readyz").await?;
-    ensure!(ready["status"] == "ready" && of_broker(&ready).contains("20 events of the spool"), "{ready}");
+    // At least these: of those before, some may have found the stream full already.
+    let kept = of_broker(&ready).split_once(" events of the spool").and_then(|(kept, _)| kept.parse().ok());
+    ensure!(ready["status"] == "ready" && kept >= Some(20), "{ready}");
     tokio::task::block_in_place(|| read(&nats, &taken))?;
     each_once(&server, taken).await?;
     let native = server.until("/v1/queues/full", |queue| queue["ready"] == 0).await?;
