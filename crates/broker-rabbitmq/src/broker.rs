@@ -101,6 +101,9 @@ impl Broker for RabbitBroker {
 
     async fn check(&self) -> Result<(), Error> {
         let (consuming, publishing) = (self.consuming.link().await?, self.publishing.link().await?);
+        if publishing.is_blocked() {
+            return Err(blocked());
+        }
         // One that ended is there until it was closed.
         if consuming.ended.is_cancelled() || publishing.ended.is_cancelled() {
             return Err(Error::new(
@@ -108,7 +111,7 @@ impl Broker for RabbitBroker {
                 "the connection to the broker ended, and is made anew",
             ));
         }
-        if publishing.is_blocked() { Err(blocked()) } else { Ok(()) }
+        Ok(())
     }
 
     async fn close(&self) {

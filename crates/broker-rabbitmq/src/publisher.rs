@@ -49,6 +49,7 @@ pub(crate) struct Publisher {
     unconfirmed_bytes_max: usize,
     /// How long a confirm may take before the connection is taken to be of no use.
     patience: Duration,
+    status: lapin::ConnectionStatus,
     /// Cancelled by us when the connection is of no use any more.
     ended: CancellationToken,
 }
@@ -117,6 +118,7 @@ impl Publisher {
             unconfirmed_bytes_max: options.unconfirmed_bytes_max,
             // A message may have waited for its room for the other half.
             patience: options.timeout / 2,
+            status: connection.status().clone(),
             ended,
         })
     }
@@ -144,10 +146,11 @@ impl Publisher {
             answers.push(match handed_over {
                 Ok((since, told)) => {
                     let told = timeout_at(until, told).await;
-                    if told.is_err() && since.elapsed() >= self.patience {
+                    if told.is_err() && since.elapsed() >= self.patience && !self.status.blocked() {
                         // A channel that confirms nothing any more, or too late, would
                         // hold its messages for good: the connection is made anew. One that
-                        // confirms what was before, and so made room late, is well.
+                        // confirms what was before, and so made room late, is well; and so is
+                        // one of a server without memory, which confirms when it has some.
                         self.ended.cancel();
                     }
                     confirmed(&id, told)
@@ -278,8 +281,15 @@ struct Confirmed {
 }
 
 impl Courier {
+    /// Until nobody publishes any more, or the connection is of no use: what is not confirmed
+    /// then never will be, and whoever waits for it is told so by the end of its answer.
     async fn run(mut self) {
-        poll_fn(|context| self.poll(context)).await;
+        let ended = self.ended.clone();
+        let all = ended.run_until_cancelled(poll_fn(|context| self.poll(context))).await;
+        if all.is_none() {
+            // What the end itself said comes out first: the server gives its reasons there.
+            poll_fn(|context| Poll::Ready(self.poll(context).is_ready())).await;
+        }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {

@@ -129,6 +129,8 @@ async fn a_half_open_connection_is_noticed_and_every_call_ends_in_time() {
     proxy.make(Wire::Good);
     insist(&*broker, &message("silent", "m2")).await;
     drop(consumer);
+    // What consumes has a connection of its own, which may take longer.
+    eventually("both connections are back", async || broker.check().await.is_ok()).await;
     drain(&*broker, &queue, 2).await;
     clean(&direct, &[&queue]).await;
 }

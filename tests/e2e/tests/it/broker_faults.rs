@@ -260,6 +260,13 @@ async fn check_tries_the_broker() -> Result<()> {
     Ok(())
 }
 
+/// An event that a server which takes 20,000 bytes does not.
+fn large(n: usize) -> Value {
+    let mut event = event(n);
+    event["data"]["pad"] = "x".repeat(50_000).into();
+    event
+}
+
 /// The server takes smaller messages than it was known for: what is larger goes the short way, and
 /// holds up nothing that is behind it.
 #[tokio::test]
@@ -270,11 +277,6 @@ async fn what_is_too_large_for_the_broker_holds_up_nothing() -> Result<()> {
     proxy.make(Wire::Cut);
     let url = format!("amqp://guest:guest@127.0.0.1:{}/%2f", proxy.port());
     let server = behind(&url, folder.path(), "")?;
-    let large = |n: usize| {
-        let mut event = event(n);
-        event["data"]["pad"] = "x".repeat(50_000).into();
-        event
-    };
     // First by the spool, then without it.
     let mut taken = BTreeSet::new();
     for round in [0, 100] {
@@ -288,6 +290,46 @@ async fn what_is_too_large_for_the_broker_holds_up_nothing() -> Result<()> {
         server.until("/readyz", |ready| of_broker(ready).is_empty()).await?;
     }
     each_once(&server, taken).await
+}
+
+/// Other people's consumers cannot get it: it is a dead letter, and those behind it go on.
+#[tokio::test]
+async fn what_is_too_large_for_a_native_queue_is_a_dead_letter_and_holds_up_nothing() -> Result<()> {
+    let (rabbit, folder) = (Rabbit::started()?, tempfile::tempdir()?);
+    rabbit.control(&["eval", "application:set_env(rabbit, max_message_size, 20000)."])?;
+    // Many at a time, and one after the other.
+    for (name, key) in [("beside", "none"), ("behind", "partitionkey")] {
+        let data = folder.path().join(name);
+        std::fs::create_dir(&data)?;
+        let native = format!("  {name}: {{types: ['shop.#'], native: true, key: {key}}}\n");
+        let server = behind(&rabbit.url(), &data, &native)?;
+        for n in 0..60 {
+            let body = if n % 10 == 5 { large(n) } else { event(n) };
+            let (status, answer) = server.post("/v1/events", &body).await?;
+            ensure!(status == 202, "event {n}: {status}: {answer}");
+        }
+        let queue = server
+            .until(&format!("/v1/queues/{name}"), |queue| {
+                queue["ready"] == 0 && queue["in_flight"] == 0 && queue["delayed"] == 0
+            })
+            .await?;
+        ensure!(queue["dead"] == 6, "{queue}");
+        let dead = server.get(&format!("/v1/dead?queue={name}")).await?;
+        let cause = dead["items"][0]["cause"].as_str().context("a cause")?;
+        ensure!(cause.contains("20000 are the most"), "{cause}");
+        // At least once: what was on its way when the server ended the channel may come twice.
+        amqp(
+            &rabbit,
+            &format!(
+                "import json\ncame = set()\nfor method, _, body in channel.consume('{name}', inactivity_timeout=60):\n    \
+                 assert body, came\n    came.add(json.loads(body)['data']['n'])\n    \
+                 channel.basic_ack(method.delivery_tag)\n    if len(came) == 54: break\n\
+                 assert not [n for n in came if n % 10 == 5], came\nchannel.cancel()"
+            ),
+        )?;
+        ensure!(server.stop()?.success());
+    }
+    Ok(())
 }
 
 /// What the spool holds would end with the machine.
