@@ -25,7 +25,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection};
 use orderwire_broker::{Error, ErrorKind, HEADER_BYTES_MAX, Message, To};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::error;
@@ -35,6 +35,9 @@ use crate::topology;
 
 /// What a message counts at least, so that small ones are bounded in number as well.
 const COST_MIN: usize = 4 << 10;
+
+/// How long what a connection said at its end is listened to.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// The delivery mode of what has to be written to disk.
 const PERSISTENT: u8 = 2;
@@ -287,8 +290,9 @@ impl Courier {
         let ended = self.ended.clone();
         let all = ended.run_until_cancelled(poll_fn(|context| self.poll(context))).await;
         if all.is_none() {
-            // What the end itself said comes out first: the server gives its reasons there.
-            poll_fn(|context| Poll::Ready(self.poll(context).is_ready())).await;
+            // What the server said to each message comes out one by one, with its reasons.
+            self.jobs.close();
+            timeout(LAST_WORDS, poll_fn(|context| self.poll(context))).await.ok();
         }
     }
 

@@ -237,31 +237,37 @@ fn input(queue: &BrokerQueue) -> Input {
     Input { scope, event_type: queue.event_type.clone() }
 }
 
-/// Where the spool is.
-fn spool_folder(config: &Config) -> PathBuf {
-    config.broker.spool.folder.clone().unwrap_or_else(|| config.data.join(SPOOL))
+/// Where the spool is, if one is wanted, and on what kind of file system that does not last.
+fn spool_folder(config: &Config) -> Option<(PathBuf, Option<fleeting::Kind>)> {
+    if config.broker.url.is_none() || config.broker.spool.events == 0 {
+        return None;
+    }
+    let folder = config.broker.spool.folder.clone().unwrap_or_else(|| config.data.join(SPOOL));
+    let kind = fleeting::kind(&folder);
+    Some((folder, kind))
 }
 
 /// What somebody has to know of the spool although nothing is wrong with its settings.
 pub(crate) fn warning(config: &Config) -> Option<String> {
-    if config.broker.url.is_none() || config.broker.spool.events == 0 {
-        return None;
-    }
-    let folder = spool_folder(config);
-    let kind = fleeting::kind(&folder)?;
-    Some(format!(
-        "broker.spool.folder {} is on {kind}: events that are accepted while the broker is away would be lost \
-         with it; mount a volume there, or set broker.spool.events to 0, so that they are refused",
-        folder.display()
-    ))
+    let (folder, kind) = spool_folder(config)?;
+    let kind = kind?;
+    let then = if kind.is_memory {
+        "what is accepted would be lost with it, so there is no spool: while the broker is away, events are \
+         refused; mount a volume there, or set broker.spool.events to 0"
+    } else {
+        "events that are accepted while the broker is away would be lost with it; mount a volume there, or set \
+         broker.spool.events to 0, so that they are refused"
+    };
+    Some(format!("broker.spool.folder {} is on {}: {then}", folder.display(), kind.name))
 }
 
 async fn open_spool(config: &Config, clock: &Clock) -> Result<Option<(Arc<Spool>, Service)>, Error> {
     let settings = &config.broker.spool;
-    if settings.events == 0 {
-        return Ok(None);
-    }
-    let folder = spool_folder(config);
+    let folder = match spool_folder(config) {
+        None => return Ok(None),
+        Some((_, Some(kind))) if kind.is_memory => return Ok(None),
+        Some((folder, _)) => folder,
+    };
     let engine = tokio::task::spawn_blocking(move || {
         let dir = DataDir::open(&folder).while_("opening the folder of the spool")?;
         SqliteQueue::open(&dir, &orderwire_sqlite::Options::default()).while_("opening the spool")

@@ -332,10 +332,10 @@ async fn what_is_too_large_for_a_native_queue_is_a_dead_letter_and_holds_up_noth
     Ok(())
 }
 
-/// What the spool holds would end with the machine.
+/// What a spool there holds would end with the machine, so that there is none.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_spool_in_memory_is_warned_of() -> Result<()> {
+async fn there_is_no_spool_in_memory() -> Result<()> {
     let (memory, folder) = (tempfile::tempdir_in("/dev/shm")?, tempfile::tempdir()?);
     let spool = memory.path().join("spool");
     let of_broker =
@@ -352,6 +352,10 @@ async fn a_spool_in_memory_is_warned_of() -> Result<()> {
 
     let server = behind("amqp://127.0.0.1:1", folder.path(), &of_broker)?;
     ensure!(server.log()?.contains("tmpfs, which is memory"), "{}", server.log()?);
+    let response = server.http.post(format!("{}/v1/events", server.url)).json(&event(1)).send().await?;
+    let (status, again) = (response.status(), response.headers().contains_key("retry-after"));
+    ensure!(status == 503 && again, "{status}: {}", response.text().await?);
+    ensure!(!spool.exists(), "nothing is made there");
     // One that keeps nothing has nothing to lose.
     std::fs::write(&config, of_broker.replace("spool: {", "spool: {events: 0, "))?;
     let checked = run(&["check", "--config", &config.to_string_lossy()])?;
