@@ -155,6 +155,8 @@ impl Intake {
                     if known {
                         tracing::warn!(queue.name = %self.queue, %error, "cannot take in from the broker, which is tried again");
                     } else {
+                        // What is published now would miss it.
+                        self.topology.doubt();
                         tracing::error!(queue.name = %self.queue, %error, "cannot take in from the broker until that is mended");
                     }
                 }

@@ -124,3 +124,32 @@ async fn nothing_is_published_while_a_queue_that_was_deleted_cannot_be_made_anew
     world.place.remove(&[taken.name]).await.unwrap();
     assert_eq!(world.consume("shop", 3).await, [1, 2, 3]);
 }
+
+/// Made anew, and replaced once more before its intake looks at it.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_published_while_an_intake_finds_another_queue_in_place_of_its_own() {
+    let mut world = World::made(10).await;
+    world.start();
+    world.publish(0, 1).await.unwrap();
+    assert_eq!(world.consume("shop", 1).await, [0]);
+    let taken = QueueBinding { declare: Declare::Classic, ..binding("shop", &[]) };
+    world.place.remove(std::slice::from_ref(&taken.name)).await.unwrap();
+    // The intake pauses for longer than this before it tries again.
+    while world.place.broker().consume(&binding("shop", &[]), 1).await.is_err() {
+        // tidy: sleep because nobody tells when it is made anew, and time is paused
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.place.remove(std::slice::from_ref(&taken.name)).await.unwrap();
+    world.broker.declare(&taken).await.unwrap();
+    let told = async {
+        while world.topology.fault().is_none() {
+            // tidy: sleep because the fault has no event, and time is paused
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
+    world.publish(1, 4).await.unwrap();
+    assert_eq!(world.spool.as_ref().unwrap().len(), 3);
+    world.place.remove(&[taken.name]).await.unwrap();
+    assert_eq!(world.consume("shop", 3).await, [1, 2, 3]);
+}
