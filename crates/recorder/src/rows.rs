@@ -77,8 +77,8 @@ impl StreamHandler for Rows {
 #[async_trait]
 impl DirectHandler for Rows {
     async fn handle(&self, batch: &[&Incoming]) -> Result<Vec<bool>, BatchError> {
-        // What nothing names is another event each time: there is nothing to remember.
-        let events = batch.iter().map(|incoming| (&incoming.event, incoming.named));
+        // Also what nothing names, which comes again when the word of its commit got lost.
+        let events = batch.iter().map(|incoming| (&incoming.event, true));
         let results = self.record(Source::Broker, events).await?;
         Ok(results.iter().map(|result| !result.repeated).collect())
     }

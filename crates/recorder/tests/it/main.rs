@@ -3,16 +3,26 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_queue::{Clock, Delivery, DeliveryId, Position};
 use orderwire_recorder::{ClientChanges, Rows};
 use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::SqliteStore;
-use orderwire_store::{Cell, Clients as _, Column, Count, Datasets, Filter, RowSink, Select, Traces as _};
+use orderwire_store::testkit::forward::{Forward, ForwardDatasets};
+use orderwire_store::{
+    Cell, Clients as _, Column, Count, Datasets, Error, ErrorKind, Filter, Recording, RowSink, RowsRecorded,
+    Select, Store, Traces as _,
+};
 use orderwire_types::envelope::{Arrival, Incoming, from_json};
-use orderwire_types::{Client, Event, EventType, Limits, Scope};
-use orderwire_worker::{DirectHandler, StreamEntry, StreamHandler, Task, TaskHandler as _, Verdict};
+use orderwire_types::{Client, Event, EventType, Limits, QueueName, Scope};
+use orderwire_worker::{
+    DirectHandler, DirectWorker, Handled, StreamEntry, StreamHandler, StreamOptions, Task, TaskHandler as _,
+    Verdict,
+};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 struct Fixture {
@@ -130,9 +140,11 @@ fn incoming(body: &str, named: bool) -> Incoming {
 #[tokio::test]
 async fn what_comes_from_a_broker_is_recorded_once_where_it_is_named() {
     let f = fixture().await;
-    let (named, other) = (incoming(r#"[{"n":1},{"n":2}]"#, true), incoming(r#"{"n":3}"#, false));
-    assert_eq!(DirectHandler::handle(&f.rows, &[&named, &other]).await.unwrap(), [true, true]);
-    assert_eq!(DirectHandler::handle(&f.rows, &[&other, &named]).await.unwrap(), [true, false]);
+    let named = incoming(r#"[{"n":1},{"n":2}]"#, true);
+    // What nothing names is another event each time that it comes.
+    let other = || incoming(r#"{"n":3}"#, false);
+    assert_eq!(DirectHandler::handle(&f.rows, &[&named, &other()]).await.unwrap(), [true, true]);
+    assert_eq!(DirectHandler::handle(&f.rows, &[&other(), &named]).await.unwrap(), [true, false]);
     assert_eq!(numbers(&f.store).await, [1, 2, 3, 3]);
     assert_eq!(f.rows.position().await.unwrap(), Position(0));
     f.rows.check().await.unwrap();
@@ -142,6 +154,42 @@ async fn what_comes_from_a_broker_is_recorded_once_where_it_is_named() {
     StreamHandler::handle(&f.rows, &entries, Position(0)).await.unwrap();
     assert_eq!(numbers(&f.store).await, [1, 2, 3, 3]);
     assert_eq!(f.rows.position().await.unwrap(), Position(4));
+}
+
+/// The store, whose word on the first recording gets lost on its way.
+struct LosesOneWord {
+    store: Arc<SqliteStore>,
+    is_lost: AtomicBool,
+}
+
+impl Forward for LosesOneWord {
+    fn inner(&self) -> &dyn Store {
+        &*self.store
+    }
+}
+
+#[async_trait]
+impl ForwardDatasets for LosesOneWord {
+    async fn record(&self, recording: Recording) -> Result<Vec<RowsRecorded>, Error> {
+        let done = self.store.record(recording).await;
+        if self.is_lost.swap(true, Ordering::Relaxed) {
+            return done;
+        }
+        Err(Error::new(ErrorKind::Unavailable, "connection reset"))
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_recorded_once_when_it_is_tried_again_though_it_was() {
+    let f = fixture().await;
+    let store = LosesOneWord { store: f.store.clone(), is_lost: AtomicBool::new(false) };
+    let queue: QueueName = "data".parse().unwrap();
+    let rows = Rows::new(Arc::new(store), &queue, Clock::new(now), true);
+    let worker = DirectWorker::new(queue, Arc::new(rows), StreamOptions::default());
+    let (named, other) = (incoming(r#"{"n":1}"#, true), incoming(r#"{"n":2}"#, false));
+    let handled = worker.handle(&[&named, &other], &CancellationToken::new()).await.unwrap();
+    assert_eq!(handled, [Handled::Repeated, Handled::Repeated]);
+    assert_eq!(numbers(&f.store).await, [1, 2]);
 }
 
 #[tokio::test]
