@@ -1,6 +1,7 @@
 //! Whether every part works.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use orderwire_broker::Broker;
@@ -12,6 +13,9 @@ use orderwire_transport::{Spool, Topology};
 use orderwire_types::Label;
 
 use crate::mqtt::Health;
+
+/// How long the store may take to tell that it writes.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The parts of a server.
 pub(crate) struct Parts {
@@ -31,8 +35,11 @@ pub(crate) struct Parts {
 impl Readiness for Parts {
     async fn components(&self) -> Vec<Component> {
         let queue = self.queues.health().map_err(|error| error.to_string());
-        // A look-up of a reader that always exists, within the store's own time limit.
-        let store = self.store.position("data").await.map(drop).map_err(|error| error.to_string());
+        // A look-up of a reader that always exists, behind what is being written.
+        let store = match tokio::time::timeout(STORE_TIMEOUT, self.store.position("data")).await {
+            Ok(position) => position.map(drop).map_err(|error| error.to_string()),
+            Err(_) => Err(format!("what is handed over is not written within {STORE_TIMEOUT:?}")),
+        };
         let mut components = vec![component("queue", queue), component("store", store)];
         if let Some(broker) = &self.broker {
             let faults = [

@@ -82,8 +82,10 @@ pub trait Datasets: Send + Sync {
     /// batch was); `Unavailable`.
     async fn record(&self, recording: Recording) -> Result<Vec<RowsRecorded>, Error>;
 
-    /// The position of a reader; 0 when it has none. For the recorder's own use,
-    /// and to tell whether the store works.
+    /// The position of a reader; 0 when it has none. It is told behind the writes that were
+    /// handed over before, by the way that they go: a store that cannot write any more, or hangs
+    /// while it writes, does not answer. For the recorder's own use, and to tell whether the
+    /// store works.
     ///
     /// # Errors
     /// `Damaged` when nothing more is written; `Unavailable`.

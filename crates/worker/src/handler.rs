@@ -59,7 +59,8 @@ pub enum Verdict {
 ///
 /// A call that panics or outlasts its time is tried again; where that goes on
 /// while [`Self::position`] answers at once, an entry is taken to be at fault. So
-/// `position` must ask the store itself, and fail while that is away.
+/// `position` must ask the store itself, by the way of its writes, and give no answer while
+/// that is away or does not get on with them.
 #[async_trait]
 pub trait StreamHandler: Send + Sync + 'static {
     /// The position of the last entry that has its effect or was skipped;
@@ -88,8 +89,8 @@ pub trait StreamHandler: Send + Sync + 'static {
 /// Handles the events of a stream that wait at a broker, which knows no position of ours.
 ///
 /// Contract: that an event had its effect is stored with the effect, in one transaction. So
-/// an event that is [named](Incoming::named) has its effect once, however often it comes;
-/// one that nothing names each time. Calls come one at a time. A call may be dropped at any
+/// it has its effect once, however often it comes or is tried; one that nothing
+/// [names](Incoming::named) is another event each time that it comes. Calls come one at a time. A call may be dropped at any
 /// await; then its transaction must either have happened as a whole or not at all. A call
 /// that panics or outlasts its time is tried again; where that goes on while
 /// [`Self::check`] answers at once, an event is taken to be at fault.
@@ -102,7 +103,8 @@ pub trait DirectHandler: Send + Sync + 'static {
     /// retryable).
     async fn handle(&self, batch: &[&Incoming]) -> Result<Vec<bool>, BatchError>;
 
-    /// Whether the store answers. It must be asked itself.
+    /// Whether the store answers. It must be asked itself, by the way of its writes: one that
+    /// hangs while it writes must not answer.
     ///
     /// # Errors
     /// Always taken as retryable.

@@ -67,11 +67,6 @@ impl<J: Send + 'static> Writer<J> {
             None => false,
         }
     }
-
-    /// Whether the thread has ended, which only a defect can bring about.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.sender.as_ref().is_none_or(mpsc::Sender::is_closed)
-    }
 }
 
 fn serve<W: Work>(mut work: W, mut receiver: mpsc::Receiver<W::Job>, group: usize, mut keeper: Keeper) {

@@ -59,10 +59,11 @@ impl Datasets for SqliteStore {
     }
 
     async fn position(&self, reader: &str) -> Result<i64, Error> {
-        // Who asks goes on to write; it also tells whether the store is well.
-        self.takes_writes("reading a position")?;
         let reader = reader.to_owned();
-        self.look_up("reading a position", move |connection| record::position(connection, &reader)).await
+        self.write("reading a position", move |transaction| {
+            Ok(record::position(transaction.connection, &reader)?)
+        })
+        .await
     }
 
     async fn skip(&self, reader: &str, from: i64, to: i64) -> Result<(), Error> {

@@ -152,27 +152,11 @@ impl SqliteStore {
         job: Job,
         answer: tokio::sync::oneshot::Receiver<Result<T, Error>>,
     ) -> Result<T, Error> {
-        let ended = || self.writer_ended(what);
+        let ended = || from_file(&crate::Error::writer_ended(what, &self.file));
         if !self.writer.send(job).await {
             return Err(ended());
         }
         answer.await.map_err(|_| ended())?
-    }
-
-    fn writer_ended(&self, what: &str) -> Error {
-        from_file(&crate::Error::writer_ended(what, &self.file))
-    }
-
-    /// Whether writes can be done at all.
-    ///
-    /// # Errors
-    /// `Damaged` when nothing more is written.
-    pub(super) fn takes_writes(&self, what: &str) -> Result<(), Error> {
-        match self.damage.found() {
-            Some(damage) => Err(damage.clone()),
-            None if self.writer.has_ended() => Err(self.writer_ended(what)),
-            None => Ok(()),
-        }
     }
 
     /// Reads a little.

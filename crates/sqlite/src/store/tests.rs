@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use orderwire_store::{Datasets, Defined, ErrorKind, Keys, Recording, RowsEvent, Source, Sweep};
@@ -36,6 +37,31 @@ async fn after_a_panic_nothing_is_written_and_everybody_is_told() {
     assert_eq!(store.key("k").await.unwrap(), None, "reads go on");
     drop(store);
     assert_eq!(open(&root).position("r").await.unwrap(), 5, "half a write is none");
+}
+
+/// Else what waits for a writer that hangs would be taken to be at fault.
+#[tokio::test]
+async fn a_position_is_told_behind_the_writes_that_came_before() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(&root);
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let mut hangs = std::pin::pin!(store.write("moving on", move |transaction| {
+        wait.recv().ok();
+        let sql = "INSERT INTO reader VALUES ('r', 5)";
+        Ok(transaction.connection.execute(sql, []).map(drop)?)
+    }));
+    // It is handed over, and no more.
+    tokio::select! {
+        biased;
+        done = &mut hangs => panic!("{done:?}"),
+        () = std::future::ready(()) => {}
+    }
+    let mut position = std::pin::pin!(store.position("r"));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut position).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(release);
+    hangs.await.unwrap();
+    assert_eq!(position.await.unwrap(), 5);
 }
 
 #[tokio::test]
