@@ -1,5 +1,7 @@
 //! From a queue of the broker to where its messages are durable here.
 
+use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -230,7 +232,9 @@ impl Intake {
             let mut rest = messages.as_slice();
             while !rest.is_empty() {
                 let (batch, behind) = rest.split_at(self.one_commit(rest));
-                self.take_in(batch).await?;
+                if let ControlFlow::Break(ended) = self.take_in(batch).await? {
+                    return Ok(ended);
+                }
                 let tags: Vec<Tag> = batch.iter().map(|message| message.tag).collect();
                 if let Err(error) = consumer.ack(&tags).await {
                     return Ok(Ended::Failed(error));
@@ -252,16 +256,19 @@ impl Intake {
     }
 
     /// Makes messages durable, as deliveries or with their effect, or as dead letters.
-    async fn take_in(&self, messages: &[Received]) -> Result<(), Stopped> {
+    async fn take_in(&self, messages: &[Received]) -> Result<ControlFlow<Ended>, Stopped> {
         let arrived: Vec<Arrived> =
             messages.iter().filter_map(|message| self.reader.read(&self.queue, message)).collect();
         self.count("passed", (messages.len() - arrived.len()) as u64);
         if arrived.is_empty() {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
         let outcomes = match &self.destination {
             Destination::Queue => self.queue_up(&arrived).await?,
-            Destination::Worker(worker) => self.have_handled(worker, &arrived).await?,
+            Destination::Worker(worker) => match self.have_handled(worker, &arrived).await? {
+                Some(outcomes) => outcomes,
+                None => return Ok(ControlFlow::Break(Ended::Paused)),
+            },
         };
         let mut failures = 0;
         while let Err(error) = self.reader.took_in(&arrived).await {
@@ -276,7 +283,7 @@ impl Intake {
         for (outcome, count) in counts {
             self.count(outcome, count);
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Puts messages into the queue, or among its dead letters.
@@ -300,15 +307,32 @@ impl Intake {
         Ok(arrived.iter().zip(new).map(outcome).collect())
     }
 
-    /// Has messages handled; those that can never be are among the dead letters then.
+    /// Has messages handled; those that can never be are among the dead letters then. None: the
+    /// queue was paused before they had their effect, as far as is known, and they go back.
     async fn have_handled(
         &self,
         worker: &DirectWorker,
         arrived: &[Arrived],
-    ) -> Result<Vec<Outcome>, Stopped> {
+    ) -> Result<Option<Vec<Outcome>>, Stopped> {
         let usable: Vec<&Incoming> =
             arrived.iter().filter(|each| each.rejected.is_none()).map(|each| &each.incoming).collect();
-        let mut handled = worker.handle(&usable, &self.stop).await.map_err(|_| Stopped)?.into_iter();
+        let stop = self.stop.child_token();
+        let mut handling = pin!(worker.handle(&usable, &stop));
+        let handled = tokio::select! {
+            biased;
+            handled = &mut handling => handled,
+            paused = self.until_paused(true) => {
+                paused?;
+                // What is under way ends; nothing is tried again.
+                stop.cancel();
+                handling.await
+            }
+        };
+        let mut handled = match handled {
+            Ok(handled) => handled.into_iter(),
+            Err(_) if self.stop.is_cancelled() => return Err(Stopped),
+            Err(_) => return Ok(None),
+        };
         let verdict = |each: &Arrived| match &each.rejected {
             Some(cause) => Handled::Faulty(cause.clone()),
             None => handled.next().expect("one for each that is usable"),
@@ -328,7 +352,7 @@ impl Intake {
             Handled::Repeated => Outcome::Repeated,
             Handled::Faulty(_) => letters.next().expect("one for each that is faulty"),
         };
-        Ok(verdicts.iter().map(outcome).collect())
+        Ok(Some(verdicts.iter().map(outcome).collect()))
     }
 
     async fn pause(&self, failures: u32) -> Result<(), Stopped> {

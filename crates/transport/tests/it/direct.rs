@@ -232,6 +232,31 @@ async fn a_paused_stream_takes_nothing_and_goes_on_after_it() {
     assert_eq!(world.recorded(10).await, numbers(10));
 }
 
+/// As when the store is away for long, and somebody else shall have the messages.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_paused_while_a_batch_is_tried_again_gives_it_back() {
+    let mut world = World::open().await;
+    world.ledger.is_away.store(true, Ordering::SeqCst);
+    world.start();
+    world.publish(0, 10).await;
+    // tidy: sleep because the paused clock moves on only when the intake pauses between attempts
+    tokio::time::sleep(LONG).await;
+    world.queues.pause(&scope(), &name("rows"), true).await.unwrap();
+    // tidy: sleep because only the intake's doing nothing more tells that it is paused
+    tokio::time::sleep(LONG).await;
+    let calls = world.ledger.calls.load(Ordering::SeqCst);
+    assert!(calls > 5, "it was tried again");
+    assert_eq!(world.left().await, 10, "they are free for others");
+    // tidy: sleep because nothing happens
+    tokio::time::sleep(LONG).await;
+    assert_eq!(world.ledger.calls.load(Ordering::SeqCst), calls, "nobody asks for the store any more");
+    world.ledger.is_away.store(false, Ordering::SeqCst);
+    world.queues.pause(&scope(), &name("rows"), false).await.unwrap();
+    let mut recorded = world.recorded(10).await;
+    recorded.sort_unstable();
+    assert_eq!(recorded, numbers(10));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_waited_in_the_queue_before_goes_first() {
     let mut world = World::open().await;
