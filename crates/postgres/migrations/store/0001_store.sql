@@ -35,6 +35,17 @@ CREATE TABLE store.reader (
 CREATE TABLE store.identity (id uuid NOT NULL);
 INSERT INTO store.identity VALUES (gen_random_uuid());
 
+-- The transactions of the last hour that ended, by a token of each, which is committed with
+-- it: so somebody whose COMMIT was not answered learns what became of it. The id of a
+-- transaction would not do, as a server that crashed may give it out again.
+CREATE TABLE store.ended (
+    token  uuid        NOT NULL PRIMARY KEY,
+    at     timestamptz NOT NULL DEFAULT now(),
+    -- Of one that was asked for, and did not happen.
+    undone boolean     NOT NULL DEFAULT false
+);
+CREATE INDEX ended_at ON store.ended (at);
+
 -- The events whose rows are recorded and that may come again, by window of time (one hour,
 -- counted from 1970): ids at random are neighbours within one, and an old window goes as
 -- a whole.

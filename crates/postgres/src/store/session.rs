@@ -3,16 +3,18 @@
 //! Invariants:
 //! - a connection goes back to the pool when nothing runs on it any more and its
 //!   transaction has ended; else it is closed, which ends both;
-//! - a transaction whose COMMIT was sent and not answered is asked for by its id on
-//!   another connection, so that nobody does again what was done.
+//! - each transaction leaves a token of its own, as a row. One whose COMMIT was sent and not
+//!   answered is asked for by it on another connection, so that nobody does again what was
+//!   done. Not by the id of the transaction: a server that crashed may give it out again.
 
 use std::time::Duration;
 
 use deadpool_postgres::{Client, Object};
 use orderwire_store::Error;
 use tokio::time::Instant;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, SimpleQueryMessage};
+use uuid::Uuid;
 
 use super::error::{Failure, damaged, from_engine};
 use crate::db::Database;
@@ -138,15 +140,12 @@ impl Session {
         }
     }
 
-    /// Begins a transaction; its id.
-    async fn begin(&self) -> Result<String, Failure> {
-        let begin = "BEGIN; SELECT pg_current_xact_id()";
-        let messages = self.patiently(self.client().simple_query(begin)).await?;
-        let id = messages.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
-        });
-        Ok(id.ok_or_else(|| damaged("id of a transaction"))?)
+    /// Begins a transaction; its token.
+    async fn begin(&self) -> Result<Uuid, Failure> {
+        // They grow, so that new ones are neighbours.
+        let token = Uuid::now_v7();
+        self.batch(&format!("BEGIN; INSERT INTO store.ended (token) VALUES ('{token}')")).await?;
+        Ok(token)
     }
 }
 
@@ -183,8 +182,8 @@ impl<'c> Course<'c> {
 
     pub(super) async fn begin(&self) -> Result<Transaction<'c>, Failure> {
         let session = self.open().await?;
-        let id = session.begin().await?;
-        Ok(Transaction { database: self.database, what: self.what, session, id })
+        let token = session.begin().await?;
+        Ok(Transaction { database: self.database, what: self.what, session, token })
     }
 
     /// What the call came to, unless it is to be done again.
@@ -206,7 +205,7 @@ pub(super) struct Transaction<'c> {
     database: &'c Database,
     what: &'c str,
     session: Session,
-    id: String,
+    token: Uuid,
 }
 
 impl Transaction<'_> {
@@ -231,7 +230,7 @@ impl Transaction<'_> {
             Err(failure) if failure.is_in_the_way() => return Err(failure),
             Err(failure) => {
                 drop(self.session);
-                if !is_committed(self.database, self.what, &self.id).await? {
+                if !is_committed(self.database, self.what, self.token).await? {
                     return Err(failure);
                 }
             }
@@ -296,19 +295,22 @@ macro_rules! read {
 
 pub(super) use {read, transact, write};
 
-/// What became of a transaction whose COMMIT was not answered.
-async fn is_committed(database: &Database, what: &str, id: &str) -> Result<bool, Error> {
+/// What became of a transaction whose COMMIT was not answered. Who asks puts its token there
+/// as that of one that was undone: the server lets them wait while it may still end either
+/// way, and once they have done so it cannot be committed any more.
+async fn is_committed(database: &Database, what: &str, token: Uuid) -> Result<bool, Error> {
     let deadline = Instant::now() + OUTCOME;
     while Instant::now() < deadline {
-        let status: Result<Option<String>, Error> = read!(database, what, |session| {
-            let row = session.row("SELECT pg_xact_status($1::text::xid8)", &[&id]).await?;
-            Ok(row.ok_or_else(|| damaged("status of a transaction"))?.try_get(0)?)
+        let sql = "INSERT INTO store.ended AS e (token, undone) VALUES ($1, true) \
+                   ON CONFLICT (token) DO UPDATE SET undone = e.undone RETURNING undone";
+        let undone: Result<bool, Error> = read!(database, what, |session| {
+            let row = session.row(sql, &[&token]).await?;
+            Ok(row.ok_or_else(|| damaged("end of a transaction"))?.try_get(0)?)
         });
-        match status.ok().flatten().as_deref() {
-            Some("committed") => return Ok(true),
-            Some("aborted") => return Ok(false),
+        match undone {
+            Ok(undone) => return Ok(!undone),
             // It is still about to end, or nobody answers yet.
-            _ => tokio::time::sleep(ASK_AGAIN).await,
+            Err(_) => tokio::time::sleep(ASK_AGAIN).await,
         }
     }
     let message = format!(

@@ -29,7 +29,17 @@ pub(super) async fn sweep(shared: &Shared, sweep: Sweep) -> Result<u64, Error> {
     let forgotten = write!(&shared.database, "forgetting events", |session| {
         remembered::forget(session, remembered_before, limit).await
     })?;
-    Ok(dropped + records + forgotten)
+    let ended =
+        write!(&shared.database, "forgetting transactions", |session| { ended(session, limit).await })?;
+    Ok(dropped + records + forgotten + ended)
+}
+
+/// Forgets transactions of which nobody asks any more what became of them.
+async fn ended(session: &Session, limit: u64) -> Result<u64, Failure> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let sql = "DELETE FROM store.ended WHERE token IN (SELECT token FROM store.ended \
+               WHERE at < now() - interval '1 hour' ORDER BY at LIMIT $1)";
+    session.execute(sql, &[&limit]).await
 }
 
 /// Drops at most `limit` rows from before `before`.

@@ -13,6 +13,7 @@ enum Mode {
     Pass,
     Swallow,
     Cut,
+    Refuse,
 }
 
 /// A proxy on a port of its own.
@@ -30,6 +31,9 @@ impl Proxy {
         let modes = Arc::clone(&mode);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if *modes.borrow() == Mode::Refuse {
+                    continue;
+                }
                 let Ok(server) = TcpStream::connect(server).await else { continue };
                 // One that comes after a cut is a new one: it passes.
                 if *modes.borrow() == Mode::Cut {
@@ -48,6 +52,16 @@ impl Proxy {
     /// What servers say is lost from now on.
     pub(crate) fn swallow_answers(&self) {
         self.mode.send_replace(Mode::Swallow);
+    }
+
+    /// Ends what is open, and what comes until it may pass.
+    pub(crate) fn refuse(&self) {
+        self.mode.send_replace(Mode::Refuse);
+    }
+
+    /// What comes now passes.
+    pub(crate) fn pass(&self) {
+        self.mode.send_replace(Mode::Pass);
     }
 
     /// Ends what is open. What comes then passes.
@@ -76,6 +90,6 @@ async fn pass(client: TcpStream, server: TcpStream, mut mode: watch::Receiver<Mo
     tokio::select! {
         _ = up => {}
         _ = down => {}
-        _ = mode.wait_for(|mode| *mode == Mode::Cut) => {}
+        _ = mode.wait_for(|mode| matches!(mode, Mode::Cut | Mode::Refuse)) => {}
     }
 }

@@ -127,6 +127,50 @@ async fn a_commit_without_an_answer_is_done_once() {
     assert_eq!(rows(&*store, "n").await.unwrap(), expected);
 }
 
+/// A server that crashes before it wrote anything of a transaction gives its id to another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_a_crash_undid_is_not_taken_for_another_with_its_id() {
+    // Nobody writes the log on behalf of others.
+    let server = TestServer::start("wal_writer_delay = 10s\nautovacuum = off");
+    let to: &'static str =
+        format!("127.0.0.1:{}", url::Url::parse(&server.url()).unwrap().port().unwrap()).leak();
+    let proxy = Proxy::before(to).await;
+    let mut url = url::Url::parse(&server.url()).unwrap();
+    url.set_port(Some(proxy.port())).unwrap();
+    let options = Options::new(orderwire_postgres::Options::for_testing(url));
+    let store = Arc::new(PostgresStore::open(options).await.unwrap());
+    store.define(&scope(), &"d".parse().unwrap(), &numbers(), Timestamp::UNIX_EPOCH).await.unwrap();
+    store.record(batch(0, 1, r#"{"n":0}"#)).await.unwrap();
+    let client = connect(&server.url()).await;
+    let long_commits = "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql \
+                        AS 'BEGIN PERFORM pg_sleep(600); RETURN NULL; END'; \
+                        CREATE CONSTRAINT TRIGGER wait AFTER INSERT OR UPDATE ON store.reader \
+                        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.wait(); \
+                        CREATE TABLE public.other (n bigint); CHECKPOINT";
+    client.batch_execute(long_commits).await.unwrap();
+    let recording = {
+        let store = store.clone();
+        tokio::spawn(async move { store.record(batch(1, 2, r#"{"n":1}"#)).await })
+    };
+    let began = Instant::now();
+    while !running(&client).await.iter().any(|sql| sql == "COMMIT") {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing is committed");
+    }
+    server.stop("immediate");
+    proxy.refuse();
+    server.begin();
+    // Those that come next, before anybody asks, have the ids that are free.
+    let client = connect(&server.url()).await;
+    client.batch_execute("DROP FUNCTION public.wait() CASCADE").await.unwrap();
+    for _ in 0..20 {
+        client.batch_execute("INSERT INTO public.other VALUES (1)").await.unwrap();
+    }
+    proxy.pass();
+    let recorded = recording.await.unwrap();
+    let expected = if recorded.is_ok() { vec!["Integer(0)", "Integer(1)"] } else { vec!["Integer(0)"] };
+    assert_eq!(rows(&*store, "n").await.unwrap(), expected, "{recorded:?}");
+}
+
 /// What the server does for this database, but for us.
 async fn running(client: &Client) -> Vec<String> {
     let sql = "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
@@ -411,5 +455,5 @@ async fn texts_stay_values(texts: &[String]) {
     assert_eq!(rows(&store, "k").await.unwrap().len(), texts.len());
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname IN ('data', 'store')";
     let tables: i64 = connect(&database.url()).await.query_one(tables, &[]).await.unwrap().get(0);
-    assert_eq!(tables, 1 + 20, "tables came or went");
+    assert_eq!(tables, 1 + 21, "tables came or went");
 }
