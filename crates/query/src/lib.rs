@@ -24,6 +24,6 @@ mod view;
 pub use cached::Freshness;
 pub use check::{ViewFault, check_view};
 pub use error::{Error, ErrorKind};
-pub use http::router;
+pub use http::{is_answer, router};
 pub use options::{Clock, Options};
 pub use view::{RESERVED_PATHS, Read, Shape, ViewDef};

@@ -37,6 +37,7 @@ fn redis(settings: &Settings, prefix: String) -> Result<RedisCache, Error> {
         password: password.map_err(|why| Error::failed(format!("cache.password: {why}")))?,
         ca_file: settings.ca.clone(),
         identity: files.map(|(certificate_file, key_file)| Identity { certificate_file, key_file }),
+        is_usable: orderwire_query::is_answer,
         ..RedisOptions::new(settings.url.clone(), prefix)
     };
     RedisCache::start(options).while_("reading cache.url and what belongs to it")

@@ -70,14 +70,14 @@ enum Failure {
 
 impl Line {
     pub(super) fn start(options: Options) -> Result<Self, Error> {
-        let (client, place) = options.client()?;
+        let (_, place) = options.client()?;
         let (state, _) = watch::channel(State::Connecting);
         let shared = Arc::new(Shared { place, timeout: options.timeout, rest: options.pause_last, state });
         let ended = CancellationToken::new();
         metrics::describe_gauge!("orderwire_cache_connected", "1 while the shared cache is connected");
         let (keeper, until) = (Arc::clone(&shared), ended.clone());
         let first_attempt = options.connect_timeout + options.timeout;
-        tokio::spawn(async move { until.run_until_cancelled(keep(keeper, client, options)).await });
+        tokio::spawn(async move { until.run_until_cancelled(keep(keeper, options)).await });
         Ok(Self { shared, first_attempt, _ends: ended.drop_guard() })
     }
 
@@ -206,12 +206,12 @@ fn says_no(error: &RedisError) -> bool {
 }
 
 /// Makes connections, one after another, without end.
-async fn keep(shared: Arc<Shared>, client: Client, options: Options) {
+async fn keep(shared: Arc<Shared>, options: Options) {
     let mut state = shared.state.subscribe();
     let mut pause = options.pause_first;
     let mut number = 0;
     loop {
-        match timeout(options.connect_timeout, connect(&client)).await {
+        match timeout(options.connect_timeout, connect(&options)).await {
             Ok(Ok(connection)) => {
                 let begun = Instant::now();
                 number += 1;
@@ -225,7 +225,7 @@ async fn keep(shared: Arc<Shared>, client: Client, options: Options) {
                     pause = options.pause_first;
                 }
             }
-            Ok(Err(error)) => away(&shared, &error.to_string()),
+            Ok(Err(why)) => away(&shared, &why),
             Err(_) => away(&shared, &format!("no connection within {:?}", options.connect_timeout)),
         }
         sleep(spread(pause)).await;
@@ -242,7 +242,13 @@ fn away(shared: &Shared, why: &str) {
 }
 
 /// A connection over which the server answers.
-async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
+async fn connect(options: &Options) -> Result<MultiplexedConnection, String> {
+    // With the certificates of now: they are renewed while we run.
+    let (client, _) = options.client().map_err(|error| error.0)?;
+    over(&client).await.map_err(|error| error.to_string())
+}
+
+async fn over(client: &Client) -> RedisResult<MultiplexedConnection> {
     // Every call has a time-out of ours, and so has this one.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;

@@ -30,6 +30,7 @@ pub struct RedisCache {
     line: Line,
     prefix: String,
     entry_bytes_max: usize,
+    is_usable: fn(&Entry) -> bool,
 }
 
 impl RedisCache {
@@ -39,21 +40,22 @@ impl RedisCache {
     /// # Errors
     /// The settings are wrong, or a file that they name cannot be read; in plain words.
     pub fn start(options: Options) -> Result<Self, Error> {
-        let (prefix, entry_bytes_max) = (options.prefix.clone(), options.entry_bytes_max);
-        Ok(Self { line: Line::start(options)?, prefix, entry_bytes_max })
+        let Options { entry_bytes_max, is_usable, .. } = options;
+        let prefix = options.prefix.clone();
+        Ok(Self { line: Line::start(options)?, prefix, entry_bytes_max, is_usable })
     }
 
     /// The entry of this key, with what is left of its time to live.
     pub(crate) async fn look(&self, key: &Key) -> Result<Option<(Entry, Duration)>, Error> {
         let name = self.name(key);
-        // Nobody knows who else writes there. What is cut is no entry.
+        // Nobody knows who else writes there, or has written. What is cut is no entry.
         let end = self.entry_bytes_max;
         let mut asked = redis::pipe();
         asked.cmd("GETRANGE").arg(&name).arg(0).arg(end).cmd("PTTL").arg(&name);
         let (bytes, left_ms): (Vec<u8>, i64) = self.line.ask(&asked).await?;
         // An entry without a time to live is none of ours.
         let left = u64::try_from(left_ms).ok().filter(|left| *left > 0).map(Duration::from_millis);
-        Ok(value::decode(bytes.into()).zip(left))
+        Ok(value::decode(bytes.into()).filter(|entry| (self.is_usable)(entry)).zip(left))
     }
 
     /// What the server knows a key by.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::{Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, TlsCertificates};
 
-use crate::Error;
+use crate::{Entry, Error};
 
 /// The settings of a [`crate::RedisCache`].
 #[derive(Clone)]
@@ -34,6 +34,9 @@ pub struct Options {
     pub pause_last: Duration,
     /// The largest entry that is kept, in bytes.
     pub entry_bytes_max: usize,
+    /// Whether what is found there can be used. Others may write there, and values outlive
+    /// the version that wrote them: what cannot be used is no entry.
+    pub is_usable: fn(&Entry) -> bool,
 }
 
 /// A certificate of our own.
@@ -58,7 +61,9 @@ impl Options {
             connect_timeout: Duration::from_secs(2),
             pause_first: Duration::from_millis(100),
             pause_last: Duration::from_secs(2),
-            entry_bytes_max: 20 << 20,
+            // All share one connection: what cannot be sent within the time-out would end it.
+            entry_bytes_max: 1 << 20,
+            is_usable: |_| true,
         }
     }
 

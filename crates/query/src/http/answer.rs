@@ -11,6 +11,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
+use orderwire_cache::Entry;
 use sha2::{Digest, Sha256};
 
 use super::headers::{self, Media};
@@ -80,6 +81,12 @@ impl Seen {
         let content_range = if range.is_empty() { None } else { Some(shared(range)?) };
         Some(Self { status, media, flag_at, etag: shared(tag)?, content_range })
     }
+}
+
+/// Whether an entry is an answer that can be sent: what a shared cache holds may be of another
+/// version, or of somebody else.
+pub fn is_answer(entry: &Entry) -> bool {
+    Seen::decode(&entry.meta).is_some_and(|seen| seen.flag_at <= entry.body.len())
 }
 
 /// What is the same for every answer of a route.

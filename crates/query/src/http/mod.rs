@@ -25,6 +25,7 @@ use crate::options::Options;
 use crate::view::{Read, View, ViewDef};
 
 pub(crate) use answer::Policy;
+pub use answer::is_answer;
 
 /// What every route shares.
 pub(crate) struct Service {
