@@ -40,6 +40,16 @@ const REQUIRED: &[Requirement] = &[
         wanted_here: cfg!(unix),
     },
     Requirement {
+        name: "Redis",
+        suite: "the cache in Redis: its conformance, beside that of a node of its own",
+        wanted_here: true,
+    },
+    Requirement {
+        name: "redis-server",
+        suite: "the faults of Redis: servers of a test's own that are ended",
+        wanted_here: true,
+    },
+    Requirement {
         name: "strace",
         suite: "the system-call trace: a data sync before each acknowledgement",
         wanted_here: cfg!(target_os = "linux"),
@@ -148,6 +158,14 @@ fn look() -> Vec<Finding> {
     }
     let server = shell::succeeds(Command::new("nats-server").arg("--version"));
     findings.push(Finding { name: "nats-server", place: "in the path".to_owned(), found: server });
+    // Tests ask those servers with its tool.
+    let redis = ["redis-server", "redis-cli"].map(|tool| Command::new(tool).arg("--version").output());
+    let redis = redis.iter().all(|version| version.as_ref().is_ok_and(|output| output.status.success()));
+    findings.push(Finding {
+        name: "redis-server",
+        place: "in the path, and its tool".to_owned(),
+        found: redis,
+    });
     // Debian keeps its programs out of the path.
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let makes = versions.map(|version| version.path().join("bin/initdb")).any(|program| program.exists())

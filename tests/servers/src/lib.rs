@@ -6,26 +6,17 @@
 mod authority;
 pub mod mosquitto;
 pub mod nats;
+mod ports;
 mod process;
 pub mod proxy;
 pub mod rabbit;
 pub mod redis;
 
-use std::net::TcpListener;
 use std::time::Duration;
 
-use anyhow::Result;
-
 pub use authority::{Authority, Signed};
+pub use ports::free_port;
 pub use process::Process;
 
 /// How long anything local may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A port that nobody listens on at this moment.
-///
-/// # Errors
-/// When there is none.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}

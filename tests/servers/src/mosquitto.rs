@@ -87,7 +87,7 @@ impl Mosquitto {
     pub fn start(&mut self) -> Result<()> {
         let mut command = Command::new("mosquitto");
         command.arg("-c").arg(self.folder.path().join("conf"));
-        let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()), "mosquitto")?;
+        let mut process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()), "mosquitto")?;
         process.until_it_listens(self.port, || self.log())?;
         self.process = Some(process);
         Ok(())

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::PATIENCE;
 
@@ -26,10 +26,13 @@ impl Process {
     /// Waits until it listens on this port.
     ///
     /// # Errors
-    /// When it does not in time, with its log.
-    pub fn until_it_listens(&self, port: u16, log: impl Fn() -> String) -> Result<()> {
+    /// When it does not in time, or ends, with its log.
+    pub fn until_it_listens(&mut self, port: u16, log: impl Fn() -> String) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Some(status) = self.0.try_wait()? {
+                bail!("it ended with {status} instead of listening on port {port}: {}", log());
+            }
             ensure!(Instant::now() < deadline, "nobody listens on port {port}: {}", log());
             // tidy: sleep because a port that opens is no event
             std::thread::sleep(Duration::from_millis(10));

@@ -25,8 +25,8 @@ struct InRedis {
 }
 
 impl InRedis {
-    fn arc(is_layered: bool) -> Arc<dyn Factory> {
-        Arc::new(Self { options: here(), is_layered })
+    fn arc(is_layered: bool) -> Option<Arc<dyn Factory>> {
+        Some(Arc::new(Self { options: here()?, is_layered }))
     }
 }
 
@@ -47,7 +47,7 @@ impl Factory for InRedis {
 }
 
 mod memory {
-    orderwire_cache::cache_conformance!(std::sync::Arc::new(super::InMemory));
+    orderwire_cache::cache_conformance!(Some(std::sync::Arc::new(super::InMemory)));
 }
 
 mod redis {

@@ -8,7 +8,7 @@ use crate::support::{LONG, entry, eventually, key};
 async fn node(redis: &Redis) -> LayeredCache {
     let far = RedisCache::start(RedisOptions::new(redis.url(), "test")).unwrap();
     far.check().await.unwrap();
-    LayeredCache::new(MemoryCache::new(1 << 20), far)
+    LayeredCache::new(MemoryCache::new(64 << 20), far)
 }
 
 fn asked(redis: &Redis) -> u64 {
@@ -19,7 +19,7 @@ fn asked(redis: &Redis) -> u64 {
 
 #[tokio::test]
 async fn what_one_node_asked_the_store_the_others_need_not() {
-    let redis = Redis::started(&[]).unwrap();
+    let Some(redis) = Redis::started(&[]).unwrap() else { return };
     let (one, other) = (node(&redis).await, node(&redis).await);
     one.put(key("k"), entry("body"), LONG).await.unwrap();
     assert_eq!(other.near(&key("k")).await, None);
@@ -32,10 +32,21 @@ async fn what_one_node_asked_the_store_the_others_need_not() {
     assert_eq!(asked(&redis), before);
 }
 
+/// It would hold up all others on the one connection, and end that when it takes too long.
+#[tokio::test]
+async fn what_is_large_is_kept_by_each_node_for_itself() {
+    let Some(redis) = Redis::started(&[]).unwrap() else { return };
+    let (one, other) = (node(&redis).await, node(&redis).await);
+    let large = entry(vec![b'x'; 2 << 20]);
+    one.put(key("k"), large.clone(), LONG).await.unwrap();
+    assert_eq!(one.get(&key("k")).await.unwrap(), Some(large));
+    assert_eq!(other.get(&key("k")).await.unwrap(), None);
+}
+
 /// A copy ends with what it is a copy of.
 #[tokio::test]
 async fn a_copy_lives_no_longer_than_what_it_is_a_copy_of() {
-    let redis = Redis::started(&[]).unwrap();
+    let Some(redis) = Redis::started(&[]).unwrap() else { return };
     let (one, other) = (node(&redis).await, node(&redis).await);
     one.put(key("k"), entry("body"), std::time::Duration::from_secs(2)).await.unwrap();
     assert!(other.get(&key("k")).await.unwrap().is_some());
@@ -44,7 +55,7 @@ async fn a_copy_lives_no_longer_than_what_it_is_a_copy_of() {
 
 #[tokio::test]
 async fn what_is_near_is_there_also_when_the_server_is_not() {
-    let mut redis = Redis::started(&[]).unwrap();
+    let Some(mut redis) = Redis::started(&[]).unwrap() else { return };
     let node = node(&redis).await;
     node.put(key("k"), entry("body"), LONG).await.unwrap();
     redis.stop().unwrap();

@@ -1,12 +1,23 @@
 //! Databases and servers of a test's own.
 
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use orderwire_postgres::Options;
 use tokio_postgres::{Client, NoTls};
+
+/// Ends this process, and with it all that would fail for the same want, which is said loudly
+/// and is a failure under `CI=true`. The runner has a process for each test; without it the
+/// rest of this suite ends, too.
+fn skip(why: &str) -> ! {
+    assert!(std::env::var_os("CI").is_none(), "CI needs what is not there: {why}");
+    // Not by `eprintln!`: what a test says is held back, and would be lost.
+    writeln!(std::io::stderr(), "SKIPPED: {why}").expect("somebody hears it");
+    std::process::exit(0);
+}
 
 /// A user of the server of this machine that may create databases.
 fn admin_url() -> String {
@@ -29,6 +40,10 @@ pub(crate) struct TestDatabase {
 impl TestDatabase {
     /// A new one.
     pub(crate) async fn new() -> Self {
+        let given = std::env::var_os("POSTGRES_URL").is_some();
+        if !given && TcpStream::connect(("127.0.0.1", 5432)).is_err() {
+            skip("no PostgreSQL on 127.0.0.1:5432; start one with cargo xtask services, or set POSTGRES_URL");
+        }
         Self::on(&admin_url()).await
     }
 
@@ -83,9 +98,12 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// Starts one; `settings` are lines of its `postgresql.conf`.
     pub(crate) fn start(settings: &str) -> Self {
+        if !program("initdb").arg("--version").output().is_ok_and(|output| output.status.success()) {
+            skip("no initdb; this test starts a PostgreSQL of its own, of the package postgresql");
+        }
         let folder = tempfile::Builder::new().prefix("orderwire-pg-").tempdir().unwrap();
         give(folder.path());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = orderwire_servers::free_port().unwrap();
         let server = Self { folder, port };
         let data = server.data();
         run(program("initdb")
@@ -153,9 +171,11 @@ pub(crate) struct SmallDisk {
 impl SmallDisk {
     pub(crate) fn mount(size: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("orderwire-disk-").tempdir().unwrap();
-        run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(folder.path()));
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
+        if !mount.status().is_ok_and(|status| status.success()) {
+            skip("mounting a small file system needs root");
+        }
         Self { folder }
     }
 

@@ -4,16 +4,17 @@ use std::io;
 
 use orderwire_broker::{Broker, Declare, ErrorKind, Password};
 use orderwire_broker_kafka::{KafkaBroker, Login, Mechanism, Options};
+use orderwire_servers::free_port;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Tansu, free_port};
+use super::Tansu;
 use crate::support::{drain, label, message, publish, queue};
 
 /// A server that asks who we are, and knows nobody: it was never told of a user.
 #[tokio::test]
 async fn who_is_unknown_is_refused_and_told_so_without_the_password() {
-    let port = free_port();
+    let port = free_port().unwrap();
     let asks = ["--authentication"];
     let Some(tansu) = Tansu::start_as(port, &format!("127.0.0.1:{port}"), &asks).await else { return };
     for mechanism in [Mechanism::ScramSha256, Mechanism::ScramSha512] {
@@ -83,7 +84,7 @@ async fn admit(mut near: TcpStream, port: u16, password: &str) -> io::Result<()>
 #[tokio::test]
 async fn a_password_of_the_url_lets_in_and_another_one_does_not() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (door, port) = (listener.local_addr().unwrap().port(), free_port());
+    let (door, port) = (listener.local_addr().unwrap().port(), free_port().unwrap());
     let Some(_tansu) = Tansu::start_as(port, &format!("127.0.0.1:{door}"), &[]).await else { return };
     tokio::spawn(async move {
         while let Ok((near, _)) = listener.accept().await {

@@ -2,17 +2,18 @@
 //! memory. It makes topics and looks passwords up, which the client library's cluster does not; the
 //! text beside offsets it forgets.
 
-mod conformance;
+pub(crate) mod conformance;
 mod login;
 mod markers;
 mod tls;
 
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use orderwire_broker_kafka::Options;
+use orderwire_servers::free_port;
 use tempfile::TempDir;
 
 use crate::support::eventually;
@@ -27,7 +28,7 @@ pub(crate) struct Tansu {
 impl Tansu {
     /// None where the program is not there, which `CI=true` requires.
     pub(crate) async fn start() -> Option<Self> {
-        let port = free_port();
+        let port = free_port().unwrap();
         Self::start_as(port, &format!("127.0.0.1:{port}"), &[]).await
     }
 
@@ -74,9 +75,4 @@ impl Drop for Tansu {
         self.server.kill().ok();
         self.server.wait().ok();
     }
-}
-
-/// A port that nobody listens on at this moment.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

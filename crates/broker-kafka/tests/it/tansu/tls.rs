@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use orderwire_broker::{Broker, Declare, ErrorKind, Identity, Tls};
 use orderwire_broker_kafka::{KafkaBroker, Options};
+use orderwire_servers::free_port;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -15,7 +16,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-use super::{Tansu, free_port};
+use super::Tansu;
 use crate::support::{drain, label, message, publish, queue};
 
 /// Signs certificates.
@@ -90,7 +91,7 @@ fn in_front_of(port: u16, listener: TcpListener, authority: &Authority, own: &Id
 async fn both_sides_are_known_by_their_certificates() {
     let (ours, strange) = (Authority::new(), Authority::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (secure, plain) = (listener.local_addr().unwrap().port(), free_port());
+    let (secure, plain) = (listener.local_addr().unwrap().port(), free_port().unwrap());
     let Some(_tansu) = Tansu::start_as(plain, &format!("localhost:{secure}"), &[]).await else { return };
     in_front_of(plain, listener, &ours, &ours.sign("localhost"));
     let with = |host: &str, authority: Option<&Authority>, identity: Option<Identity>| Options {

@@ -11,8 +11,9 @@ use uuid::Uuid;
 use super::support::{batch, def, numbers, open, rows};
 use crate::support::{TestDatabase, connect};
 
-/// What others did is seen within this time.
-const SEEN: Duration = Duration::from_secs(1);
+/// What others did is seen within this time. It is a second that is promised, and half of one
+/// that it takes at most where nobody tells; a machine that runs tests has other things to do.
+const SEEN: Duration = Duration::from_secs(5);
 
 /// Waits until it holds; how long that took.
 async fn until(mut holds: impl FnMut() -> bool) -> Duration {
