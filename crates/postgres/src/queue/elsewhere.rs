@@ -9,14 +9,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use orderwire_queue::engine::Elsewhere;
 use orderwire_types::QueueName;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::timestamp;
+use super::{clock, timestamp};
 use crate::db::{Database, Heard, Listener};
 use crate::error::Error;
 
@@ -106,6 +106,19 @@ struct Seen {
     /// None before the first look, which is told nothing but the next expiry.
     commit: Option<i64>,
     next_expiry: Option<i64>,
+    /// Whether the clocks were apart.
+    is_apart: bool,
+}
+
+impl Seen {
+    /// Notes by how much the clocks differ: told once, until they go together again.
+    fn compare(&mut self, skew: SignedDuration) {
+        let is_apart = skew.abs() >= clock::TOLD;
+        if is_apart && !self.is_apart {
+            tracing::warn!("{}: leases end too early, or too late", clock::told(skew));
+        }
+        self.is_apart = is_apart;
+    }
 }
 
 async fn look_again_and_again(
@@ -135,12 +148,19 @@ async fn look_again_and_again(
 
 async fn look(database: &Database, seen: &mut Seen, own: &Own, noticed: &Noticed) -> Result<(), Error> {
     let what = "looking at what other processes did";
-    let newer = "SELECT m.commits, m.defined,
-            (SELECT l.until FROM queue.lane l WHERE l.state <> 0 ORDER BY l.until LIMIT 1), q.name, q.stirred
-        FROM queue.meta m LEFT JOIN queue.queue q ON q.stirred > $1";
+    let newer = format!(
+        "SELECT m.commits, m.defined,
+            (SELECT l.until FROM queue.lane l WHERE l.state <> 0 ORDER BY l.until LIMIT 1), q.name, q.stirred,
+            {}
+        FROM queue.meta m LEFT JOIN queue.queue q ON q.stirred > $1",
+        clock::CLOCK
+    );
     let before = seen.commit.unwrap_or(i64::MAX);
-    let rows = database.query(what, newer, &[&before]).await?;
+    let asked = Timestamp::now();
+    let rows = database.query(what, &newer, &[&before]).await?;
+    let answered = Timestamp::now();
     let Some(first) = rows.first() else { return Err(Error::damaged("queue.meta is empty")) };
+    seen.compare(clock::skew(asked, first.get(5), answered));
     let (commit, defined, next_expiry): (i64, i64, Option<i64>) = (first.get(0), first.get(1), first.get(2));
     let mut ready = BTreeSet::new();
     for row in &rows {
@@ -154,7 +174,7 @@ async fn look(database: &Database, seen: &mut Seen, own: &Own, noticed: &Noticed
     own.forget(commit);
     let expiry_is_news = next_expiry.is_some() && next_expiry != seen.next_expiry;
     let definitions = defined > before;
-    *seen = Seen { commit: Some(commit), next_expiry };
+    *seen = Seen { commit: Some(commit), next_expiry, ..*seen };
     if ready.is_empty() && !definitions && !expiry_is_news {
         return Ok(());
     }

@@ -28,6 +28,7 @@
 //! before the answer, the session of then is ended, and the number says what became of it.
 
 mod calls;
+mod clock;
 mod elsewhere;
 mod letters;
 mod plan;
@@ -89,10 +90,12 @@ impl PostgresQueue {
     /// Opens the queue in a database, making or migrating its schema.
     ///
     /// # Errors
-    /// As [`Database::open`]; `Later` for a schema of a later version, `Damaged` for one
+    /// As [`Database::open`], also where the clocks of this machine and the database's are seconds
+    /// apart; `Later` for a schema of a later version, `Damaged` for one
     /// that was changed by others.
     pub async fn open(database: &Database, options: &QueueOptions) -> Result<Self, Error> {
         migrate(database, &SCHEMA).await?;
+        clock::check(database, Timestamp::now).await?;
         let durability = durability(database).await?;
         let node = Uuid::new_v4();
         let watch = Watch::new(database.clone(), node, options.look_every);
