@@ -17,7 +17,7 @@ use super::Tansu;
 
 /// What it does not do: it forgets the text beside offsets, by which the next consumer knows what was
 /// handed out, and what is done out of order.
-const NOT_HERE: [&str; 4] = [
+pub(crate) const NOT_HERE: [&str; 4] = [
     "an_ack_of_some_leaves_the_others",
     "an_unacked_message_comes_again",
     "closing_ends_consumers_and_gives_back",
