@@ -279,8 +279,15 @@ fn row_schema(def: &DatasetDef) -> Value {
             FieldType::Float => json!({"type": "number"}),
             FieldType::Boolean => json!({"type": "boolean"}),
             FieldType::Timestamp => json!({"type": "string", "format": "date-time"}),
+            FieldType::Decimal => json!({"type": "number"}),
+            FieldType::Date => json!({"type": "string", "format": "date"}),
+            FieldType::Uuid => json!({"type": "string", "format": "uuid"}),
             FieldType::Json => json!({}),
+            FieldType::Texts => json!({"type": "array", "items": {"type": "string"}}),
         };
+        if let Some(default) = &field.default {
+            schema["default"] = default.clone();
+        }
         let unit = field.unit.as_ref().map(|unit| format!("in {unit}"));
         let told: Vec<String> = field.description.iter().cloned().chain(unit).collect();
         if !told.is_empty() {
@@ -288,8 +295,12 @@ fn row_schema(def: &DatasetDef) -> Value {
         }
         properties.insert(field.name.to_string(), schema);
     }
-    let required: Vec<String> =
-        def.fields.iter().filter(|field| field.required).map(|field| field.name.to_string()).collect();
+    let required: Vec<String> = def
+        .fields
+        .iter()
+        .filter(|field| field.required && field.default.is_none())
+        .map(|field| field.name.to_string())
+        .collect();
     json!({"type": "object", "required": required, "properties": properties})
 }
 

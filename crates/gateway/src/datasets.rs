@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use orderwire_api::extract::{Document, Segments};
 use orderwire_api::problem::ProblemError;
 use orderwire_api::problem::shown;
 use orderwire_api::wire::{DatasetInfo, ImportState, List};
 use orderwire_api::{Caller, Problem, ReadProblems, WriteProblems};
-use orderwire_store::{Dataset, Defined};
+use orderwire_store::{Dataset, Defined, Loss};
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
 use orderwire_types::{DatasetName, Right};
@@ -46,9 +46,12 @@ pub(crate) async fn get_dataset(
 }
 
 /// Makes a dataset exist with this definition. One that is there may get
-/// further columns and other settings, but lose nothing.
+/// further columns, wider types and other settings, but lose nothing, unless
+/// `allow=loss` says that it may.
 #[utoipa::path(put, path = "/v1/datasets/{dataset}", tag = "datasets",
-    params(("dataset" = String, Path, description = "its name")),
+    params(("dataset" = String, Path, description = "its name"),
+        ("allow" = Option<String>, Query, description = "`loss`: columns that are not named any more are dropped, \
+            and values are cut to the type that their column gets")),
     request_body(content = serde_json::Value, description = "`fields`, `key`, `on_conflict`, `time`, `unknown`, `retention`"),
     responses((status = 200, description = "it was there", body = DatasetInfo),
         (status = 201, description = "it is new", body = DatasetInfo), WriteProblems))]
@@ -56,9 +59,18 @@ pub(crate) async fn put_dataset(
     State(state): State<Shared>,
     caller: Caller,
     Segments(name): Segments<String>,
+    RawQuery(query): RawQuery,
     Document(def): Document<DatasetDef>,
 ) -> Result<(StatusCode, Json<DatasetInfo>), Problem> {
     caller.require(Right::Operate)?;
+    let loss = match query.as_deref() {
+        None | Some("") => Loss::Refused,
+        Some("allow=loss") => Loss::Allowed,
+        Some(other) => {
+            let detail = format!("the query {}: the one parameter is allow=loss", shown(other));
+            return Err(invalid("", detail));
+        }
+    };
     for_all_clients(&caller)?;
     let faults = def.faults();
     if let Some(first) = faults.first() {
@@ -74,7 +86,7 @@ pub(crate) async fn put_dataset(
     if !caller.scope.touches(&format!("dataset/{name}")) {
         return Err(Problem::forbidden(format!("dataset {name} is outside the scope of this key")));
     }
-    let defined = state.store().define(&caller.scope, &name, &def, state.now()).await;
+    let defined = state.store().evolve(&caller.scope, &name, &def, loss, state.now()).await;
     let status = match defined.map_err(Problem::of_store)? {
         Defined::Created => StatusCode::CREATED,
         Defined::Changed | Defined::Unchanged => StatusCode::OK,

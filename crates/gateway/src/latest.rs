@@ -15,6 +15,7 @@ use orderwire_store::{
 use orderwire_types::Right;
 use orderwire_types::dataset::{Field, FieldType};
 use orderwire_types::envelope::parse_rfc3339;
+use orderwire_types::row::{parse_date, parse_uuid};
 
 use crate::datasets::find;
 use crate::problems::invalid;
@@ -102,7 +103,10 @@ fn operand(field_type: FieldType, value: &str) -> Option<Operand> {
         FieldType::Float => value.parse().ok().filter(|float: &f64| float.is_finite()).map(Operand::Float),
         FieldType::Boolean => value.parse().ok().map(Operand::Boolean),
         FieldType::Timestamp => parse_rfc3339(value).map(Operand::Timestamp),
-        FieldType::Json => None,
+        FieldType::Decimal => value.parse().ok().map(Operand::Decimal),
+        FieldType::Date => parse_date(value).map(Operand::Date),
+        FieldType::Uuid => parse_uuid(value).map(Operand::Uuid),
+        FieldType::Json | FieldType::Texts => None,
     }
 }
 
@@ -130,7 +134,9 @@ impl RowSink for Latest {
                 Cell::Boolean(boolean) => write(&mut row, &boolean),
                 Cell::Timestamp(moment) => write(&mut row, &moment),
                 Cell::Uuid(uuid) => write(&mut row, &uuid),
-                Cell::Json(json) => row.extend_from_slice(json.as_bytes()),
+                Cell::Decimal(number) => row.extend_from_slice(number.to_string().as_bytes()),
+                Cell::Date(date) => write(&mut row, &date),
+                Cell::Json(json) | Cell::Texts(json) => row.extend_from_slice(json.as_bytes()),
             }
         }
         row.push(b'}');

@@ -180,10 +180,12 @@ impl ViewDef {
 /// The column whose value groups the rows: one whose values have one spelling.
 pub(crate) fn group_column<'c>(all: &'c Columns, by: &str) -> Result<&'c Named, Error> {
     let by = all.find(by)?;
-    if let ColumnType::Field(FieldType::Float | FieldType::Json) = by.of {
+    if let ColumnType::Field(FieldType::Float | FieldType::Decimal | FieldType::Json | FieldType::Texts) =
+        by.of
+    {
         let message = format!("column {} cannot group rows: it is {}", by.shown, by.of.name());
         return Err(Error::new(ErrorKind::Invalid, "42883", message)
-            .hint("group by a text, integer, boolean or timestamp column"));
+            .hint("group by a text, integer, boolean, timestamp, date or uuid column"));
     }
     Ok(by)
 }

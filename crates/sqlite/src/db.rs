@@ -18,6 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 pub(crate) use self::log::{LOG_BYTES, Log};
 pub(crate) use self::readers::Readers;
 pub(crate) use self::writer::{Work, Writer};
+use crate::decimal;
 use crate::error::Error;
 use crate::lock::{close_to_others, private, sync_folder};
 use crate::migrate::{Schema, migrate};
@@ -97,6 +98,7 @@ fn connect(setup: &Setup, flags: OpenFlags, cache_kib: u32) -> Result<Connection
     let sqlite = |error| Error::sqlite(file, "opening", &error);
     let connection = Connection::open_with_flags(file, flags).map_err(sqlite)?;
     common_pragmas(&connection, cache_kib).map_err(sqlite)?;
+    decimal::register(&connection).map_err(sqlite)?;
     Ok(connection)
 }
 

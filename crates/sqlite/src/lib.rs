@@ -12,6 +12,7 @@
 //! - after SQLite reported damage nothing more is written to that file.
 
 mod db;
+mod decimal;
 mod error;
 mod late;
 mod lock;

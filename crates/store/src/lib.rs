@@ -19,6 +19,7 @@ pub mod log;
 mod merge;
 pub mod model;
 pub mod orders;
+pub mod regular;
 mod rows;
 pub mod select;
 mod steps;
@@ -28,6 +29,7 @@ pub mod traits;
 pub mod typed;
 
 pub use error::{Error, ErrorKind};
+pub use evolve::Loss;
 pub use log::DeliveryLog;
 pub use model::*;
 pub use orders::Orders;

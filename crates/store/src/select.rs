@@ -3,7 +3,8 @@
 //! written into a statement.
 
 use jiff::Timestamp;
-use orderwire_types::DatasetName;
+use jiff::civil::Date;
+use orderwire_types::{DatasetName, Decimal};
 use uuid::Uuid;
 
 /// A read of one dataset.
@@ -78,6 +79,21 @@ pub enum Compare {
         /// Whether case is ignored (Unicode simple folding).
         ignore_case: bool,
     },
+    /// A [regular expression](crate::regular) matches a part of the text.
+    Match {
+        /// The expression.
+        pattern: String,
+        /// Whether case is ignored (Unicode simple folding).
+        ignore_case: bool,
+    },
+    /// Not equal, with null as if it were a value: never unknown.
+    Distinct(Operand),
+    /// A list has all of these; any has all of none.
+    Contains(Vec<String>),
+    /// A list has no other than these.
+    ContainedBy(Vec<String>),
+    /// A list has one of these.
+    Overlaps(Vec<String>),
     /// Is null.
     IsNull,
     /// Is true or false, never unknown.
@@ -93,12 +109,18 @@ pub enum Operand {
     Integer(i64),
     /// For float columns.
     Float(f64),
+    /// For decimal columns.
+    Decimal(Decimal),
     /// For boolean columns.
     Boolean(bool),
     /// For timestamp columns, `_recorded_at` included.
     Timestamp(Timestamp),
-    /// For `_event_id` and `_trace_id`.
+    /// For date columns.
+    Date(Date),
+    /// For uuid columns, `_event_id` and `_trace_id`.
     Uuid(Uuid),
+    /// For lists of texts, which are compared for equality alone.
+    Texts(Vec<String>),
 }
 
 /// An order of rows.
@@ -153,14 +175,20 @@ pub enum Cell<'a> {
     Integer(i64),
     /// A finite float.
     Float(f64),
+    /// An exact number, with the digits that it was given.
+    Decimal(Decimal),
     /// A boolean.
     Boolean(bool),
     /// A moment.
     Timestamp(Timestamp),
+    /// A day.
+    Date(Date),
     /// An id.
     Uuid(Uuid),
     /// JSON, digit for digit.
     Json(&'a str),
+    /// A list of texts, as a JSON array without white space.
+    Texts(&'a str),
 }
 
 /// Takes rows one at a time, on a thread of the engine's: must not block.

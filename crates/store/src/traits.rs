@@ -11,6 +11,7 @@ use orderwire_types::{Client, DatasetName, Scope};
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::evolve::Loss;
 use crate::log::DeliveryLog;
 use crate::model::{
     ClientChange, ClientRecord, Dataset, Defined, KeyRecord, Recording, RowsRecorded, Sweep, TraceView,
@@ -32,22 +33,44 @@ use crate::select::{RowSink, Select, Selected};
 #[async_trait]
 pub trait Datasets: Send + Sync {
     /// Makes the dataset exist with this definition. What is there evolves:
-    /// columns may be added (null in the rows that are there, so not as
-    /// required), a column may stop being required (unless it is of the key),
-    /// their order, descriptions, units, retention, `on_conflict`, `unknown` and
-    /// `time` may change.
+    /// columns may be added (in the rows that are there they are their default, else
+    /// null, so not required), a column may get a wider type
+    /// ([`CHANGES`](crate::evolve::CHANGES)) or stop being required (unless it is of
+    /// the key), their order, descriptions, units, defaults, retention, `on_conflict`,
+    /// `unknown` and `time` may change. With [`Loss::Allowed`] columns may also go,
+    /// and types change that lose a part of their values.
+    ///
+    /// Rows may arrive meanwhile: what was accepted by the definition before is recorded
+    /// by the new one, without the fields that are gone, and a date as the timestamp
+    /// that its column became. That holds for events accepted up to
+    /// [`SETTLING`](crate::evolve::SETTLING) after the change.
     ///
     /// # Errors
     /// `Invalid` for a definition with faults, `Conflict` for a change that
-    /// would lose data or contradict rows: a column removed, of another type
-    /// or newly required, another key.
+    /// would lose data without leave or contradict rows: a column removed, of another
+    /// type or newly required, another key.
+    async fn evolve(
+        &self,
+        scope: &Scope,
+        name: &DatasetName,
+        def: &DatasetDef,
+        loss: Loss,
+        now: Timestamp,
+    ) -> Result<Defined, Error>;
+
+    /// The same without a loss.
+    ///
+    /// # Errors
+    /// As [`Datasets::evolve`].
     async fn define(
         &self,
         scope: &Scope,
         name: &DatasetName,
         def: &DatasetDef,
         now: Timestamp,
-    ) -> Result<Defined, Error>;
+    ) -> Result<Defined, Error> {
+        self.evolve(scope, name, def, Loss::Refused, now).await
+    }
 
     /// One dataset. Answered from memory: called on every write and read.
     fn dataset(&self, scope: &Scope, name: &DatasetName) -> Option<std::sync::Arc<Dataset>>;

@@ -23,14 +23,20 @@ pub enum Kind {
     Integer,
     /// A float.
     Float,
+    /// An exact number.
+    Decimal,
     /// A boolean.
     Boolean,
     /// A moment.
     Timestamp,
+    /// A day.
+    Date,
     /// JSON.
     Json,
     /// An id.
     Uuid,
+    /// A list of texts.
+    Texts,
 }
 
 impl From<FieldType> for Kind {
@@ -40,8 +46,12 @@ impl From<FieldType> for Kind {
             FieldType::Integer => Self::Integer,
             FieldType::Float => Self::Float,
             FieldType::Boolean => Self::Boolean,
+            FieldType::Decimal => Self::Decimal,
             FieldType::Timestamp => Self::Timestamp,
+            FieldType::Date => Self::Date,
+            FieldType::Uuid => Self::Uuid,
             FieldType::Json => Self::Json,
+            FieldType::Texts => Self::Texts,
         }
     }
 }
@@ -87,16 +97,66 @@ impl Kind {
             | (Self::Integer, Operand::Integer(_))
             | (Self::Float, Operand::Float(_))
             | (Self::Boolean, Operand::Boolean(_))
+            | (Self::Decimal, Operand::Decimal(_))
             | (Self::Timestamp, Operand::Timestamp(_))
-            | (Self::Uuid, Operand::Uuid(_)) => return Ok(()),
+            | (Self::Date, Operand::Date(_))
+            | (Self::Uuid, Operand::Uuid(_))
+            | (Self::Texts, Operand::Texts(_)) => return Ok(()),
             (_, Operand::Text(_)) => "a text",
             (_, Operand::Integer(_)) => "an integer",
             (_, Operand::Float(_)) => "a number",
+            (_, Operand::Decimal(_)) => "an exact number",
             (_, Operand::Boolean(_)) => "a boolean",
             (_, Operand::Timestamp(_)) => "a time",
+            (_, Operand::Date(_)) => "a day",
             (_, Operand::Uuid(_)) => "an id",
+            (_, Operand::Texts(_)) => "a list of texts",
         };
         Err(self.mismatch(name, wanted))
+    }
+
+    /// Whether the column `name`, which is of this type, has an order.
+    ///
+    /// # Errors
+    /// `Invalid` for a list: engines would put them in different orders.
+    pub fn orders(self, name: &str) -> Result<(), Error> {
+        match self {
+            Self::Texts => {
+                Err(Error::new(ErrorKind::Invalid, format!("column {name} is a list, which has no order")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for a comparison by order.
+    ///
+    /// # Errors
+    /// As [`Kind::compares`] and [`Kind::orders`].
+    pub fn compares_by_order(self, name: &str, value: &Operand) -> Result<(), Error> {
+        self.compares(name, value)?;
+        self.orders(name)
+    }
+
+    /// Whether the column `name`, which is of this type, is searched by a pattern.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no text.
+    pub fn searches(self, name: &str) -> Result<(), Error> {
+        match self {
+            Self::Text | Self::Json => Ok(()),
+            _ => Err(self.mismatch(name, "a text")),
+        }
+    }
+
+    /// Whether the column `name`, which is of this type, has elements.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no list.
+    pub fn lists(self, name: &str) -> Result<(), Error> {
+        match self {
+            Self::Texts => Ok(()),
+            _ => Err(self.mismatch(name, "a list of texts")),
+        }
     }
 
     /// The error of a comparison that the type does not know.

@@ -32,15 +32,48 @@ pub enum FieldType {
     Integer,
     /// A finite 64-bit float.
     Float,
+    /// An exact number of at most 38 digits; keeps those behind its point.
+    Decimal,
     /// true or false.
     Boolean,
     /// A moment, RFC 3339 with offset or `Z`; kept to the microsecond, shown in UTC.
     Timestamp,
+    /// A day, `YYYY-MM-DD`.
+    Date,
+    /// A UUID, shown in lower case.
+    Uuid,
     /// Any JSON, kept digit for digit.
     Json,
+    /// A list of texts, in JSON an array of strings without null.
+    #[serde(rename = "text[]")]
+    Texts,
 }
 
 impl FieldType {
+    /// Every type.
+    pub const ALL: [Self; 10] = [
+        Self::Text,
+        Self::Integer,
+        Self::Float,
+        Self::Decimal,
+        Self::Boolean,
+        Self::Timestamp,
+        Self::Date,
+        Self::Uuid,
+        Self::Json,
+        Self::Texts,
+    ];
+
+    /// The type of this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+
+    /// Whether values can be compared for more than equality, and rows be put in their order.
+    pub fn is_ordered(self) -> bool {
+        !matches!(self, Self::Json | Self::Texts)
+    }
+
     /// Its name, as definitions spell it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,8 +81,12 @@ impl FieldType {
             Self::Integer => "integer",
             Self::Float => "float",
             Self::Boolean => "boolean",
+            Self::Decimal => "decimal",
             Self::Timestamp => "timestamp",
+            Self::Date => "date",
+            Self::Uuid => "uuid",
             Self::Json => "json",
+            Self::Texts => "text[]",
         }
     }
 }
@@ -67,6 +104,11 @@ pub struct Field {
     /// Whether a row without it, or with null, is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
+    /// The value of a row that does not name the column; null is no value and stays it. A
+    /// column that is added later has it in the rows that are there. Numbers have at most 15
+    /// digits here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<serde_json::Value>,
     /// The unit of measure, for people and for the API's description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -135,8 +177,8 @@ impl DatasetDef {
     }
 
     /// Every fault of the definition: duplicate columns (also by case), a key
-    /// or time column that does not exist, a key column that is not required or is json,
-    /// no field. With too many fields or key columns that alone is named, so that
+    /// or time column that does not exist, a key column that is not required, json or text[], a
+    /// default that is no value of its column, no field. With too many fields or key columns that alone is named, so that
     /// the work stays small whatever somebody sends.
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -158,6 +200,11 @@ impl DatasetDef {
                 ));
             }
         }
+        for (i, field) in self.fields.iter().enumerate() {
+            if let Err(detail) = field.default_value() {
+                faults.push(Fault::invalid(format!("/fields/{i}/default"), detail));
+            }
+        }
         for (i, name) in self.key.iter().enumerate() {
             let pointer = format!("/key/{i}");
             match self.field(name.as_str()) {
@@ -168,8 +215,9 @@ impl DatasetDef {
                 Some(field) if !field.required => {
                     faults.push(Fault::invalid(pointer, format!("key column {name} must be required: true")));
                 }
-                Some(field) if field.field_type == FieldType::Json => {
-                    faults.push(Fault::invalid(pointer, format!("key column {name} cannot be json")));
+                Some(field) if !field.field_type.is_ordered() => {
+                    let kind = field.field_type.as_str();
+                    faults.push(Fault::invalid(pointer, format!("key column {name} cannot be {kind}")));
                 }
                 Some(_) if self.key[..i].contains(name) => {
                     faults.push(Fault::invalid(pointer, format!("key column {name} is named twice")));

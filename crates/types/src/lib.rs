@@ -5,7 +5,9 @@
 //! randomness passes it in, so that everything here is a pure function.
 
 pub mod address;
+pub mod array;
 pub mod dataset;
+pub mod decimal;
 pub mod envelope;
 pub mod event;
 pub mod identity;
@@ -24,6 +26,7 @@ pub mod step;
 pub mod testkit;
 pub mod topic;
 
+pub use decimal::Decimal;
 pub use event::{Data, Event, Origin};
 pub use ids::{EventId, TraceId};
 pub use json::RawJson;

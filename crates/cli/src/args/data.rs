@@ -11,8 +11,8 @@ pub enum Dataset {
     Create {
         /// Its name.
         dataset: String,
-        /// A column, as `NAME:TYPE` with TYPE text, integer, float, boolean,
-        /// timestamp or json; `!` behind the type makes it required.
+        /// A column, as `NAME:TYPE` with TYPE text, integer, float, decimal, boolean,
+        /// timestamp, date, uuid, json or text[]; `!` behind the type makes it required.
         #[arg(long = "field", value_name = "NAME:TYPE[!]", required_unless_present = "file")]
         fields: Vec<String>,
         /// A column of the key; a row of the same key takes the old one's place.
@@ -27,6 +27,9 @@ pub enum Dataset {
         /// A JSON definition instead of flags; `-` is standard input.
         #[arg(long, value_name = "FILE", conflicts_with = "fields")]
         file: Option<PathBuf>,
+        /// Make a change that loses data, too: columns that are not named any more are dropped.
+        #[arg(long)]
+        allow_loss: bool,
     },
     /// List the datasets.
     List,

@@ -81,7 +81,7 @@ pub(crate) async fn import(server: &Server, order: &Import) -> Result<Summary, E
             let def = inference.definition()?;
             eprint!("{}", inference.shown(&order.dataset, &def));
             confirm(order)?;
-            super::define(server, &order.dataset, &def).await?;
+            super::define(server, &order.dataset, &def, false).await?;
             def
         }
     };

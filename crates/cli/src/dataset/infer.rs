@@ -127,7 +127,14 @@ impl Inference {
                 Error::invalid(format!("{invalid}; rename it in the file, or its column cannot be made"))
             })?;
             let field_type = column.field_type(self.csv);
-            fields.push(Field { name, field_type, required: false, unit: None, description: None });
+            fields.push(Field {
+                name,
+                field_type,
+                required: false,
+                default: None,
+                unit: None,
+                description: None,
+            });
         }
         let mut times = fields.iter().filter(|field| field.field_type == FieldType::Timestamp);
         let time = match (times.next(), times.next()) {

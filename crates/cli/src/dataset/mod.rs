@@ -29,12 +29,12 @@ const DEFINITION_MAX: u64 = 4 << 20;
 
 pub(crate) async fn run(command: &Dataset, server: &Server, out: Out) -> Result<(), Error> {
     match command {
-        Dataset::Create { dataset, fields, key_columns, time, keep, file } => {
+        Dataset::Create { dataset, fields, key_columns, time, keep, file, allow_loss } => {
             let def = match file {
                 Some(path) => read_definition(path)?,
                 None => definition(fields, key_columns, time.as_deref(), *keep)?,
             };
-            let answer = define(server, &name(dataset)?, &def).await?;
+            let answer = define(server, &name(dataset)?, &def, *allow_loss).await?;
             if out.json { out.line(&answer) } else { out.line(&format!("dataset {dataset} takes rows")) }
         }
         Dataset::List => list(server, out).await,
@@ -61,8 +61,14 @@ pub(crate) async fn run(command: &Dataset, server: &Server, out: Out) -> Result<
 }
 
 /// Makes the dataset exist with this definition.
-async fn define(server: &Server, dataset: &DatasetName, def: &DatasetDef) -> Result<String, Error> {
-    server.text(server.request(Method::PUT, &["v1", "datasets", dataset.as_str()], &[]).json(def)).await
+async fn define(
+    server: &Server,
+    dataset: &DatasetName,
+    def: &DatasetDef,
+    allow_loss: bool,
+) -> Result<String, Error> {
+    let query: &[(&str, &str)] = if allow_loss { &[("allow", "loss")] } else { &[] };
+    server.text(server.request(Method::PUT, &["v1", "datasets", dataset.as_str()], query).json(def)).await
 }
 
 fn sentence(summary: &Summary) -> String {
@@ -119,7 +125,8 @@ fn definition(
     for text in fields {
         let wrong = || {
             Error::usage(format!(
-                "--field {text:?} is not NAME:TYPE with TYPE text, integer, float, boolean, timestamp or json"
+                "--field {text:?} is not NAME:TYPE with TYPE one of {}",
+                FieldType::ALL.map(FieldType::as_str).join(", ")
             ))
         };
         let (name, kind) = text.rsplit_once(':').ok_or_else(wrong)?;
@@ -127,19 +134,11 @@ fn definition(
             Some(kind) => (kind, true),
             None => (kind, false),
         };
-        let field_type = match kind {
-            "text" => FieldType::Text,
-            "integer" => FieldType::Integer,
-            "float" => FieldType::Float,
-            "boolean" => FieldType::Boolean,
-            "timestamp" => FieldType::Timestamp,
-            "json" => FieldType::Json,
-            _ => return Err(wrong()),
-        };
+        let field_type = FieldType::of(kind).ok_or_else(wrong)?;
         let name = column(name)?;
         // A key column is required; there is no other choice to ask for.
         let required = required || key.contains(&name);
-        list.push(Field { name, field_type, required, unit: None, description: None });
+        list.push(Field { name, field_type, required, default: None, unit: None, description: None });
     }
     let def = DatasetDef {
         fields: list,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use orderwire_store::{Error, Recording, RowsRecorded, each_row};
+use orderwire_store::{Error, Recording, RowsRecorded, each_row, evolve};
 use orderwire_types::dataset::OnConflict;
 use orderwire_types::identity;
 use orderwire_types::row::Value;
@@ -65,9 +65,12 @@ impl<'a> Batch<'a> {
                     parts.last_mut().expect("just put there")
                 }
             };
+            let entry = part.entry.clone();
+            let is_past = evolve::may_be_of_the_past(&entry.dataset, event.accepted_at);
+            let reader = if is_past { &entry.filler.past } else { &entry.filler.reader };
             let mut rows = 0;
             each_row(event, |json| {
-                part.entry.filler.reader.read(json, &mut values).map_err(|fault| {
+                reader.read(json, &mut values).map_err(|fault| {
                     let at =
                         if fault.pointer.is_empty() { String::new() } else { format!("{}: ", fault.pointer) };
                     invalid(format!("row {rows} of event {}: {at}{}", event.event_id, fault.detail))
@@ -196,8 +199,15 @@ impl<'a> Part<'a> {
                 Value::Float(float) => key.extend((float + 0.0).to_bits().to_be_bytes()),
                 Value::Boolean(boolean) => key.push(u8::from(*boolean)),
                 Value::Timestamp(at) => key.extend(at.as_microsecond().to_be_bytes()),
-                // Columns of a key are neither.
-                Value::Null | Value::Json(_) => {}
+                Value::Decimal(decimal) => {
+                    let decimal = decimal.normalized();
+                    key.extend(decimal.unscaled().to_be_bytes());
+                    key.push(decimal.scale());
+                }
+                Value::Date(date) => key.extend(date.to_string().bytes()),
+                Value::Uuid(id) => key.extend(id.as_bytes()),
+                // Columns of a key are none of these.
+                Value::Null | Value::Json(_) | Value::Texts(_) => {}
             }
         }
         key

@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_store::{
-    Dataset, Datasets, Defined, Error, Recording, RowSink, RowsRecorded, Select, Selected, Sweep, evolve,
+    Dataset, Datasets, Defined, Error, Loss, Recording, RowSink, RowsRecorded, Select, Selected, Sweep,
+    evolve,
 };
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::{Client, DatasetName, Scope};
@@ -20,18 +21,19 @@ use super::{define, imports, record, select, sweep};
 
 #[async_trait]
 impl Datasets for PostgresStore {
-    async fn define(
+    async fn evolve(
         &self,
         scope: &Scope,
         name: &DatasetName,
         def: &DatasetDef,
+        loss: Loss,
         now: Timestamp,
     ) -> Result<Defined, Error> {
         evolve::check(name, def)?;
         if !touches(scope, name) {
             return Err(not_found(format!("defining dataset {name}: there is none")));
         }
-        define::define(&self.shared, name, def, now).await
+        define::define(&self.shared, name, def, loss, now).await
     }
 
     fn dataset(&self, scope: &Scope, name: &DatasetName) -> Option<Arc<Dataset>> {

@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use orderwire_store::{Defined, Error, evolve};
+use orderwire_store::{Defined, Error, Loss, evolve};
 use orderwire_types::DatasetName;
 use orderwire_types::dataset::DatasetDef;
 
 use super::catalogue::definition;
 use super::error::{Failure, invalid, not_found};
+use super::evolve as table_evolve;
 use super::open::Shared;
 use super::session::{Session, Tries, transact};
 use super::table::{self, push, table_name};
@@ -34,6 +35,7 @@ pub(super) async fn define(
     shared: &Shared,
     name: &DatasetName,
     def: &DatasetDef,
+    loss: Loss,
     now: Timestamp,
 ) -> Result<Defined, Error> {
     let text = serde_json::to_string(def)
@@ -50,8 +52,9 @@ pub(super) async fn define(
         if old == *def {
             return Ok(Defined::Unchanged);
         }
-        evolve::evolves(name, &old, def)?;
-        session.batch(&table::alter(name, &old, def)).await?;
+        let evolution = evolve::evolution(name, &old, def, loss)?;
+        table_evolve::check(session, name, &evolution).await?;
+        session.batch(&table_evolve::alter(name, &old, def, &evolution)?).await?;
         mend_indexes(session, name, def).await?;
         let sql = "WITH next AS (SELECT nextval('store.generation') AS generation) \
                    UPDATE store.dataset SET def = $2, changed_at = $3, defined = next.generation, \

@@ -2,7 +2,7 @@
 
 use orderwire_store::like::PATTERN;
 use orderwire_store::typed::{CONDITIONS, DEPTH, Kind, VALUES, column};
-use orderwire_store::{Compare, Error, Filter, Operand};
+use orderwire_store::{Compare, Error, Filter, Operand, regular};
 use orderwire_types::Client;
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
@@ -10,7 +10,7 @@ use orderwire_types::scope::Clients;
 use super::error::invalid;
 use super::pattern;
 use super::table::{push, quoted};
-use super::value::{Bound, Moment};
+use super::value::{Bound, Day, Exact, Moment};
 
 /// A statement under way: what was written, and the values that belong to it.
 #[derive(Default)]
@@ -146,10 +146,23 @@ impl Builder<'_> {
         match compare {
             Compare::Eq(value) => self.binary(&column, "=", value),
             Compare::Neq(value) => self.binary(&column, "<>", value),
-            Compare::Gt(value) => self.binary(&column, ">", value),
-            Compare::Gte(value) => self.binary(&column, ">=", value),
-            Compare::Lt(value) => self.binary(&column, "<", value),
-            Compare::Lte(value) => self.binary(&column, "<=", value),
+            Compare::Distinct(value) => self.binary(&column, DISTINCT, value),
+            Compare::Gt(value) => self.by_order(&column, ">", value),
+            Compare::Gte(value) => self.by_order(&column, ">=", value),
+            Compare::Lt(value) => self.by_order(&column, "<", value),
+            Compare::Lte(value) => self.by_order(&column, "<=", value),
+            Compare::Contains(texts) => self.elements(&column, Elements::All, texts),
+            Compare::ContainedBy(texts) => self.elements(&column, Elements::NoOther, texts),
+            Compare::Overlaps(texts) => self.elements(&column, Elements::One, texts),
+            Compare::Match { pattern, ignore_case } => {
+                self.count(1)?;
+                column.kind.searches(column.name)?;
+                let common = regular::common(pattern, *ignore_case)?;
+                push(&mut self.query.sql, format_args!("({} ~ ", column.sql));
+                self.query.bind(Box::new(common));
+                self.query.push(")");
+                Ok(())
+            }
             Compare::In(values) => self.any_of(&column, values),
             Compare::Like { pattern, ignore_case } => self.like(&column, pattern, *ignore_case),
             Compare::IsNull => {
@@ -170,7 +183,20 @@ impl Builder<'_> {
     fn binary(&mut self, column: &Compared<'_>, operator: &str, value: &Operand) -> Result<(), Error> {
         self.count(1)?;
         column.kind.compares(column.name, value)?;
+        let holds_nul = |text: &String| text.contains('\0');
         let (operator, value) = match value {
+            // What no row can hold differs from all, null as well.
+            Operand::Text(text) if operator == DISTINCT && holds_nul(text) => {
+                self.query.push("TRUE");
+                return Ok(());
+            }
+            Operand::Texts(texts) if texts.iter().any(holds_nul) => {
+                self.query.push(&match operator {
+                    DISTINCT => "TRUE".to_owned(),
+                    operator => column.holds(operator == "<>"),
+                });
+                return Ok(());
+            }
             Operand::Text(text) => match without_nul(operator, text) {
                 Some((operator, text)) => (operator, Operand::Text(text.to_owned())),
                 None => {
@@ -186,12 +212,41 @@ impl Builder<'_> {
         Ok(())
     }
 
+    fn by_order(&mut self, column: &Compared<'_>, operator: &str, value: &Operand) -> Result<(), Error> {
+        column.kind.compares_by_order(column.name, value)?;
+        self.binary(column, operator, value)
+    }
+
+    fn elements(&mut self, column: &Compared<'_>, which: Elements, texts: &[String]) -> Result<(), Error> {
+        self.count(1)?;
+        column.kind.lists(column.name)?;
+        // No list has a text with NUL.
+        let some: Vec<String> = texts.iter().filter(|text| !text.contains('\0')).cloned().collect();
+        if which == Elements::All && some.len() < texts.len() {
+            self.query.push(&column.holds(false));
+            return Ok(());
+        }
+        let operator = match which {
+            Elements::All => "@>",
+            Elements::NoOther => "<@",
+            Elements::One => "&&",
+        };
+        push(&mut self.query.sql, format_args!("({} {operator} ", column.sql));
+        self.query.bind(Box::new(some));
+        self.query.push("::text[])");
+        Ok(())
+    }
+
     fn any_of(&mut self, column: &Compared<'_>, values: &[Operand]) -> Result<(), Error> {
         self.count(values.len())?;
         for value in values {
             column.kind.compares(column.name, value)?;
         }
-        let storable = |value: &&Operand| !matches!(value, Operand::Text(text) if text.contains('\0'));
+        let storable = |value: &&Operand| match value {
+            Operand::Text(text) => !text.contains('\0'),
+            Operand::Texts(texts) => !texts.iter().any(|text| text.contains('\0')),
+            _ => true,
+        };
         let some: Vec<Operand> = values.iter().filter(storable).cloned().collect();
         // In an empty list is nothing, not even null; in one of what no row can hold
         // null is unknown.
@@ -203,6 +258,17 @@ impl Builder<'_> {
             self.query.push("FALSE");
             return Ok(());
         }
+        if let [Operand::Texts(_), ..] = some.as_slice() {
+            // Lists of different lengths are no array.
+            push(&mut self.query.sql, format_args!("({} IN (", column.sql));
+            for (i, value) in some.into_iter().enumerate() {
+                self.query.push(if i == 0 { "" } else { ", " });
+                self.query.bind(bound(value));
+                self.query.push("::text[]");
+            }
+            self.query.push("))");
+            return Ok(());
+        }
         push(&mut self.query.sql, format_args!("({} = ANY (", column.sql));
         self.query.bind(bound_list(some));
         self.query.push("))");
@@ -211,9 +277,7 @@ impl Builder<'_> {
 
     fn like(&mut self, column: &Compared<'_>, text: &str, ignore_case: bool) -> Result<(), Error> {
         self.count(1)?;
-        if !matches!(column.kind, Kind::Text | Kind::Json) {
-            return Err(column.kind.mismatch(column.name, "a text"));
-        }
+        column.kind.searches(column.name)?;
         if text.chars().count() > PATTERN {
             return Err(invalid(format!("filter: the pattern is longer than {PATTERN} characters")));
         }
@@ -236,6 +300,17 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+/// Not equal, with null as if it were a value.
+const DISTINCT: &str = "IS DISTINCT FROM";
+
+/// Which elements a list has of some.
+#[derive(Clone, Copy, PartialEq)]
+enum Elements {
+    All,
+    NoOther,
+    One,
 }
 
 /// A comparison with a text that holds NUL, which PostgreSQL does not take, as one with what
@@ -280,6 +355,9 @@ fn bound(value: Operand) -> Bound {
         Operand::Boolean(boolean) => Box::new(boolean),
         Operand::Timestamp(at) => Box::new(Moment(at)),
         Operand::Uuid(id) => Box::new(id),
+        Operand::Decimal(decimal) => Box::new(Exact(decimal)),
+        Operand::Date(date) => Box::new(Day(date)),
+        Operand::Texts(texts) => Box::new(texts),
     }
 }
 
@@ -304,6 +382,8 @@ fn bound_list(values: Vec<Operand>) -> Bound {
         Some(Operand::Boolean(_)) => all!(Boolean, |value: bool| value),
         Some(Operand::Timestamp(_)) => all!(Timestamp, Moment),
         Some(Operand::Uuid(_)) => all!(Uuid, |value: uuid::Uuid| value),
-        Some(Operand::Text(_)) | None => all!(Text, |value: String| value),
+        Some(Operand::Decimal(_)) => all!(Decimal, Exact),
+        Some(Operand::Date(_)) => all!(Date, Day),
+        Some(Operand::Text(_) | Operand::Texts(_)) | None => all!(Text, |value: String| value),
     }
 }

@@ -7,7 +7,7 @@ use orderwire_types::dataset::DatasetDef;
 
 use super::error::invalid;
 use super::filter::{self, Query, expression};
-use super::table::{push, quoted, table_name};
+use super::table::{answered, push, table_name};
 
 /// How many values of a read are of its page: limit and offset, which come last.
 pub(super) const PAGE: usize = 2;
@@ -32,8 +32,9 @@ impl Plan {
         let mut kinds = Vec::with_capacity(select.columns.len());
         let mut columns = Vec::with_capacity(select.columns.len());
         for column in &select.columns {
-            kinds.push(known(&column.name)?.kind);
-            columns.push(quoted(&column.name));
+            let kind = known(&column.name)?.kind;
+            kinds.push(kind);
+            columns.push(answered(&column.name, kind));
         }
         let mut query = Query::new(format!("FROM {} WHERE ", table_name(name)));
         filter::write(def, &select.filter, &mut query)?;
@@ -42,6 +43,7 @@ impl Plan {
         query.push(" ORDER BY ");
         for by in &select.order {
             let known = known(&by.column)?;
+            known.kind.orders(&by.column)?;
             let direction = if by.descending { "DESC" } else { "ASC" };
             push(&mut query.sql, format_args!("{} {direction}", expression(&by.column, known.kind)));
             // Said only where there can be nulls: an index then gives the order.

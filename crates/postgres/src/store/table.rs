@@ -13,29 +13,42 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use orderwire_store::typed::{HIDDEN, Kind};
-use orderwire_types::dataset::{DatasetDef, Field, OnConflict};
+use orderwire_types::dataset::{DatasetDef, Field, FieldType, OnConflict};
 use orderwire_types::row::Reader;
 use orderwire_types::{ColumnName, DatasetName, Limits};
 use tokio_postgres::types::Type;
 
 /// The type in PostgreSQL. Not `jsonb`, which keeps neither the order of members nor
 /// how a number was written.
-fn sql_type(kind: Kind) -> &'static str {
+pub(super) fn sql_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Text => "text",
         Kind::Integer => "bigint",
         Kind::Float => "double precision",
         Kind::Boolean => "boolean",
+        Kind::Decimal => "numeric",
         Kind::Timestamp => "timestamptz",
+        Kind::Date => "date",
         Kind::Json => "json",
         Kind::Uuid => "uuid",
+        Kind::Texts => "text[]",
     }
 }
 
-/// The type as the wire names it.
+/// A column as it is answered.
+pub(super) fn answered(name: &str, kind: Kind) -> String {
+    match kind {
+        Kind::Texts => format!("array_to_json({})::text", quoted(name)),
+        _ => quoted(name),
+    }
+}
+
+/// The type of an answer as the wire names it.
 pub(super) fn wire_type(kind: Kind) -> Type {
     match kind {
-        Kind::Text => Type::TEXT,
+        Kind::Text | Kind::Texts => Type::TEXT,
+        Kind::Decimal => Type::NUMERIC,
+        Kind::Date => Type::DATE,
         Kind::Integer => Type::INT8,
         Kind::Float => Type::FLOAT8,
         Kind::Boolean => Type::BOOL,
@@ -46,9 +59,10 @@ pub(super) fn wire_type(kind: Kind) -> Type {
 }
 
 /// The type as a column is declared.
-fn declared(kind: Kind) -> &'static str {
+pub(super) fn declared(kind: Kind) -> &'static str {
     match kind {
         Kind::Text => "text COLLATE \"C\"",
+        Kind::Texts => "text[] COLLATE \"C\"",
         other => sql_type(other),
     }
 }
@@ -80,7 +94,7 @@ pub(super) fn table_name(name: &DatasetName) -> String {
 
 /// A text within a statement that takes no values. Backslashes mean nothing there
 /// with `standard_conforming_strings`, which the transaction sets.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\0', "").replace('\'', "''"))
 }
 
@@ -105,32 +119,8 @@ pub(super) fn create(name: &DatasetName, def: &DatasetDef) -> String {
     sql
 }
 
-/// The statements that bring the table of `old` to `new`, without its indexes.
-pub(super) fn alter(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> String {
-    let table = table_name(name);
-    let mut sql = String::new();
-    for field in &new.fields {
-        let column = quoted(field.name.as_str());
-        let before = old.field(field.name.as_str());
-        match before {
-            None => {
-                let kind = declared(field.field_type.into());
-                push(&mut sql, format_args!("ALTER TABLE {table} ADD COLUMN {column} {kind};\n"));
-            }
-            Some(before) if before.required && !field.required => {
-                push(&mut sql, format_args!("ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL;\n"));
-            }
-            Some(_) => {}
-        }
-        if before.is_none_or(|before| comment(before) != comment(field)) {
-            describe(&mut sql, &table, field);
-        }
-    }
-    sql
-}
-
 /// What is known of a column beyond its type, for people.
-fn comment(field: &Field) -> Option<String> {
+pub(super) fn comment(field: &Field) -> Option<String> {
     match (&field.description, &field.unit) {
         (Some(description), Some(unit)) => Some(format!("{description} [{unit}]")),
         (Some(description), None) => Some(description.clone()),
@@ -139,7 +129,7 @@ fn comment(field: &Field) -> Option<String> {
     }
 }
 
-fn describe(sql: &mut String, table: &str, field: &Field) {
+pub(super) fn describe(sql: &mut String, table: &str, field: &Field) {
     let comment = comment(field).map_or_else(|| "NULL".to_owned(), |comment| literal(&comment));
     push(sql, format_args!("COMMENT ON COLUMN {table}.{} IS {comment};\n", quoted(field.name.as_str())));
 }
@@ -196,6 +186,8 @@ pub(super) fn index(name: &DatasetName, columns: &[String]) -> String {
 pub(super) struct Filler {
     /// Reads rows.
     pub(super) reader: Reader,
+    /// Reads rows of earlier definitions.
+    pub(super) past: Reader,
     /// Inserts rows from arrays: the moment of the record, the hidden columns but that one,
     /// then the fields. Returns the `_seq` of those that it wrote where some may stay out.
     pub(super) insert: String,
@@ -208,8 +200,10 @@ pub(super) struct Filler {
 impl Filler {
     pub(super) fn new(name: &DatasetName, def: &DatasetDef, limits: &Limits) -> Self {
         let place = |column: &ColumnName| def.fields.iter().position(|field| field.name == *column);
+        let reader = Reader::new(def, limits);
         Self {
-            reader: Reader::new(def, limits),
+            past: reader.for_the_past(),
+            reader,
             insert: insert(name, def),
             on_conflict: (!def.key.is_empty()).then_some(def.on_conflict),
             key: def.key.iter().filter_map(place).collect(),
@@ -224,11 +218,29 @@ fn insert(name: &DatasetName, def: &DatasetDef) -> String {
     for field in &fields {
         push(&mut sql, format_args!(", {field}"));
     }
-    sql.push_str(") SELECT $1, rows.* FROM unnest($2::bigint[], $3::text[], $4::uuid[], $5::uuid[]");
+    sql.push_str(") SELECT $1, ");
+    let is_list = |field: &Field| field.field_type == FieldType::Texts;
+    let lists = def.fields.iter().any(is_list);
+    if lists {
+        sql.push_str("seq, client, event_id, trace_id");
+        for (i, field) in def.fields.iter().enumerate() {
+            push(&mut sql, format_args!(", f{i}{}", if is_list(field) { "::text[]" } else { "" }));
+        }
+    } else {
+        sql.push_str("rows.*");
+    }
+    sql.push_str(" FROM unnest($2::bigint[], $3::text[], $4::uuid[], $5::uuid[]");
     for (i, field) in def.fields.iter().enumerate() {
-        push(&mut sql, format_args!(", ${}::{}[]", i + 6, sql_type(field.field_type.into())));
+        // Lists of different lengths are no array: each comes as its literal.
+        let kind = if is_list(field) { "text" } else { sql_type(field.field_type.into()) };
+        push(&mut sql, format_args!(", ${}::{kind}[]", i + 6));
     }
     sql.push_str(") AS rows");
+    if lists {
+        sql.push_str(" (seq, client, event_id, trace_id");
+        (0..def.fields.len()).for_each(|i| push(&mut sql, format_args!(", f{i}")));
+        sql.push(')');
+    }
     if def.key.is_empty() {
         return sql;
     }

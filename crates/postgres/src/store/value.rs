@@ -3,14 +3,17 @@
 use std::error::Error as StdError;
 
 use bytes::{BufMut as _, BytesMut};
-use jiff::Timestamp;
+use jiff::civil::{self, Date};
+use jiff::{Span, Timestamp};
 use orderwire_store::typed::Kind;
 use orderwire_store::{Cell, Error};
 use orderwire_types::row::Value;
+use orderwire_types::{Decimal, array};
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use super::error::damaged;
+use super::numeric;
 
 type Wrong = Box<dyn StdError + Sync + Send>;
 
@@ -56,6 +59,48 @@ fn moment(raw: &[u8]) -> Option<Timestamp> {
     Timestamp::from_microsecond(micros).ok()
 }
 
+/// A day.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Day(pub(super) Date);
+
+/// The day from which PostgreSQL counts.
+const FIRST: Date = civil::date(2000, 1, 1);
+
+impl ToSql for Day {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Wrong> {
+        out.put_i32((self.0 - FIRST).get_days());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::DATE
+    }
+
+    to_sql_checked!();
+}
+
+fn day(raw: &[u8]) -> Option<Date> {
+    let days = i32::from_be_bytes(raw.try_into().ok()?);
+    FIRST.checked_add(Span::new().try_days(days).ok()?).ok()
+}
+
+/// An exact number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exact(pub(super) Decimal);
+
+impl ToSql for Exact {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Wrong> {
+        numeric::write(self.0, out);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::NUMERIC
+    }
+
+    to_sql_checked!();
+}
+
 /// A text of any kind as PostgreSQL takes it, which does not take NUL: what a process, an
 /// endpoint or a target said may hold it. Then, and where a backslash is, `\\0` is a NUL and
 /// `\\\\` a backslash.
@@ -90,6 +135,13 @@ impl ToSql for Field<'_, '_> {
             Value::Text(text) => text.to_sql(of, out),
             // The type keeps the text.
             Value::Json(text) => text.to_sql(&Type::TEXT, out),
+            Value::Texts(texts) => array::to_literal(texts).to_sql(&Type::TEXT, out),
+            Value::Decimal(decimal) => {
+                numeric::write(*decimal, out);
+                Ok(IsNull::No)
+            }
+            Value::Date(date) => Day(*date).to_sql(of, out),
+            Value::Uuid(id) => id.to_sql(of, out),
             Value::Integer(integer) => integer.to_sql(of, out),
             Value::Float(float) => float.to_sql(of, out),
             Value::Boolean(boolean) => boolean.to_sql(of, out),
@@ -136,6 +188,9 @@ impl<'a> Raw<'a> {
             Kind::Boolean => Cell::Boolean(*raw.first()? != 0),
             Kind::Timestamp => Cell::Timestamp(moment(raw)?),
             Kind::Uuid => Cell::Uuid(Uuid::from_slice(raw).ok()?),
+            Kind::Decimal => Cell::Decimal(numeric::read(raw)?),
+            Kind::Date => Cell::Date(day(raw)?),
+            Kind::Texts => Cell::Texts(text()?),
         })
     }
 }

@@ -104,12 +104,7 @@ impl ColumnType {
     /// The type in words.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Field(FieldType::Text) => "text",
-            Self::Field(FieldType::Integer) => "integer",
-            Self::Field(FieldType::Float) => "float",
-            Self::Field(FieldType::Boolean) => "boolean",
-            Self::Field(FieldType::Timestamp) => "timestamp",
-            Self::Field(FieldType::Json) => "json",
+            Self::Field(field_type) => field_type.as_str(),
             Self::Uuid => "uuid",
         }
     }

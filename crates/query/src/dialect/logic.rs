@@ -1,8 +1,10 @@
 //! Conditions: `col=op.value`, and trees of `and` and `or`.
 
+use orderwire_types::array;
+
 use super::params::shorten;
 use super::scan::Scan;
-use super::{Condition, Is, Operator, Test};
+use super::{Condition, Each, Is, Operator, Test};
 use crate::error::Error;
 
 /// How much of a query is left to be spent.
@@ -117,8 +119,8 @@ fn test(column: String, scan: &mut Scan<'_>, place: Place, budget: &mut Budget) 
     };
     let known = matches!(name, "in" | "is") || Operator::of(name).is_some();
     if known && scan.rest().starts_with('(') {
-        let message = format!("operator {name}(…) of column {column:?}: modifiers are not supported");
-        return Err(Error::syntax(message).hint("use in.(…), or or=(…)"));
+        let test = each(&column, name, scan, place, budget)?;
+        return Ok(Condition::Test { column, negated, test });
     }
     if !known || !scan.take(".") {
         let message = if known {
@@ -144,10 +146,46 @@ fn test(column: String, scan: &mut Scan<'_>, place: Place, budget: &mut Budget) 
     Ok(Condition::Test { column, negated, test })
 }
 
+/// `op(any).{a,b}`, behind the operator.
+fn each(
+    column: &str,
+    name: &str,
+    scan: &mut Scan<'_>,
+    place: Place,
+    budget: &mut Budget,
+) -> Result<Test, Error> {
+    let refused = |what: &str| {
+        Error::syntax(format!("operator {name}(…) of column {column:?}: {what}")).hint(
+            "write op(any).{a,b} or op(all).{a,b} with eq, gt, gte, lt, lte, like, ilike, match or imatch",
+        )
+    };
+    let operator = Operator::of(name).filter(|operator| operator.takes_each());
+    let operator = operator.ok_or_else(|| refused("this operator takes no modifier"))?;
+    let written = Each::ALL.iter().find(|(word, _)| scan.take(&format!("({word})")));
+    let each = written.ok_or_else(|| refused("the modifiers are any and all"))?.1;
+    if !scan.take(".") {
+        return Err(refused("it has no value"));
+    }
+    let list = value(scan, place);
+    let values = array::from_literal(&list)
+        .map_err(|wrong| refused(&format!("{:?} is no list of values: it needs {wrong}", shorten(&list))))?;
+    for _ in &values {
+        budget.value()?;
+        // Of equality with one of many there is one condition.
+        if (operator, each) != (Operator::Eq, Each::Any) {
+            budget.condition()?;
+        }
+    }
+    Ok(Test::Each(operator, each, values))
+}
+
 fn value(scan: &mut Scan<'_>, place: Place) -> String {
     match place {
         Place::Alone => scan.everything().to_owned(),
-        Place::Group => scan.quoted_before(&[',', ')']).unwrap_or_else(|| scan.until(&[',', ')']).to_owned()),
+        Place::Group => scan
+            .quoted_before(&[',', ')'])
+            .or_else(|| scan.braced_before(&[',', ')']))
+            .unwrap_or_else(|| scan.until(&[',', ')']).to_owned()),
     }
 }
 

@@ -48,10 +48,21 @@ pub(crate) enum Condition {
 pub(crate) enum Test {
     /// An operator with one operand.
     Binary(Operator, String),
+    /// The same with each of several: `op(any)`, `op(all)`.
+    Each(Operator, Each, Vec<String>),
     /// `in`: one of these.
     In(Vec<String>),
     /// `is`.
     Is(Is),
+}
+
+/// For how many operands of several a comparison has to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Each {
+    /// `any`
+    Any,
+    /// `all`
+    All,
 }
 
 /// An operator with one operand.
@@ -73,6 +84,18 @@ pub(crate) enum Operator {
     Like,
     /// `ilike`
     ILike,
+    /// `match`
+    Match,
+    /// `imatch`
+    IMatch,
+    /// `isdistinct`
+    IsDistinct,
+    /// `cs`
+    Contains,
+    /// `cd`
+    ContainedBy,
+    /// `ov`
+    Overlaps,
 }
 
 /// What `is` takes.
@@ -91,7 +114,7 @@ pub(crate) enum Is {
 }
 
 impl Operator {
-    const ALL: [(&'static str, Self); 8] = [
+    const ALL: [(&'static str, Self); 14] = [
         ("eq", Self::Eq),
         ("neq", Self::Neq),
         ("gt", Self::Gt),
@@ -100,7 +123,18 @@ impl Operator {
         ("lte", Self::Lte),
         ("like", Self::Like),
         ("ilike", Self::ILike),
+        ("match", Self::Match),
+        ("imatch", Self::IMatch),
+        ("isdistinct", Self::IsDistinct),
+        ("cs", Self::Contains),
+        ("cd", Self::ContainedBy),
+        ("ov", Self::Overlaps),
     ];
+
+    /// Whether it may have `(any)` or `(all)`.
+    fn takes_each(self) -> bool {
+        !matches!(self, Self::Neq | Self::IsDistinct | Self::Contains | Self::ContainedBy | Self::Overlaps)
+    }
 
     fn of(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, operator)| *operator)
@@ -109,6 +143,15 @@ impl Operator {
     /// The name in the dialect.
     pub(crate) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, operator)| *operator == self).expect("every operator is listed").0
+    }
+}
+
+impl Each {
+    const ALL: [(&'static str, Self); 2] = [("any", Self::Any), ("all", Self::All)];
+
+    /// The name in the dialect.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, each)| *each == self).expect("both are listed").0
     }
 }
 

@@ -2,13 +2,16 @@
 //! operands get the type of their column.
 
 use jiff::Timestamp;
-use orderwire_store::{Column, Compare, Filter, Nulls, Operand, OrderBy};
+use orderwire_store::{Column, Compare, Filter, Nulls, Operand, OrderBy, regular};
+use orderwire_types::array;
 use orderwire_types::dataset::FieldType;
+use orderwire_types::decimal::InvalidDecimal;
 use orderwire_types::envelope::{parse_rfc3339, parse_time};
+use orderwire_types::row::parse_date;
 
 use super::columns::{ColumnType, Columns, Named};
 use super::params::shorten;
-use super::{Condition, Is, Item, Operator, Term, Test};
+use super::{Condition, Each, Is, Item, Operator, Term, Test};
 use crate::error::{Error, ErrorKind};
 
 impl Columns {
@@ -48,8 +51,9 @@ impl Columns {
             .iter()
             .map(|term| {
                 let column = self.find(&term.column)?;
-                if column.of == ColumnType::Field(FieldType::Json) {
-                    let message = format!("order: column {} is json, which has no order", column.shown);
+                if !is_ordered(column) {
+                    let (shown, kind) = (&column.shown, column.of.name());
+                    let message = format!("order: column {shown} is {kind}, which has no order");
                     return Err(Error::new(ErrorKind::Invalid, "42883", message));
                 }
                 let nulls_first = term.nulls_first.unwrap_or(term.descending);
@@ -76,21 +80,28 @@ impl Columns {
 
 fn tested(column: &Named, test: &Test) -> Result<Filter, Error> {
     let compare = match test {
-        Test::Binary(operator @ (Operator::Like | Operator::ILike), text) => Compare::Like {
-            pattern: pattern(column, *operator, text)?,
-            ignore_case: *operator == Operator::ILike,
-        },
-        Test::Binary(operator, text) => {
-            comparable(column, *operator)?;
-            let operand = operand(column, text)?;
-            match operator {
-                Operator::Eq => Compare::Eq(operand),
-                Operator::Neq => Compare::Neq(operand),
-                Operator::Gt => Compare::Gt(operand),
-                Operator::Gte => Compare::Gte(operand),
-                Operator::Lt => Compare::Lt(operand),
-                Operator::Lte | Operator::Like | Operator::ILike => Compare::Lte(operand),
-            }
+        Test::Binary(operator, text) => binary(column, *operator, text)?,
+        Test::Each(operator, each, _) if column.of == ColumnType::Field(FieldType::Texts) => {
+            let operator = format!("{}({})", operator.name(), each.name());
+            return Err(mismatch(column, &operator, "a column that is no list"));
+        }
+        Test::Each(Operator::Eq, Each::Any, values) if !values.is_empty() => {
+            Compare::In(values.iter().map(|value| operand(column, value)).collect::<Result<_, _>>()?)
+        }
+        // Any of none never holds, all of none always, for null as well: what the contract
+        // promises of empty lists.
+        Test::Each(operator, each, values) => {
+            let one = |value: &String| {
+                Ok(Filter::Compare {
+                    column: column.name.clone(),
+                    compare: binary(column, *operator, value)?,
+                })
+            };
+            let filters = values.iter().map(one).collect::<Result<_, Error>>()?;
+            return Ok(match each {
+                Each::Any => Filter::Or(filters),
+                Each::All => Filter::And(filters),
+            });
         }
         // Said with what the contract promises of an empty list.
         Test::In(values) if values.is_empty() => return Ok(Filter::Or(Vec::new())),
@@ -118,16 +129,69 @@ fn tested(column: &Named, test: &Test) -> Result<Filter, Error> {
     Ok(Filter::Compare { column: column.name.clone(), compare })
 }
 
-fn comparable(column: &Named, operator: Operator) -> Result<(), Error> {
-    let equality = matches!(operator, Operator::Eq | Operator::Neq);
-    if column.of == ColumnType::Field(FieldType::Json) && !equality {
-        return Err(mismatch(
-            column,
-            operator.name(),
-            "a column that is not json (eq, neq, in and is.null work)",
-        ));
+/// A comparison with one operand.
+fn binary(column: &Named, operator: Operator, text: &str) -> Result<Compare, Error> {
+    let ordered = || -> Result<Operand, Error> {
+        if !is_ordered(column) {
+            let needs = "a column that has an order (eq, neq, isdistinct, in and is.null work)";
+            return Err(mismatch(column, operator.name(), needs));
+        }
+        operand(column, text)
+    };
+    Ok(match operator {
+        Operator::Eq => Compare::Eq(operand(column, text)?),
+        Operator::Neq => Compare::Neq(operand(column, text)?),
+        Operator::IsDistinct => Compare::Distinct(operand(column, text)?),
+        Operator::Gt => Compare::Gt(ordered()?),
+        Operator::Gte => Compare::Gte(ordered()?),
+        Operator::Lt => Compare::Lt(ordered()?),
+        Operator::Lte => Compare::Lte(ordered()?),
+        Operator::Like | Operator::ILike => Compare::Like {
+            pattern: pattern(column, operator, text)?,
+            ignore_case: operator == Operator::ILike,
+        },
+        Operator::Match | Operator::IMatch => {
+            let ignore_case = operator == Operator::IMatch;
+            Compare::Match { pattern: expression(column, operator, text, ignore_case)?, ignore_case }
+        }
+        Operator::Contains => Compare::Contains(elements(column, operator, text)?),
+        Operator::ContainedBy => Compare::ContainedBy(elements(column, operator, text)?),
+        Operator::Overlaps => Compare::Overlaps(elements(column, operator, text)?),
+    })
+}
+
+fn is_ordered(column: &Named) -> bool {
+    match column.of {
+        ColumnType::Field(field_type) => field_type.is_ordered(),
+        ColumnType::Uuid => true,
     }
-    Ok(())
+}
+
+/// A regular expression, checked here so that it is refused before anything is read.
+fn expression(column: &Named, operator: Operator, text: &str, ignore_case: bool) -> Result<String, Error> {
+    if column.of != ColumnType::Field(FieldType::Text) {
+        return Err(mismatch(column, operator.name(), "a text column"));
+    }
+    match regular::common(text, ignore_case) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(refused) => Err(Error::new(ErrorKind::Invalid, "2201B", refused.to_string())
+            .hint("the documentation of conditions lists what a regular expression is made of")),
+    }
+}
+
+/// The elements of a list operator.
+fn elements(column: &Named, operator: Operator, text: &str) -> Result<Vec<String>, Error> {
+    if column.of != ColumnType::Field(FieldType::Texts) {
+        return Err(mismatch(column, operator.name(), "a text[] column"));
+    }
+    texts(column, text)
+}
+
+fn texts(column: &Named, text: &str) -> Result<Vec<String>, Error> {
+    array::from_literal(text).map_err(|wrong| {
+        let message = format!("malformed list for column {}: {:?}", column.shown, shorten(text));
+        Error::new(ErrorKind::Invalid, "22P02", message).details(format!("it needs {wrong}"))
+    })
 }
 
 fn mismatch(column: &Named, operator: &str, needs: &str) -> Error {
@@ -196,7 +260,17 @@ fn operand(column: &Named, text: &str) -> Result<Operand, Error> {
             moment(trimmed)
                 .ok_or_else(|| wrong("22007", "an RFC 3339 time such as 2026-01-31T12:00:00Z, or a date"))?,
         ),
-        ColumnType::Uuid => Operand::Uuid(trimmed.parse().map_err(|_| wrong("22P02", "a UUID"))?),
+        ColumnType::Field(FieldType::Decimal) => Operand::Decimal(trimmed.parse().map_err(|error| {
+            let code = if error == InvalidDecimal::TooLong { "22003" } else { "22P02" };
+            wrong(code, "a number of at most 38 digits")
+        })?),
+        ColumnType::Field(FieldType::Date) => {
+            Operand::Date(parse_date(trimmed).ok_or_else(|| wrong("22007", "a date such as 2026-01-31"))?)
+        }
+        ColumnType::Field(FieldType::Texts) => Operand::Texts(texts(column, text)?),
+        ColumnType::Field(FieldType::Uuid) | ColumnType::Uuid => {
+            Operand::Uuid(trimmed.parse().map_err(|_| wrong("22P02", "a UUID"))?)
+        }
     })
 }
 

@@ -79,6 +79,29 @@ impl<'a> Scan<'a> {
         None
     }
 
+    /// A list in braces that ends where a value may end, with its quoted elements.
+    pub(super) fn braced_before(&mut self, ends: &[char]) -> Option<String> {
+        let inner = self.rest.strip_prefix('{')?;
+        let (mut quoted, mut escaped) = (false, false);
+        let end = inner.find(|c| {
+            let was_escaped = std::mem::replace(&mut escaped, false);
+            match c {
+                _ if was_escaped => {}
+                '\\' => escaped = true,
+                '"' => quoted = !quoted,
+                '}' => return !quoted,
+                _ => {}
+            }
+            false
+        })?;
+        let (taken, rest) = self.rest.split_at(end + 2);
+        if !rest.is_empty() && !rest.starts_with(ends) {
+            return None;
+        }
+        self.rest = rest;
+        Some(taken.to_owned())
+    }
+
     /// An error that says where the reading stopped.
     pub(super) fn fault(&self, expected: &str) -> Error {
         let at = self.text.len() - self.rest.len();

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use orderwire_types::array;
+
 use super::{Condition, Item, Term, Test};
 
 /// A text in double quotes.
@@ -41,6 +43,9 @@ impl Display for Test {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Binary(operator, value) => write!(f, "{}.{}", operator.name(), Quoted(value)),
+            Self::Each(operator, each, values) => {
+                write!(f, "{}({}).{}", operator.name(), each.name(), Quoted(&array::to_literal(values)))
+            }
             Self::In(values) => {
                 f.write_str("in.(")?;
                 commas(f, values.iter().map(|value| Quoted(value)))?;

@@ -15,7 +15,8 @@ fn columns() -> Columns {
     let def: DatasetDef = serde_json::from_str(
         r#"{"fields":[{"name":"name","type":"text"},{"name":"n","type":"integer"},{"name":"x","type":"float"},
             {"name":"ok","type":"boolean"},{"name":"at","type":"timestamp"},{"name":"raw","type":"json"},
-            {"name":"a.b","type":"integer"}]}"#,
+            {"name":"a.b","type":"integer"},{"name":"d","type":"decimal"},{"name":"day","type":"date"},
+            {"name":"id","type":"uuid"},{"name":"tags","type":"text[]"}]}"#,
     )
     .unwrap();
     Columns::of_dataset("air", &def)
@@ -45,6 +46,7 @@ fn message(text: &str) -> String {
 #[test]
 fn every_operator_is_read_in_the_type_of_its_column() {
     let text = |text: &str| Operand::Text(text.to_owned());
+    let list = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     for (query, expected) in [
         ("name=eq.a,b\"(c)", compare("name", Compare::Eq(text("a,b\"(c)")))),
         ("name=eq.", compare("name", Compare::Eq(text("")))),
@@ -72,6 +74,46 @@ fn every_operator_is_read_in_the_type_of_its_column() {
             compare("name", Compare::Like { pattern: "a*%\\%\\\\%".to_owned(), ignore_case: false }),
         ),
         ("name=ilike.*x*", compare("name", Compare::Like { pattern: "%x%".to_owned(), ignore_case: true })),
+        (
+            "name=match.%5Ea.b",
+            compare("name", Compare::Match { pattern: "^a.b".to_owned(), ignore_case: false }),
+        ),
+        (
+            "name=imatch.(a|b)",
+            compare("name", Compare::Match { pattern: "(a|b)".to_owned(), ignore_case: true }),
+        ),
+        ("n=isdistinct.5", compare("n", Compare::Distinct(Operand::Integer(5)))),
+        ("d=eq.1.10", compare("d", Compare::Eq(Operand::Decimal("1.10".parse().unwrap())))),
+        ("d=gt.-1e2", compare("d", Compare::Gt(Operand::Decimal("-100".parse().unwrap())))),
+        ("day=lte.2026-01-31", compare("day", Compare::Lte(Operand::Date("2026-01-31".parse().unwrap())))),
+        (
+            "id=eq.9A2AE9DE-3f82-4f55-966b-47df50ff51ff",
+            compare(
+                "id",
+                Compare::Eq(Operand::Uuid("9a2ae9de-3f82-4f55-966b-47df50ff51ff".parse().unwrap())),
+            ),
+        ),
+        ("tags=eq.{a,b}", compare("tags", Compare::Eq(Operand::Texts(list(&["a", "b"]))))),
+        ("tags=cs.{\"a,b\",c}", compare("tags", Compare::Contains(list(&["a,b", "c"])))),
+        ("tags=cd.{}", compare("tags", Compare::ContainedBy(list(&[])))),
+        ("tags=ov.{\"}\"}", compare("tags", Compare::Overlaps(list(&["}"])))),
+        ("n=eq(any).{1,2}", compare("n", Compare::In(vec![Operand::Integer(1), Operand::Integer(2)]))),
+        ("n=eq(any).{}", Filter::Or(vec![])),
+        ("n=gt(all).{}", Filter::And(vec![])),
+        (
+            "n=gte(all).{1,2}",
+            Filter::And(vec![
+                compare("n", Compare::Gte(Operand::Integer(1))),
+                compare("n", Compare::Gte(Operand::Integer(2))),
+            ]),
+        ),
+        (
+            "name=not.ilike(any).{*a,\"b,*\"}",
+            Filter::Not(Box::new(Filter::Or(vec![
+                compare("name", Compare::Like { pattern: "%a".to_owned(), ignore_case: true }),
+                compare("name", Compare::Like { pattern: "b,%".to_owned(), ignore_case: true }),
+            ]))),
+        ),
         ("n=is.null", compare("n", Compare::IsNull)),
         ("n=is.not_null", Filter::Not(Box::new(compare("n", Compare::IsNull)))),
         ("ok=is.TRUE", compare("ok", Compare::Is(true))),
@@ -125,6 +167,15 @@ fn trees_follow_the_quoting_rules() {
         }),
         ("or=(\"a.b\".eq.1)", Filter::Or(vec![compare("a.b", Compare::Eq(Operand::Integer(1)))])),
         ("or=(name.eq.a.b)", Filter::Or(vec![name("a.b")])),
+        ("or=(name.eq.{a,b},n.eq.1)", Filter::Or(vec![name("{a,b}"), one(1)])),
+        ("or=(name.eq.{a}b,n.eq.1)", Filter::Or(vec![name("{a}b"), one(1)])),
+        (
+            "or=(tags.cs.{a,\"}\"},n.eq(any).{1,2})",
+            Filter::Or(vec![
+                compare("tags", Compare::Contains(vec!["a".to_owned(), "}".to_owned()])),
+                compare("n", Compare::In(vec![Operand::Integer(1), Operand::Integer(2)])),
+            ]),
+        ),
     ] {
         assert_eq!(only(query), expected, "{query}");
     }
@@ -156,7 +207,27 @@ fn what_is_wrong_is_said_clearly() {
         ("n=in.1,2", "expected a list such as in.(a,b)"),
         ("n=in.(1,2", "expected ',' or ')'"),
         ("n=in.(1,2)x", "expected the end"),
-        ("n=eq(any).{1,2}", "modifiers are not supported"),
+        ("n=neq(any).{1,2}", "takes no modifier"),
+        ("n=in(any).{1,2}", "takes no modifier"),
+        ("n=eq(some).{1,2}", "the modifiers are any and all"),
+        ("n=eq(any)", "has no value"),
+        ("n=eq(any).1", "is no list of values"),
+        ("n=eq(any).{1,null}", "is no list of values"),
+        ("n=eq(any).{1,a}", "of type integer"),
+        ("tags=eq(any).{a}", "operator eq(any) needs a column that is no list"),
+        ("tags=gt.{a}", "needs a column that has an order"),
+        ("tags=cs.a", "malformed list for column tags"),
+        ("name=cs.{a}", "needs a text[] column"),
+        ("raw=cs.{\"a\":1}", "needs a text[] column"),
+        ("n=match.1", "operator match needs a text column"),
+        ("name=match.(?i)a", "flags such as (?i) are not supported"),
+        ("name=imatch.\\bword", "of assertions there are ^ and $"),
+        ("name=match.(", "unclosed group"),
+        ("d=eq.1,5", "of type decimal"),
+        ("d=eq.1e40", "of type decimal"),
+        ("day=eq.2026-02-30", "of type date"),
+        ("day=eq.2026-01-31T00:00:00Z", "of type date"),
+        ("id=eq.7", "of type uuid"),
         ("name=fts.cat", "no known operator (\"fts\")"),
         ("raw->a=eq.1", "paths into json columns are not supported"),
         ("name::text=eq.1", "casts are not supported"),
@@ -193,6 +264,8 @@ fn size_is_bounded() {
         (format!("or={}n.eq.1{}", "(or".repeat(5), ")".repeat(5)), "nest deeper than 4 levels"),
         (format!("or=({}n.eq.1)", "n.eq.1,".repeat(20)), "too many conditions"),
         (format!("n=in.({}1)", "1,".repeat(60)), "too many values"),
+        (format!("n=eq(any).{{{}1}}", "1,".repeat(60)), "too many values"),
+        (format!("n=gt(any).{{{}1}}", "1,".repeat(20)), "too many conditions"),
         (format!("order=n{}", ",n".repeat(20)), "more than 16 columns"),
         (format!("select=n{}", ",n".repeat(600)), "more than 600 columns"),
         (format!("name=eq.{}", "x".repeat(5_000)), "at most 4096"),
@@ -212,7 +285,7 @@ fn select_and_order_are_resolved() {
             picked.into_iter().map(|c| format!("{}={}", c.alias, c.name)).collect::<Vec<_>>().join(" "),
         )
     };
-    let own = "name=name n=n x=x ok=ok at=at raw=raw a.b=a.b";
+    let own = "name=name n=n x=x ok=ok at=at raw=raw a.b=a.b d=d day=day id=id tags=tags";
     assert_eq!(select("").unwrap(), own);
     assert_eq!(select("select=*,_client").unwrap(), format!("{own} _client=_client"));
     assert_eq!(select("select=m:n, \"a.b\",a.b2:a.b").unwrap(), "m=n a.b=a.b a.b2=a.b");
@@ -235,6 +308,7 @@ fn select_and_order_are_resolved() {
         ]
     );
     assert!(order("order=raw").unwrap_err().to_string().contains("json"));
+    assert!(order("order=tags").unwrap_err().to_string().contains("text[]"));
 }
 
 #[test]
@@ -273,7 +347,10 @@ fn conditions() -> impl Strategy<Value = Condition> {
     let operator = prop::sample::select(Operator::ALL.map(|(_, operator)| operator).to_vec());
     let is = prop::sample::select(Is::ALL.map(|(_, is)| is).to_vec());
     let test = prop_oneof![
-        (operator, text).prop_map(|(operator, text)| Test::Binary(operator, text)),
+        (operator.clone(), text).prop_map(|(operator, text)| Test::Binary(operator, text)),
+        (operator, prop::sample::select(vec![Each::Any, Each::All]), prop::collection::vec(text, 0..3))
+            .prop_filter("takes modifiers", |(operator, _, _)| operator.takes_each())
+            .prop_map(|(operator, each, texts)| Test::Each(operator, each, texts)),
         prop::collection::vec(text, 0..4).prop_map(Test::In),
         is.prop_map(Test::Is),
     ];
@@ -298,7 +375,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic(text in any::<String>(), column in prop::sample::select(vec!["name", "n", "x", "at", "or", "select", "order"])) {
+    fn no_bytes_panic(text in any::<String>(), column in prop::sample::select(vec!["name", "n", "x", "at", "d", "day", "tags", "or", "select", "order"])) {
         if let Ok(query) = parse(&format!("{column}={text}")) {
             let _ = columns().filter(&query.conditions);
         }

@@ -6,6 +6,7 @@
 use std::io::Write;
 
 use orderwire_store::{Cell, Column};
+use orderwire_types::array;
 
 use super::Shape;
 
@@ -53,6 +54,13 @@ fn value(out: &mut Vec<u8>, cell: Cell<'_>) {
         Cell::Float(number) => serde_json::to_writer(out, &number).expect(INFALLIBLE),
         Cell::Boolean(yes) => out.extend_from_slice(if yes { b"true" } else { b"false" }),
         Cell::Timestamp(moment) => write!(out, "{moment}").expect(INFALLIBLE),
+        Cell::Decimal(number) => write!(out, "{number}").expect(INFALLIBLE),
+        Cell::Date(date) => write!(out, "{date}").expect(INFALLIBLE),
+        // As PostgREST has it.
+        Cell::Texts(json) => match array::from_json(json) {
+            Some(texts) => field(out, &array::to_literal(&texts)),
+            None => field(out, json),
+        },
         Cell::Uuid(id) => write!(out, "{id}").expect(INFALLIBLE),
     }
 }

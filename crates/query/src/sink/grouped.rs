@@ -57,7 +57,7 @@ fn member(out: &mut String, cell: Cell<'_>) {
     out.clear();
     let written = match cell {
         Cell::Null => out.write_str("null"),
-        Cell::Text(text) | Cell::Json(text) => {
+        Cell::Text(text) | Cell::Json(text) | Cell::Texts(text) => {
             let stem = text.trim_end_matches('_');
             let taken = matches!(stem, "cache" | "null");
             out.write_str(text).and_then(|()| if taken { out.write_char('_') } else { Ok(()) })
@@ -66,6 +66,8 @@ fn member(out: &mut String, cell: Cell<'_>) {
         Cell::Float(number) => write!(out, "{number}"),
         Cell::Boolean(yes) => write!(out, "{yes}"),
         Cell::Timestamp(moment) => write!(out, "{moment}"),
+        Cell::Decimal(number) => write!(out, "{number}"),
+        Cell::Date(date) => write!(out, "{date}"),
         Cell::Uuid(id) => write!(out, "{id}"),
     };
     written.expect("a string takes any text");

@@ -91,7 +91,9 @@ fn value(out: &mut Vec<u8>, cell: Cell<'_>) {
         Cell::Float(number) => serde_json::to_writer(out, &number).expect(INFALLIBLE),
         Cell::Boolean(yes) => out.extend_from_slice(if yes { b"true" } else { b"false" }),
         Cell::Timestamp(moment) => write!(out, "\"{moment}\"").expect(INFALLIBLE),
+        Cell::Decimal(number) => write!(out, "{number}").expect(INFALLIBLE),
+        Cell::Date(date) => write!(out, "\"{date}\"").expect(INFALLIBLE),
         Cell::Uuid(id) => write!(out, "\"{id}\"").expect(INFALLIBLE),
-        Cell::Json(text) => out.extend_from_slice(text.as_bytes()),
+        Cell::Json(text) | Cell::Texts(text) => out.extend_from_slice(text.as_bytes()),
     }
 }

@@ -29,18 +29,21 @@ fn all_types() -> Vec<Cell<'static>> {
         Cell::Timestamp("2026-01-31T12:00:00.25Z".parse().unwrap()),
         Cell::Uuid("9a2ae9de-3f82-4f55-966b-47df50ff51ff".parse().unwrap()),
         Cell::Json("{\"n\":9007199254740993,\"f\":1.10}"),
+        Cell::Decimal("1.10".parse().unwrap()),
+        Cell::Date("2026-01-31".parse().unwrap()),
+        Cell::Texts("[\"a\",\"b,c\"]"),
     ]
 }
 
 #[test]
 fn json_keeps_every_value_exactly() {
-    let names = ["z", "t", "i", "f", "b", "at", "id", "raw"];
+    let names = ["z", "t", "i", "f", "b", "at", "id", "raw", "d", "day", "tags"];
     let text = written(JsonRows::new(&columns(&names), Frame::Array), &[all_types()]);
     assert_eq!(
         text,
         "[{\"z\":null,\"t\":\"a\\\"b\\\\\\n\\u0001ä\",\"i\":-9223372036854775808,\"f\":0.1,\"b\":true,\
          \"at\":\"2026-01-31T12:00:00.25Z\",\"id\":\"9a2ae9de-3f82-4f55-966b-47df50ff51ff\",\
-         \"raw\":{\"n\":9007199254740993,\"f\":1.10}}]"
+         \"raw\":{\"n\":9007199254740993,\"f\":1.10},\"d\":1.10,\"day\":\"2026-01-31\",\"tags\":[\"a\",\"b,c\"]}]"
     );
     assert_eq!(written(JsonRows::new(&columns(&names), Frame::Array), &[]), "[]");
     assert_eq!(written(JsonRows::new(&columns(&names), Frame::View), &[]), "{\"values\":[],\"cache\": true}");
@@ -54,6 +57,16 @@ fn csv_tells_absent_from_empty() {
         "a,b c\r\n,\"\"\r\n\"a,\"\"b\"\"\r\n\",\"[1,2]\"\r\n"
     );
     assert_eq!(written(CsvRows::new(&columns(&["a"])), &[]), "a\r\n");
+    let exact = vec![
+        Cell::Decimal("-0.50".parse().unwrap()),
+        Cell::Date("2026-01-31".parse().unwrap()),
+        Cell::Texts("[\"a\",\"b,c\"]"),
+        Cell::Texts("[]"),
+    ];
+    assert_eq!(
+        written(CsvRows::new(&columns(&["d", "day", "tags", "none"])), &[exact]),
+        "d,day,tags,none\r\n-0.50,2026-01-31,\"{a,\"\"b,c\"\"}\",{}\r\n"
+    );
 }
 
 #[test]

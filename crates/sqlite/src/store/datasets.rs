@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_store::{
-    Dataset, Datasets, Defined, Error, Recording, RowSink, RowsRecorded, Select, Selected, Sweep, evolve,
+    Dataset, Datasets, Defined, Error, Loss, Recording, RowSink, RowsRecorded, Select, Selected, Sweep,
+    evolve,
 };
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::{Client, DatasetName, Scope};
@@ -19,11 +20,12 @@ use super::{define, imports, record, select, sweep};
 
 #[async_trait]
 impl Datasets for SqliteStore {
-    async fn define(
+    async fn evolve(
         &self,
         scope: &Scope,
         name: &DatasetName,
         def: &DatasetDef,
+        loss: Loss,
         now: Timestamp,
     ) -> Result<Defined, Error> {
         evolve::check(name, def)?;
@@ -32,7 +34,7 @@ impl Datasets for SqliteStore {
         }
         let (name, def) = (name.clone(), def.clone());
         self.write_alone("defining a dataset", move |transaction| {
-            define::define(transaction, &name, &def, now)
+            define::define(transaction, &name, &def, loss, now)
         })
         .await
     }

@@ -1,21 +1,22 @@
 //! Making, changing and removing datasets.
 
 use jiff::Timestamp;
-use orderwire_store::{Dataset, Defined, evolve};
+use orderwire_store::{Dataset, Defined, Loss, evolve};
 use orderwire_types::DatasetName;
 use orderwire_types::dataset::DatasetDef;
 use rusqlite::params;
 
 use super::catalogue::Entry;
 use super::error::{Failure, invalid, not_found};
-use super::indexes::Indexes;
+use super::evolve::evolve_table;
+use super::table;
 use super::writer::{Effect, Transaction};
-use super::{indexes, table};
 
 pub(super) fn define(
     transaction: &mut Transaction<'_>,
     name: &DatasetName,
     def: &DatasetDef,
+    loss: Loss,
     now: Timestamp,
 ) -> Result<Defined, Failure> {
     let stored = serde_json::to_string(def)
@@ -37,12 +38,10 @@ pub(super) fn define(
     if entry.dataset.def == *def {
         return Ok(Defined::Unchanged);
     }
-    evolve::evolves(name, &entry.dataset.def, def)?;
+    let evolution = evolve::evolution(name, &entry.dataset.def, def, loss)?;
     let generation = memory.next_generation();
     let connection = transaction.connection;
-    connection.execute_batch(&table::add_columns(name, &entry.dataset.def, def))?;
-    let present = Indexes::read(connection)?;
-    connection.execute_batch(&indexes::mend(name, def, present.of(name), generation))?;
+    evolve_table(connection, &entry.dataset, def, &evolution, (entry.generation(), generation))?;
     transaction.connection.execute(
         "UPDATE dataset SET def = ?2, changed_at = ?3, generation = ?4 WHERE name = ?1",
         params![name.as_str(), stored, at, generation.cast_signed()],

@@ -2,7 +2,8 @@
 
 use orderwire_store::like::PATTERN;
 use orderwire_store::typed::{CONDITIONS, DEPTH, Kind, VALUES, column};
-use orderwire_store::{Compare, Error, Filter, Operand};
+use orderwire_store::{Compare, Error, Filter, Operand, regular};
+use orderwire_types::array;
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
 use rusqlite::ToSql;
@@ -107,10 +108,20 @@ impl Builder<'_> {
         match compare {
             Compare::Eq(value) => self.binary(&column, "=", value),
             Compare::Neq(value) => self.binary(&column, "<>", value),
-            Compare::Gt(value) => self.binary(&column, ">", value),
-            Compare::Gte(value) => self.binary(&column, ">=", value),
-            Compare::Lt(value) => self.binary(&column, "<", value),
-            Compare::Lte(value) => self.binary(&column, "<=", value),
+            Compare::Distinct(value) => self.binary(&column, "IS DISTINCT FROM", value),
+            Compare::Gt(value) => self.by_order(&column, ">", value),
+            Compare::Gte(value) => self.by_order(&column, ">=", value),
+            Compare::Lt(value) => self.by_order(&column, "<", value),
+            Compare::Lte(value) => self.by_order(&column, "<=", value),
+            Compare::Contains(texts) => self.elements(&column, "ow_contains", texts),
+            Compare::ContainedBy(texts) => self.elements(&column, "ow_contained", texts),
+            Compare::Overlaps(texts) => self.elements(&column, "ow_overlaps", texts),
+            Compare::Match { pattern, ignore_case } => {
+                column.kind.searches(column.name)?;
+                let common = regular::common(pattern, *ignore_case)?;
+                push(self.sql, format_args!("ow_match({}, ?)", column.quoted));
+                self.bind(Binding::Text(common))
+            }
             Compare::In(values) => self.any_of(&column, values),
             Compare::Like { pattern, ignore_case } => self.like(&column, pattern, *ignore_case),
             Compare::IsNull => {
@@ -133,6 +144,17 @@ impl Builder<'_> {
         self.bind(value)
     }
 
+    fn by_order(&mut self, column: &Compared<'_>, operator: &str, value: &Operand) -> Result<(), Error> {
+        column.kind.compares_by_order(column.name, value)?;
+        self.binary(column, operator, value)
+    }
+
+    fn elements(&mut self, column: &Compared<'_>, function: &str, texts: &[String]) -> Result<(), Error> {
+        column.kind.lists(column.name)?;
+        push(self.sql, format_args!("{function}({}, ?)", column.quoted));
+        self.bind(Binding::Text(array::to_json(texts)))
+    }
+
     fn any_of(&mut self, column: &Compared<'_>, values: &[Operand]) -> Result<(), Error> {
         // SQLite takes an empty list, and then neither null nor a value is in it.
         push(self.sql, format_args!("({} IN (", column.quoted));
@@ -146,9 +168,7 @@ impl Builder<'_> {
     }
 
     fn like(&mut self, column: &Compared<'_>, text: &str, ignore_case: bool) -> Result<(), Error> {
-        if !matches!(column.kind, Kind::Text | Kind::Json) {
-            return Err(column.kind.mismatch(column.name, "a text"));
-        }
+        column.kind.searches(column.name)?;
         if text.chars().count() > PATTERN {
             return Err(invalid(format!("filter: the pattern is longer than {PATTERN} characters")));
         }
@@ -193,6 +213,10 @@ impl Compared<'_> {
             // Cut to the microsecond, as what is stored was.
             Operand::Timestamp(at) => Binding::Integer(at.as_microsecond()),
             Operand::Uuid(id) => Binding::Uuid(*id),
+            // The column brings along how it is compared.
+            Operand::Decimal(decimal) => Binding::Text(decimal.to_string()),
+            Operand::Date(date) => Binding::Text(date.to_string()),
+            Operand::Texts(texts) => Binding::Text(array::to_json(texts)),
         })
     }
 }

@@ -108,7 +108,10 @@ impl SqliteStore {
         let lookups = Readers::open(&setup, 2, LOOKUP)?.short();
         let selects = Readers::open(&setup, options.selects.max(1), LOOKUP)?;
         selects
-            .prepare(super::pattern::register)
+            .prepare(|connection| {
+                super::pattern::register(connection)?;
+                super::functions::register(connection)
+            })
             .map_err(|error| crate::Error::sqlite(&file, "opening", &error))?;
         let orders_changed = watch::Sender::new(0);
         let memory = Memory {

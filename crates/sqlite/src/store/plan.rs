@@ -52,6 +52,7 @@ impl Plan {
         let mut order = String::new();
         for by in &select.order {
             let known = known(&by.column)?;
+            known.kind.orders(&by.column)?;
             let direction = if by.descending { "DESC" } else { "ASC" };
             push(&mut order, format_args!("{} {direction}", quoted(&by.column)));
             // Said only where there can be nulls: an index then gives the order.

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use orderwire_store::{Recording, RowsEvent, RowsRecorded, Source, each_row, recorded_steps};
+use orderwire_store::{Recording, RowsEvent, RowsRecorded, Source, each_row, evolve, recorded_steps};
 use orderwire_types::row::Value;
 use orderwire_types::{DatasetName, identity};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -182,7 +182,9 @@ fn record_event(
         }
         None => Known { first: 0, ranges: Vec::new() },
     };
-    let Filler { reader, insert, replace, last_seq } = filler(connection, transaction.memory, entry)?;
+    let Filler { reader, past, insert, replace, last_seq } = filler(connection, transaction.memory, entry)?;
+    let reader =
+        if evolve::may_be_of_the_past(&entry.dataset, event.accepted_at) { &*past } else { &*reader };
     let mut insert = connection.prepare_cached(insert)?;
     let mut replace = replace.as_deref().map(|sql| connection.prepare_cached(sql)).transpose()?;
     let mut values: Vec<Value<'_>> = Vec::new();

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use orderwire_store::typed::Kind;
 use orderwire_store::{Cell, Error, ErrorKind, RowSink, Select, Selected};
 use orderwire_types::Scope;
+use orderwire_types::row::parse_date;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params_from_iter};
 use uuid::Uuid;
@@ -116,6 +117,13 @@ fn cell<'r>(row: &'r Row<'_>, at: usize, kind: Kind) -> rusqlite::Result<Cell<'r
         (Kind::Json, text) => Cell::Json(text.as_str()?),
         (Kind::Integer, ValueRef::Integer(integer)) => Cell::Integer(integer),
         (Kind::Float, ValueRef::Real(float)) => Cell::Float(float),
+        (Kind::Texts, text) => Cell::Texts(text.as_str()?),
+        (Kind::Decimal, text) => {
+            Cell::Decimal(text.as_str()?.parse().map_err(|_| damaged_value(at, "decimal"))?)
+        }
+        (Kind::Date, text) => {
+            Cell::Date(parse_date(text.as_str()?).ok_or_else(|| damaged_value(at, "date"))?)
+        }
         (Kind::Boolean, ValueRef::Integer(integer)) => Cell::Boolean(integer != 0),
         (Kind::Timestamp, ValueRef::Integer(micros)) => {
             Cell::Timestamp(Timestamp::from_microsecond(micros).map_err(|_| damaged_value(at, "moment"))?)

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use orderwire_store::typed::Kind;
+use orderwire_types::array;
 use orderwire_types::dataset::{DatasetDef, OnConflict};
 use orderwire_types::row::{Reader, Value};
 use orderwire_types::{DatasetName, Limits};
@@ -15,9 +16,13 @@ use super::error::damaged_value;
 use super::indexes;
 
 /// The type of a column in SQLite, whose tables are strict.
-fn sql_type(kind: Kind) -> &'static str {
+pub(super) fn sql_type(kind: Kind) -> &'static str {
     match kind {
-        Kind::Text | Kind::Json => "TEXT",
+        // A list is a JSON array without white space, so that equal ones are equal texts; dates
+        // are `YYYY-MM-DD`, which has their order.
+        Kind::Text | Kind::Json | Kind::Texts | Kind::Date => "TEXT",
+        // As it was given, compared by value.
+        Kind::Decimal => "TEXT COLLATE ow_decimal",
         Kind::Integer | Kind::Boolean | Kind::Timestamp => "INTEGER",
         Kind::Float => "REAL",
         Kind::Uuid => "BLOB",
@@ -47,6 +52,13 @@ pub(super) fn gone_name(generation: u64) -> String {
 /// one; the row reader checks that. Those of the key stay what they are.
 pub(super) fn create(name: &DatasetName, def: &DatasetDef, generation: u64) -> String {
     let table = table_name(name);
+    let mut sql = create_bare(&table, def);
+    sql.push_str(&indexes::mend(name, def, &[], generation));
+    sql
+}
+
+/// The statement that makes a table of this name for rows of this definition.
+pub(super) fn create_bare(table: &str, def: &DatasetDef) -> String {
     let mut sql = format!(
         "CREATE TABLE {table} (_seq INTEGER PRIMARY KEY, _client TEXT NOT NULL, _event_id BLOB NOT NULL, \
          _trace_id BLOB NOT NULL, _recorded_at INTEGER NOT NULL"
@@ -59,21 +71,6 @@ pub(super) fn create(name: &DatasetName, def: &DatasetDef, generation: u64) -> S
         );
     }
     sql.push_str(") STRICT;\n");
-    sql.push_str(&indexes::mend(name, def, &[], generation));
-    sql
-}
-
-/// The statements that add the columns of `new` to the table of `old`.
-pub(super) fn add_columns(name: &DatasetName, old: &DatasetDef, new: &DatasetDef) -> String {
-    let table = table_name(name);
-    let mut sql = String::new();
-    for field in new.fields.iter().filter(|field| old.field(field.name.as_str()).is_none()) {
-        let kind = sql_type(field.field_type.into());
-        push(
-            &mut sql,
-            format_args!("ALTER TABLE {table} ADD COLUMN {} {kind};\n", quoted(field.name.as_str())),
-        );
-    }
     sql
 }
 
@@ -91,6 +88,8 @@ pub(super) fn key_columns(def: &DatasetDef) -> String {
 pub(super) struct Filler {
     /// Reads rows.
     pub(super) reader: Reader,
+    /// Reads rows of earlier definitions.
+    pub(super) past: Reader,
     /// Inserts one: the hidden columns, then the fields.
     pub(super) insert: String,
     /// The same in the place of the row that has the key, if that is what the
@@ -102,8 +101,10 @@ pub(super) struct Filler {
 
 impl Filler {
     pub(super) fn new(name: &DatasetName, def: &DatasetDef, limits: &Limits, last_seq: i64) -> Self {
+        let reader = Reader::new(def, limits);
         Self {
-            reader: Reader::new(def, limits),
+            past: reader.for_the_past(),
+            reader,
             insert: insert(name, def),
             replace: replace(name, def),
             last_seq,
@@ -167,11 +168,17 @@ pub(super) fn write_row(
     Ok(statement.raw_execute()? > 0)
 }
 
-struct Bound<'v, 'a>(&'v Value<'a>);
+/// A value of a row as it is stored.
+pub(super) struct Bound<'v, 'a>(pub(super) &'v Value<'a>);
 
 impl ToSql for Bound<'_, '_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let written = |text: String| Ok(ToSqlOutput::Owned(rusqlite::types::Value::Text(text)));
         Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Decimal(decimal) => return written(decimal.to_string()),
+            Value::Date(date) => return written(date.to_string()),
+            Value::Texts(texts) => return written(array::to_json(texts)),
+            Value::Uuid(id) => ValueRef::Blob(id.as_bytes()),
             Value::Null => ValueRef::Null,
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
             Value::Json(text) => ValueRef::Text(text.as_bytes()),

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::evolve::Loss;
 use crate::log::*;
 use crate::model::*;
 use crate::orders::*;
@@ -70,6 +71,9 @@ forwards! {
         fn id(&self) -> Uuid;
         async fn define(
             &self, scope: &Scope, name: &DatasetName, def: &DatasetDef, now: Timestamp
+        ) -> Result<Defined, Error>;
+        async fn evolve(
+            &self, scope: &Scope, name: &DatasetName, def: &DatasetDef, loss: Loss, now: Timestamp
         ) -> Result<Defined, Error>;
         async fn remove(&self, scope: &Scope, name: &DatasetName) -> Result<(), Error>;
         async fn record(&self, recording: Recording) -> Result<Vec<RowsRecorded>, Error>;

@@ -88,9 +88,12 @@ fn text(cell: Cell<'_>) -> String {
         Cell::Text(text) => format!("'{text}'"),
         Cell::Integer(integer) => integer.to_string(),
         Cell::Float(float) => format!("{float:?}"),
+        Cell::Decimal(decimal) => format!("{decimal}m"),
         Cell::Boolean(boolean) => boolean.to_string(),
         Cell::Timestamp(at) => at.to_string(),
+        Cell::Date(date) => date.to_string(),
         Cell::Uuid(id) => id.to_string(),
         Cell::Json(json) => format!("json:{json}"),
+        Cell::Texts(json) => format!("texts:{json}"),
     }
 }

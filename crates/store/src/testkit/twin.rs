@@ -25,7 +25,8 @@ orderwire_types::faults! {
         a_batch_is_recorded_once_however_often_it_comes a_revoked_key_stays_revoked an_order_is_recorded_once
         the_hash_key_is_made_once,
     ForgetsUnits => a_definition_comes_back_as_it_was_given,
-    MakesChangedDatasetsAnew => a_definition_evolves_and_keeps_its_rows
+    MakesChangedDatasetsAnew => a_definition_evolves_and_keeps_its_rows a_column_gets_a_wider_type
+        rows_arrive_while_a_definition_changes
         a_change_that_loses_or_contradicts_rows_is_a_conflict,
     HidesConflicts => a_change_that_loses_or_contradicts_rows_is_a_conflict,
     KeepsRequired => a_column_may_stop_being_required,
@@ -55,6 +56,16 @@ orderwire_types::faults! {
     ForgetsEventsEarly => an_event_is_forgotten_when_its_time_is_over,
     /// A store is another one each time that it is asked.
     NamesItselfAnew => a_store_keeps_its_name,
+    DecimalsThroughFloat => exact_values_come_back_as_they_were,
+    ComparesDecimalsByDigits => decimals_compare_by_value,
+    TakesGteForGt => dates_and_ids_compare_by_value,
+    TakesOneForAll => lists_compare_as_sets,
+    MatchIgnoresCase => expressions_match_text,
+    DistinctIsNeq => distinct_takes_null_for_a_value,
+    ForgetsDefaults => a_row_has_the_defaults_of_what_it_does_not_name
+        an_added_column_has_its_default_in_the_rows_that_are_there,
+    AllowsLoss => a_loss_needs_leave,
+    ReadsThePastAsThePresent => rows_that_were_accepted_before_a_change_are_recorded_after_it,
     CutsToMillis => values_of_every_type_come_back_as_they_were,
     JsonThroughFloat => json_keeps_its_digits,
     IntegersThroughFloat => the_least_and_greatest_values_are_kept_and_compared,
@@ -74,7 +85,7 @@ orderwire_types::faults! {
     CountsThePage => pages_and_counts_agree,
     IgnoresOffset => pages_and_counts_agree,
     GoesOnWithoutTheSink => a_sink_ends_the_read,
-    HidesWrongReads => wrong_columns_and_values_are_invalid,
+    HidesWrongReads => wrong_columns_and_values_are_invalid what_a_type_does_not_know_is_invalid,
     SelectsForAll => rows_of_other_clients_are_not_there,
     SelectsForMany => a_scope_of_many_clients_reads_theirs_alone,
     IgnoresObjects => datasets_outside_the_objects_are_not_there attempts_outside_the_scope_are_not_there,

@@ -2,10 +2,12 @@
 //!
 //! A CSV value has no type, so that it is read as its column's: an empty one
 //! is null, a number stays as it is written, a boolean may also be `t`, `f`,
-//! `1` or `0`, a time may lack its offset and then is in UTC, and a date is its
-//! first moment in UTC.
+//! `1` or `0`, a time may lack its offset and then is in UTC, a date is its
+//! first moment in UTC, and a list is PostgreSQL's literal (`{a,"b,c"}`) or a JSON array.
 
+use super::parse;
 use super::reader::{Column, Reader};
+use crate::array;
 use crate::dataset::{FieldType, Unknown};
 use crate::envelope::{parse_csv_time, parse_rfc3339, write_text};
 use crate::problem::Fault;
@@ -64,7 +66,9 @@ impl Reader {
                 _ => columns.push(column),
             }
         }
-        let absent = |(i, column): &(usize, &Column)| column.required && !columns.contains(&Some(*i));
+        let absent = |(i, column): &(usize, &Column)| {
+            column.required && column.default.is_none() && !columns.contains(&Some(*i))
+        };
         match self.columns.iter().enumerate().find(absent) {
             Some((_, column)) => Err(column.missing()),
             None => Ok(CsvHeader(columns)),
@@ -137,6 +141,31 @@ impl Reader {
                     return wrong("must be a finite number");
                 }
                 out.push_str(value);
+            }
+            FieldType::Decimal => {
+                if !is_number(value) || value.parse::<crate::Decimal>().is_err() {
+                    return wrong(parse::DECIMAL);
+                }
+                out.push_str(value);
+            }
+            FieldType::Date => match parse::date(value) {
+                Some(date) => write_text(out, &date.to_string()),
+                None => return wrong(parse::DATE),
+            },
+            FieldType::Uuid => match parse::uuid(value) {
+                Some(id) => write_text(out, &id.to_string()),
+                None => return wrong(parse::UUID),
+            },
+            FieldType::Texts => {
+                self.check_text(column, value)?;
+                let texts = match value.trim_start().starts_with('[') {
+                    true => array::from_json(value).map(|texts| array::to_json(&texts)),
+                    false => array::from_literal(value).ok().map(|texts| array::to_json(&texts)),
+                };
+                match texts {
+                    Some(texts) => out.push_str(&texts),
+                    None => return wrong("must be a list such as {a,\"b,c\"} or [\"a\",\"b,c\"]"),
+                }
             }
             FieldType::Boolean => match value.to_ascii_lowercase().as_str() {
                 "true" | "t" | "1" => out.push_str("true"),

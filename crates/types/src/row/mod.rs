@@ -5,15 +5,22 @@
 //! is not an integer, and what a column cannot hold is refused, not rounded.
 
 mod csv;
+mod default;
 mod fill;
+mod parse;
 mod reader;
 
 pub use csv::{CsvHeader, csv_open_quote};
+pub use parse::{date as parse_date, midnight, uuid as parse_uuid};
 pub use reader::Reader;
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use crate::decimal::Decimal;
 
 /// One value of a row, of the type of its column.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,10 +33,18 @@ pub enum Value<'a> {
     Integer(i64),
     /// A finite float.
     Float(f64),
+    /// An exact number.
+    Decimal(Decimal),
     /// true or false.
     Boolean(bool),
     /// A moment, cut to the microsecond.
     Timestamp(Timestamp),
+    /// A day.
+    Date(Date),
+    /// A UUID.
+    Uuid(Uuid),
     /// JSON, digit for digit.
-    Json(&'a str),
+    Json(Cow<'a, str>),
+    /// Texts without NUL.
+    Texts(Vec<Cow<'a, str>>),
 }

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use jiff::Timestamp;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::Value;
+use super::parse::{self, NUMBER, TIME};
+use crate::array;
 use crate::dataset::{DatasetDef, FieldType, Unknown};
+use crate::decimal::Decimal;
 use crate::envelope::{Name, escape_pointer, parse_rfc3339, unquote};
 use crate::json::nests_at_most;
 use crate::limits::Limits;
@@ -24,6 +26,10 @@ pub struct Reader {
     pub(super) row_bytes: usize,
     pub(super) field_bytes: usize,
     pub(super) json_depth: usize,
+    /// Whether a column has a default.
+    pub(super) defaults: bool,
+    /// Whether rows may be of an earlier definition.
+    pub(super) past: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -31,6 +37,8 @@ pub(super) struct Column {
     pub(super) name: Box<str>,
     pub(super) field_type: FieldType,
     pub(super) required: bool,
+    /// What a row has that does not name it.
+    pub(super) default: Option<Value<'static>>,
 }
 
 impl Reader {
@@ -40,6 +48,7 @@ impl Reader {
             name: field.name.as_str().into(),
             field_type: field.field_type,
             required: field.required,
+            default: field.default_value().ok().flatten(),
         };
         let columns: Vec<Column> = def.fields.iter().map(column).collect();
         Self {
@@ -49,7 +58,17 @@ impl Reader {
             row_bytes: limits.event_bytes,
             field_bytes: limits.field_bytes,
             json_depth: limits.json_depth,
+            defaults: def.fields.iter().any(|field| field.default.is_some()),
+            past: false,
         }
+    }
+
+    /// The same for rows that were accepted by an earlier definition: fields that the dataset
+    /// has no more are left out, and a date is the first moment of a timestamp that it was
+    /// widened to.
+    #[must_use]
+    pub fn for_the_past(&self) -> Self {
+        Self { past: true, unknown: Unknown::Ignore, ..self.clone() }
     }
 
     /// Reads one row, an object, into `out`: one value per field, in the order
@@ -125,18 +144,43 @@ impl Reader {
                 _ => wrong("must be within the range of a 64-bit float"),
             },
             FieldType::Float => wrong("must be a number"),
+            FieldType::Decimal if number => match raw.parse::<Decimal>() {
+                Ok(decimal) => Ok(Value::Decimal(decimal)),
+                Err(_) => wrong(parse::DECIMAL),
+            },
+            FieldType::Decimal => wrong(NUMBER),
             FieldType::Boolean => match raw {
                 "true" => Ok(Value::Boolean(true)),
                 "false" => Ok(Value::Boolean(false)),
                 _ => wrong("must be true or false"),
             },
             FieldType::Timestamp => match unquote(raw).as_deref().and_then(parse_rfc3339) {
-                Some(moment) => Ok(Value::Timestamp(to_micros(moment))),
-                None => wrong("must be a time of RFC 3339 with an offset or Z, such as 2024-05-01T12:00:00Z"),
+                Some(moment) => Ok(Value::Timestamp(parse::to_micros(moment))),
+                None if self.past => {
+                    match unquote(raw).as_deref().and_then(parse::date).and_then(parse::midnight) {
+                        Some(moment) => Ok(Value::Timestamp(moment)),
+                        None => wrong(TIME),
+                    }
+                }
+                None => wrong(TIME),
+            },
+            FieldType::Date => match unquote(raw).as_deref().and_then(parse::date) {
+                Some(date) => Ok(Value::Date(date)),
+                None => wrong(parse::DATE),
+            },
+            FieldType::Uuid => match unquote(raw).as_deref().and_then(parse::uuid) {
+                Some(id) => Ok(Value::Uuid(id)),
+                None => wrong(parse::UUID),
             },
             FieldType::Json => {
                 self.check_json(column, raw)?;
-                Ok(Value::Json(raw))
+                Ok(Value::Json(raw.into()))
+            }
+            FieldType::Texts => {
+                self.check_size(column, raw)?;
+                let Some(texts) = array::from_json(raw) else { return wrong(parse::TEXTS) };
+                texts.iter().try_for_each(|text| self.check_text(column, text))?;
+                Ok(Value::Texts(texts))
             }
         }
     }
@@ -159,7 +203,7 @@ impl Reader {
         Ok(())
     }
 
-    fn check_size(&self, column: &Column, text: &str) -> Result<(), Fault> {
+    pub(super) fn check_size(&self, column: &Column, text: &str) -> Result<(), Fault> {
         if text.len() > self.field_bytes {
             let detail =
                 format!("the value has {} bytes, at most {} are taken", text.len(), self.field_bytes);
@@ -185,16 +229,18 @@ impl Column {
     }
 }
 
-/// A moment cut to the microsecond, as every engine can keep it.
-fn to_micros(moment: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(moment.as_microsecond()).expect("a cut moment is within the range")
-}
-
 /// Which fields were there, so that a second one is noticed even if it is null.
 #[derive(Default)]
 struct Seen([u64; 8], Vec<usize>);
 
 impl Seen {
+    fn has(&self, i: usize) -> bool {
+        match self.0.get(i / 64) {
+            Some(word) => word & (1u64 << (i % 64)) != 0,
+            None => self.1.contains(&i),
+        }
+    }
+
     /// Notes a field; false when it was noted before.
     fn insert(&mut self, i: usize) -> bool {
         let Some(word) = self.0.get_mut(i / 64) else {
@@ -257,6 +303,13 @@ impl<'de> Visitor<'de> for Row<'_, 'de> {
                 Err(fault) => {
                     *self.fault = Some(fault);
                     return Err(A::Error::custom("faulty field"));
+                }
+            }
+        }
+        if self.reader.defaults {
+            for (i, column) in self.reader.columns.iter().enumerate().filter(|(i, _)| !seen.has(*i)) {
+                if let Some(default) = &column.default {
+                    self.out[i] = default.clone();
                 }
             }
         }

@@ -34,7 +34,7 @@ fn values_come_in_the_order_of_the_fields() {
         Value::Float(91.0),
         Value::Boolean(true),
         Value::Timestamp("2024-05-01T10:00:00.123456Z".parse().unwrap()),
-        Value::Json(r#"{"n":1.10}"#),
+        Value::Json(r#"{"n":1.10}"#.into()),
     ];
     assert_eq!(read(json).unwrap(), expected);
 }
@@ -210,5 +210,89 @@ proptest! {
     #[test]
     fn any_text_is_a_row_or_a_fault(json in "[{\"a-z0-9:,.\\[\\]}\\\\ ]{0,64}") {
         let _ = read(&json);
+    }
+}
+
+fn exact() -> Reader {
+    let def: DatasetDef = serde_json::from_str(
+        r#"{"fields":[{"name":"d","type":"decimal"},{"name":"day","type":"date"},{"name":"id","type":"uuid"},
+            {"name":"tags","type":"text[]","default":["x"]}]}"#,
+    )
+    .unwrap();
+    assert!(def.faults().is_empty());
+    Reader::new(&def, &Limits::default())
+}
+
+#[test]
+fn exact_values_are_read_from_json_and_csv() {
+    let reader = exact();
+    let mut out = Vec::new();
+    let json = r#"{"d":-1.50e0,"day":"2024-02-29","id":"9A2AE9DE-3f82-4f55-966b-47df50ff51ff","tags":["a","\u00e4"]}"#;
+    reader.read(json, &mut out).unwrap();
+    let expected = vec![
+        Value::Decimal("-1.50".parse().unwrap()),
+        Value::Date("2024-02-29".parse().unwrap()),
+        Value::Uuid("9a2ae9de-3f82-4f55-966b-47df50ff51ff".parse().unwrap()),
+        Value::Texts(vec!["a".into(), "ä".into()]),
+    ];
+    assert_eq!(out, expected);
+    reader.read("{}", &mut out).unwrap();
+    assert_eq!(out[3], Value::Texts(vec!["x".into()]), "the default");
+    reader.read(r#"{"tags":null}"#, &mut out).unwrap();
+    assert_eq!(out[3], Value::Null, "null is no value");
+    for (member, pointer) in [
+        (r#""d":"1.5""#, "/d"),
+        (r#""d":1e39"#, "/d"),
+        (r#""d":[1]"#, "/d"),
+        (r#""day":"2024-2-9""#, "/day"),
+        (r#""day":20240229"#, "/day"),
+        (r#""id":"{9a2ae9de-3f82-4f55-966b-47df50ff51ff}""#, "/id"),
+        (r#""tags":"a""#, "/tags"),
+        (r#""tags":["a",null]"#, "/tags"),
+        (r#""tags":["a\u0000"]"#, "/tags"),
+    ] {
+        let fault = reader
+            .read(&format!("{{{member}}}"), &mut Vec::new())
+            .map_err(|fault| (fault.kind, fault.pointer));
+        assert_eq!(fault, Err((FaultKind::Invalid, pointer.to_owned())), "{member}");
+    }
+    let header = reader.csv_header(["d", "day", "id", "tags"]).unwrap();
+    let row = |record: [&'static str; 4]| reader.read_csv(&header, record).map_err(|fault| fault.pointer);
+    let id = "9A2AE9DE-3f82-4f55-966b-47df50ff51ff";
+    let read =
+        r#"{"d":1.10,"day":"2024-02-29","id":"9a2ae9de-3f82-4f55-966b-47df50ff51ff","tags":["a","b,c"]}"#;
+    assert_eq!(row(["1.10", "2024-02-29", id, "{a,\"b,c\"}"]).unwrap(), read);
+    assert_eq!(row(["1.10", "2024-02-29", id, "[\"a\", \"b,c\"]"]).unwrap(), read);
+    assert_eq!(row(["", "", "", ""]).unwrap(), r#"{"d":null,"day":null,"id":null,"tags":null}"#);
+    for (record, pointer) in [
+        (["1,5", "", "", ""], "/d"),
+        (["01", "", "", ""], "/d"),
+        (["", "29.02.2024", "", ""], "/day"),
+        (["", "", "x", ""], "/id"),
+        (["", "", "", "a"], "/tags"),
+        (["", "", "", "{a,null}"], "/tags"),
+        (["", "", "", "[1]"], "/tags"),
+    ] {
+        assert_eq!(row(record).unwrap_err(), pointer, "{record:?}");
+    }
+}
+
+#[test]
+fn rows_of_an_earlier_definition_are_read_by_the_present_one() {
+    let def: DatasetDef = serde_json::from_str(
+        r#"{"fields":[{"name":"at","type":"timestamp"},{"name":"d","type":"decimal"}]}"#,
+    )
+    .unwrap();
+    let reader = Reader::new(&def, &Limits::default());
+    let row = r#"{"at":"2024-02-29","d":7,"gone":"x"}"#;
+    assert!(reader.read(row, &mut Vec::new()).is_err());
+    let mut out = Vec::new();
+    reader.for_the_past().read(row, &mut out).unwrap();
+    assert_eq!(
+        out,
+        [Value::Timestamp("2024-02-29T00:00:00Z".parse().unwrap()), Value::Decimal("7".parse().unwrap())]
+    );
+    for wrong in [r#"{"at":"9999-12-31"}"#, r#"{"at":"soon"}"#, r#"{"d":"7"}"#] {
+        assert!(reader.for_the_past().read(wrong, &mut out).is_err(), "{wrong}");
     }
 }

@@ -99,7 +99,7 @@ async fn a_change_that_loses_or_contradicts_rows_is_a_conflict(factory: Arc<dyn 
     let key = r#"{"name":"K.1","type":"text","required":true}"#;
     for (what, fields, names) in [
         ("a column removed", key.to_owned(), r#"["K.1"]"#),
-        ("another type", format!(r#"{key},{{"name":"order","type":"float"}}"#), r#"["K.1"]"#),
+        ("another type", format!(r#"{key},{{"name":"order","type":"text"}}"#), r#"["K.1"]"#),
         (
             "newly required",
             format!(r#"{key},{{"name":"order","type":"integer","required":true}}"#),

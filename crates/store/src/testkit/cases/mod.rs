@@ -2,6 +2,7 @@
 
 mod clients;
 mod define;
+mod evolve;
 mod imports;
 mod keys;
 mod log;
@@ -15,6 +16,7 @@ mod select;
 mod stop;
 mod sweep;
 mod traces;
+mod types;
 mod values;
 
 use super::Case;
@@ -23,9 +25,11 @@ use super::Case;
 pub fn cases() -> Vec<Case> {
     [
         define::CASES,
+        evolve::CASES,
         record::CASES,
         remembered::CASES,
         values::CASES,
+        types::CASES,
         imports::CASES,
         select::CASES,
         scope::CASES,

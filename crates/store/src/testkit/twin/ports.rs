@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use crate::{
-    ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, KeyRecord, Keys,
+    ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, KeyRecord, Keys, Loss,
     Recording, RowSink, RowsRecorded, Select, Selected, Source, Sweep, TraceView, Traces,
 };
 use async_trait::async_trait;
@@ -74,14 +74,16 @@ impl Twin {
 
 #[async_trait]
 impl Datasets for Twin {
-    async fn define(
+    async fn evolve(
         &self,
         scope: &Scope,
         name: &DatasetName,
         def: &DatasetDef,
+        loss: Loss,
         now: Timestamp,
     ) -> Result<Defined, Error> {
         let changed = rewrite::definition(self.fault, def);
+        let loss = if self.fault == Fault::AllowsLoss { Loss::Allowed } else { loss };
         let there = self.inner.dataset(scope, name);
         let relaxed = |old: &Dataset| {
             old.def.fields.iter().any(|field| {
@@ -94,7 +96,7 @@ impl Datasets for Twin {
         if self.fault == Fault::MakesChangedDatasetsAnew && there.is_some_and(|there| there.def != *def) {
             self.inner.remove(scope, name).await?;
         }
-        match (self.fault, self.inner.define(scope, name, &changed, now).await) {
+        match (self.fault, self.inner.evolve(scope, name, &changed, loss, now).await) {
             (Fault::HidesConflicts, Err(error)) if error.kind() == ErrorKind::Conflict => {
                 Ok(Defined::Changed)
             }
@@ -127,6 +129,9 @@ impl Datasets for Twin {
         }
         if self.fault == Fault::StampsLate {
             recording.now += SignedDuration::from_secs(1);
+        }
+        if self.fault == Fault::ReadsThePastAsThePresent {
+            recording.events.iter_mut().for_each(|event| event.accepted_at += SignedDuration::from_hours(1));
         }
         self.change_imports(&mut recording).await?;
         self.change_memory(&mut recording);

@@ -1,15 +1,16 @@
 //! Faults that turn one request into another.
 
-use crate::{Compare, Filter, Nulls, OrderBy, Select};
-use orderwire_types::Scope;
+use crate::{Compare, Filter, Nulls, Operand, OrderBy, Select};
 use orderwire_types::dataset::{DatasetDef, OnConflict};
 use orderwire_types::scope::Clients;
+use orderwire_types::{Decimal, Scope};
 
 use super::Fault;
 
 pub(super) fn definition(fault: Fault, def: &DatasetDef) -> DatasetDef {
     let mut def = def.clone();
     match fault {
+        Fault::ForgetsDefaults => def.fields.iter_mut().for_each(|field| field.default = None),
         Fault::ForgetsUnits => def.fields.iter_mut().for_each(|field| field.unit = None),
         Fault::IgnoresOnConflict => {
             def.on_conflict = match def.on_conflict {
@@ -70,6 +71,16 @@ fn filter(fault: Fault, given: Filter) -> Filter {
 fn comparison(fault: Fault, compare: Compare) -> Compare {
     match (fault, compare) {
         (Fault::TakesLteForLt, Compare::Lte(value)) => Compare::Lt(value),
+        (Fault::TakesGteForGt, Compare::Gt(value)) => Compare::Gte(value),
+        (Fault::TakesOneForAll, Compare::Contains(texts)) => Compare::Overlaps(texts),
+        (Fault::DistinctIsNeq, Compare::Distinct(value)) => Compare::Neq(value),
+        // As if they began with a digit more.
+        (Fault::ComparesDecimalsByDigits, Compare::Gt(Operand::Decimal(decimal))) => {
+            Compare::Gt(Operand::Decimal(Decimal::new(decimal.unscaled() * 10, decimal.scale()).unwrap()))
+        }
+        (Fault::MatchIgnoresCase, Compare::Match { pattern, .. }) => {
+            Compare::Match { pattern, ignore_case: true }
+        }
         (Fault::LikeIgnoresCase, Compare::Like { pattern, .. }) => {
             Compare::Like { pattern, ignore_case: true }
         }

@@ -33,6 +33,10 @@ fn changed(cell: Cell<'_>, fault: Fault) -> Cell<'_> {
         (Fault::CutsToMillis, Cell::Timestamp(at)) => {
             Cell::Timestamp(Timestamp::from_millisecond(at.as_millisecond()).unwrap())
         }
+        (Fault::DecimalsThroughFloat, Cell::Decimal(decimal)) => {
+            let float: f64 = decimal.to_string().parse().unwrap();
+            Cell::Decimal(float.to_string().parse().unwrap_or(decimal))
+        }
         (Fault::JsonThroughFloat, Cell::Json(json)) => json.parse().map_or(cell, Cell::Float),
         (Fault::IntegersThroughFloat, Cell::Integer(integer)) => Cell::Integer(integer as f64 as i64),
         _ => cell,
