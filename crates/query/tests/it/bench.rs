@@ -179,7 +179,7 @@ impl Bench {
 }
 
 /// Knows four keys.
-struct Keyring(HashMap<&'static str, Arc<Scope>>);
+pub(crate) struct Keyring(HashMap<&'static str, Arc<Scope>>);
 
 impl Default for Keyring {
     fn default() -> Self {

@@ -99,7 +99,9 @@ fn converted(retyped: &Retyped<'_>) -> Result<String, Error> {
         }
         (FieldType::Uuid, FieldType::Text) => {
             let piece = |from, count| format!("substr(lower(hex({column})), {from}, {count})");
-            [piece(1, 8), piece(9, 4), piece(13, 4), piece(17, 4), piece(21, 12)].join(" || '-' || ")
+            let pieces = [piece(1, 8), piece(9, 4), piece(13, 4), piece(17, 4), piece(21, 12)];
+            // Of null there would be dashes.
+            format!("CASE WHEN {column} IS NOT NULL THEN {} END", pieces.join(" || '-' || "))
         }
         (from, to) => {
             return Err(invalid(format!("column {column}: {} cannot become {}", from.as_str(), to.as_str())));

@@ -40,7 +40,7 @@ impl Field {
             (FieldType::Integer, _) => return wrong("must be an integer of 64 bits"),
             (FieldType::Float, Json::Number(number)) => {
                 match number.as_f64().filter(|float| float.is_finite()) {
-                    Some(float) => Value::Float(float),
+                    Some(float) => Value::Float(float + 0.0),
                     None => return wrong("must be a finite number"),
                 }
             }

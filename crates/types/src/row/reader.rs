@@ -140,7 +140,8 @@ impl Reader {
             },
             FieldType::Integer => wrong("must be an integer"),
             FieldType::Float if number => match raw.parse::<f64>() {
-                Ok(float) if float.is_finite() => Ok(Value::Float(float)),
+                // Zero has no sign: not every engine would keep it.
+                Ok(float) if float.is_finite() => Ok(Value::Float(float + 0.0)),
                 _ => wrong("must be within the range of a 64-bit float"),
             },
             FieldType::Float => wrong("must be a number"),

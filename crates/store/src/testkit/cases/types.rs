@@ -205,7 +205,7 @@ async fn lists_compare_as_sets(factory: Arc<dyn Factory>) -> Outcome {
 async fn expressions_match_text(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
     let rows = r#"[{"i":1,"t":"abc"},{"i":2,"t":"ABC"},{"i":3,"t":"a\nb"},{"i":4,"t":""},{"i":5,"t":"Größe 42"},
-        {"i":6,"t":"a.b-c_d"},{"i":7,"t":"世界"},{"i":8,"t":"K"},{"i":9,"t":"x{2}$^"},{"i":10}]"#;
+        {"i":6,"t":"a.b-c_d"},{"i":7,"t":"世界"},{"i":8,"t":"\u212a"},{"i":9,"t":"x{2}$^"},{"i":10}]"#;
     exact(&store, rows).await?;
     for (pattern, ignore_case, expected) in [
         ("b", false, "1,3,6"),

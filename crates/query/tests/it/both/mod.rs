@@ -1,0 +1,7 @@
+//! The same rows on both engines, asked the same: what one answers, the other answers, to the
+//! last byte.
+
+mod engines;
+mod explode;
+mod generated;
+mod injected;
