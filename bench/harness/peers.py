@@ -214,6 +214,12 @@ class PostgreSql:
         return machine.version(self.program("postgres"), "--version")
 
     def measure(self):
+        with self.node() as (folder, address):
+            return self.pgbench(folder, address)
+
+    @contextlib.contextmanager
+    def node(self):
+        """A server with an empty database `postgres`: a folder, and the words that say where it is."""
         # A server refuses to run as root; the package makes a user for it.
         user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
         with process.folder() as folder:
@@ -221,13 +227,13 @@ class PostgreSql:
             data.mkdir()
             if user:
                 shutil.chown(data, "postgres", "postgres")
-            process.run([self.program("initdb"), "-D", data, "-U", "bench", "-A", "trust"], cwd="/", **user)
+            process.run([self.program("initdb"), "-D", data, "-U", "bench", "-A", "trust", "-E", "UTF8", "--no-locale"], cwd="/", **user)
             command = [self.program("postgres"), "-D", data, "-p", port, "-k", data]
-            command += ["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=100"]
+            command += ["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
             with process.Server(command, folder / "log", cwd="/", **user) as server:
                 address = ["-h", "127.0.0.1", "-p", port, "-U", "bench"]
                 server.wait_until(lambda: process.succeeds([self.program("pg_isready"), "-q", *address]))
-                return self.pgbench(folder, address)
+                yield folder, address
 
     def pgbench(self, folder, address):
         (folder / "air.csv").write_text(ours.air_csv(self.hours), encoding="ascii")

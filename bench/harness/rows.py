@@ -72,6 +72,13 @@ def rows(orderwire, client):
             note="the figure wanted, 0.6 ×, is for rows in PostgreSQL; these are in the embedded store",
         ),
         Row(
+            "rest-pg",
+            "the same from a PostgreSQL of its own, with as many connections; the peer with the same SQL, prepared",
+            "reads/s",
+            measure.rest_postgres,
+            beside=((peers.PostgreSql(orderwire.seconds, READ_HOURS), at_least(0.6)),),
+        ),
+        Row(
             "visible",
             "event accepted to row visible, p99, at 1,000 rows/s in single requests",
             "ms",
@@ -148,7 +155,16 @@ class Measure:
             return rate(server.load([*ours.READ, ours.VIEW]))
 
     def rest(self):
-        with self.orderwire.up("--config", ours.EXAMPLE) as server:
+        return self._rest()
+
+    def rest_postgres(self):
+        with peers.PostgreSql(self.orderwire.seconds, READ_HOURS).node() as (_, address):
+            store = f"postgres://bench@127.0.0.1:{address[address.index('-p') + 1]}/postgres"
+            # Half of them are for queries: as many as the peer has.
+            return self._rest(ORDERWIRE__STORE__URL=store, ORDERWIRE__STORE__CONNECTIONS="128")
+
+    def _rest(self, **environment):
+        with self.orderwire.up("--config", ours.EXAMPLE, **environment) as server:
             server.import_air(hours=READ_HOURS)
             answer = json.loads(server.call("GET", ours.REST.replace("{i}", "0")))
             if len(answer) != 100:

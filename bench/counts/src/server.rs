@@ -74,7 +74,7 @@ impl Server {
         }));
         let keys = Arc::new(KeyRing::new(store.clone(), clock.clone()));
         let file = run.folder.join("admin.key");
-        keys.ensure_admin(&file).await?;
+        keys.ensure_admin(&file, false).await?;
         let key = std::fs::read_to_string(&file).context("read the key")?;
         let gateway = orderwire_gateway::router(Gateway {
             outlet: Arc::new(queues.clone()),

@@ -19,6 +19,7 @@ const LOCAL: Local = Local {
     try_rules,
     warnings: orderwire_runtime::warnings,
     try_broker: |config| Box::pin(orderwire_runtime::try_broker(config)),
+    try_store: |config| Box::pin(orderwire_runtime::try_store(config)),
     try_cache: |config| Box::pin(orderwire_runtime::try_cache(config)),
 };
 

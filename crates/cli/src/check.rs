@@ -80,7 +80,13 @@ pub(crate) fn sources(file: Option<PathBuf>, global: &Global) -> Sources {
 async fn connect(config: &Config, local: Local) -> Vec<Connection> {
     let mut connections = vec![folder("data", &config.data)];
     let store = config.store_folder();
-    if store != config.data {
+    if config.store.is_postgres() {
+        let (ok, detail) = match (local.try_store)(config).await {
+            Ok(detail) => (true, detail),
+            Err(detail) => (false, detail),
+        };
+        connections.push(Connection { key: "store.url", value: config.store.url.clone(), ok, detail });
+    } else if store != config.data {
         connections.push(folder("store.url", &store));
     }
     let (ok, detail) = match TcpListener::bind(config.listen) {

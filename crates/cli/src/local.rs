@@ -27,12 +27,14 @@ pub struct Local {
     pub warnings: fn(&Config) -> Vec<String>,
     /// Whether the broker that is configured can be reached and takes messages.
     pub try_broker: fn(&Config) -> Trying<'_>,
+    /// Whether the PostgreSQL that is configured can be used; what it is.
+    pub try_store: fn(&Config) -> Trying<'_, String>,
     /// Whether the Redis that is configured can be reached and keeps answers.
     pub try_cache: fn(&Config) -> Trying<'_>,
 }
 
 /// Something that is tried; why it failed, in plain words.
-pub type Trying<'c> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'c>>;
+pub type Trying<'c, T = ()> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'c>>;
 
 /// What is tried on rules.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -166,6 +166,7 @@ mod tests {
             try_rules: |_, _| panic!("no rule is tried here"),
             warnings: |_| panic!("nothing is warned of here"),
             try_broker: |_| panic!("no broker is tried here"),
+            try_store: |_| panic!("no store is tried here"),
             try_cache: |_| panic!("no cache is tried here"),
         }
     }

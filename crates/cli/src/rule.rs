@@ -142,6 +142,7 @@ mod tests {
             },
             warnings: |_| panic!("nothing is warned of here"),
             try_broker: |_| panic!("no broker is tried here"),
+            try_store: |_| panic!("no store is tried here"),
             try_cache: |_| panic!("no cache is tried here"),
         }
     }

@@ -7,13 +7,14 @@ mod forwards;
 mod mqtt;
 mod orders;
 mod rules;
+mod store;
 mod views;
 
 use orderwire_types::dataset::Span;
 use orderwire_types::queue::{Kind, alias};
 
 use crate::fault::{Fault, Position};
-use crate::model::{AUDIT, ByteSize, Config, SQLITE, base};
+use crate::model::{AUDIT, ByteSize, Config, base};
 use crate::read::name;
 use crate::secret::{Secret, SecretValue};
 use crate::tree::{Id, Tree};
@@ -23,7 +24,10 @@ const WORKED: [&str; 4] = ["infra", "clients", "data", "notify"];
 
 /// Reports every fault of a configuration that could be read.
 pub(crate) fn check(config: &Config, report: &mut Report<'_>) {
-    urls(config, report);
+    store::check(config, report);
+    if config.data.as_os_str().is_empty() {
+        report.fault(&["data"], "the data folder has no name; write for example ./orderwire-data");
+    }
     cache::check(config, report);
     broker::check(config, report);
     mqtt::check(config, report);
@@ -96,24 +100,6 @@ impl<'a> Report<'a> {
     }
 }
 
-fn urls(config: &Config, report: &mut Report<'_>) {
-    let store = &config.store.url;
-    if let Some(path) = store.strip_prefix(SQLITE) {
-        if path.contains(['?', '#', '\0']) {
-            report.fault(
-                &["store", "url"],
-                "parameters are not supported; name a folder: sqlite:///var/lib/orderwire",
-            );
-        }
-    } else {
-        let detail = unavailable(store, "use sqlite:// (embedded, in the data folder)");
-        report.fault(&["store", "url"], detail);
-    }
-    if config.data.as_os_str().is_empty() {
-        report.fault(&["data"], "the data folder has no name; write for example ./orderwire-data");
-    }
-}
-
 /// Shows the scheme alone: an URL may hold a password.
 fn unavailable(url: &str, instead: &str) -> String {
     match url.split_once("://") {
@@ -122,6 +108,12 @@ fn unavailable(url: &str, instead: &str) -> String {
         }
         _ => format!("this is not an URL that is known; {instead}"),
     }
+}
+
+/// Whether an URL holds a password beside its user.
+fn has_password(url: &str) -> bool {
+    let authority = url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    authority.and_then(|text| text.rsplit_once('@')).is_some_and(|(info, _)| info.contains(':'))
 }
 
 fn queues(config: &Config, report: &mut Report<'_>) {

@@ -7,6 +7,7 @@ mod mqtt;
 mod orders;
 mod queues;
 mod rules;
+mod store;
 mod values;
 mod views;
 
@@ -33,6 +34,8 @@ pub use orders::{Environment, Names, Products, TargetKind, TargetSettings, Word}
 pub(crate) use queues::{AUDIT, INTAKE, base};
 pub use queues::{BackoffSettings, BrokerQueue, PrincipalSettings, QueueSettings};
 pub use rules::{Emission, RULES_QUEUE, Rule};
+pub(crate) use store::SQLITE;
+pub use store::Store;
 pub use values::ByteSize;
 pub use views::{Clients, Freshness, Read, Shape, View};
 
@@ -132,7 +135,7 @@ impl Config {
         queues::at_broker(self.queue_definitions(), &self.queues)
     }
 
-    /// The folder of the store's files: the data folder, or the one that
+    /// The folder of the embedded store's files: the data folder, or the one that
     /// `store.url` names.
     pub fn store_folder(&self) -> PathBuf {
         match self.store.url.strip_prefix(SQLITE) {
@@ -142,24 +145,8 @@ impl Config {
     }
 }
 
-/// The scheme of the embedded store.
-pub(crate) const SQLITE: &str = "sqlite://";
 /// The in-process cache.
 pub(crate) const MEMORY: &str = "memory://";
-
-/// Where queues and tables are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Store {
-    /// `sqlite://` for the data folder, or `sqlite:///another/folder`.
-    pub url: String,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self { url: SQLITE.to_owned() }
-    }
-}
 
 /// Where answers are kept ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use deadpool_postgres::PoolError;
+use deadpool_postgres::{PoolError, TimeoutType};
 use tokio_postgres::error::SqlState;
 
 /// The kinds of error.
@@ -44,15 +44,20 @@ impl Error {
     /// What the server, or the way to it, said while it did `what`.
     pub(crate) fn postgres(what: &str, error: &tokio_postgres::Error) -> Self {
         let kind = kind_of(error);
-        let remedy = error.code().and_then(remedy).unwrap_or_default();
-        Self::new(kind, format!("{what}: {}{remedy}", text_of(error)))
+        let text = text_of(error);
+        let remedy = error.code().map_or_else(|| remedy_before(&text), remedy).unwrap_or_default();
+        Self::new(kind, format!("{what}: {text}{remedy}"))
     }
 
     /// What the pool said while it did `what`.
     pub(crate) fn pool(what: &str, error: &PoolError) -> Self {
         match error {
             PoolError::Backend(error) => Self::postgres(what, error),
-            PoolError::Timeout(_) => Self::new(
+            PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => Self::new(
+                ErrorKind::Unavailable,
+                format!("{what}: nobody answers in time; look at host, port and firewalls in between"),
+            ),
+            PoolError::Timeout(TimeoutType::Wait) => Self::new(
                 ErrorKind::Unavailable,
                 format!("{what}: no connection to the database became free in time"),
             ),
@@ -94,10 +99,23 @@ fn text_of(error: &tokio_postgres::Error) -> String {
     text
 }
 
+/// What to do where no server said anything with a code.
+fn remedy_before(text: &str) -> Option<&'static str> {
+    let remedies = [
+        (NO_PASSWORD, "; the server wants one: give it beside the URL (store.password)"),
+        ("error connecting to server", "; start the server, or look at host and port in the URL"),
+        ("TLS", "; look at sslmode in the URL, and at the certificates that are trusted and shown"),
+    ];
+    remedies.into_iter().find(|(of, _)| text.contains(of)).map(|(_, remedy)| remedy)
+}
+
+/// The library's words for a server that wants a password where there is none.
+const NO_PASSWORD: &str = "password missing";
+
 /// What to do about what a person has to mend.
 fn remedy(code: &SqlState) -> Option<&'static str> {
     let remedies = [
-        (SqlState::INVALID_PASSWORD, "; look at the user and password in the URL"),
+        (SqlState::INVALID_PASSWORD, "; look at the user in the URL and at the password"),
         (
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
             "; look at the user in the URL and at the server's pg_hba.conf",
@@ -121,7 +139,11 @@ fn kind_of(error: &tokio_postgres::Error) -> ErrorKind {
     let Some(code) = error.code() else {
         // What the server sent is not of the type that our schema promises.
         let conversion = error.to_string().starts_with("error deserializing");
-        return if conversion { ErrorKind::Damaged } else { ErrorKind::Unavailable };
+        return match () {
+            () if conversion => ErrorKind::Damaged,
+            () if text_of(error).contains(NO_PASSWORD) => ErrorKind::Refused,
+            () => ErrorKind::Unavailable,
+        };
     };
     if [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code) {
         return ErrorKind::Damaged;

@@ -19,6 +19,6 @@ mod migrate;
 mod queue;
 pub mod store;
 
-pub use db::{Database, Options};
+pub use db::{Database, Identity, Options};
 pub use error::{Error, ErrorKind};
 pub use queue::{PostgresQueue, QueueOptions};

@@ -390,7 +390,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Makes these queues exist with these settings. A queue of
     /// [`Origin::Configuration`] that is not among them is bound to nothing
-    /// from now on, keeps what it holds, and disappears when it is empty.
+    /// from now on, keeps what it holds, and disappears when it is empty; unless
+    /// another process that runs on the same data has declared it so: then it stays
+    /// as it is, because events would be lost that that one counts on.
     ///
     /// # Errors
     /// `Conflict` when a queue that holds deliveries is of the other kind.

@@ -428,6 +428,9 @@ async fn hear_of_others(inner: &Inner) {
             tracing::warn!(error = %err, "the queues' definitions changed and cannot be read");
             tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
         }
+        if definitions {
+            inner.look_for_contradictions();
+        }
         for queue in &ready {
             inner.wake(queue);
         }

@@ -10,6 +10,7 @@
 
 mod cache;
 mod convert;
+mod engines;
 mod error;
 mod fleeting;
 mod forwards;
@@ -20,10 +21,14 @@ mod orders;
 mod ready;
 mod rules;
 mod server;
+mod stage;
 mod start;
 mod transport;
+mod turn;
+mod work;
 
 pub use cache::try_cache;
+pub use engines::try_store;
 pub use error::Error;
 pub use load::load;
 pub use orders::{RenderRequest, lint, render};

@@ -3,7 +3,7 @@
 use orderwire_config::{Config, Faults, Names, Report, Sources};
 use orderwire_types::Limits;
 
-use crate::{convert, forwards, mqtt, orders, rules, transport};
+use crate::{convert, engines, forwards, mqtt, orders, rules, transport};
 
 /// Loads a configuration and checks all of it, the queries of its views
 /// included. A server starts with what this returns and nothing else, so what
@@ -16,6 +16,7 @@ pub fn load(sources: &Sources) -> Result<Config, Faults> {
         views(config, report);
         products(config, report);
         forwards::check(config, report);
+        engines::check(config, report);
         mqtt::check(config, report);
         rules::check(config, report);
         if let Some(why) = transport::missing(config) {

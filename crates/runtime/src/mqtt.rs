@@ -12,7 +12,7 @@ use orderwire_mqtt::{
 use orderwire_types::{Label, Scope, scope};
 
 use crate::error::Error;
-use crate::start::Stage;
+use crate::stage::Stage;
 
 /// How long the connections may take to stop: a commit and an answer of each broker.
 const PATIENCE: Duration = Duration::from_secs(30);

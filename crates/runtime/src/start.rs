@@ -1,43 +1,32 @@
 //! Start and drain.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use orderwire_api::places::Places;
-use orderwire_config::{Config, Names, Overrides, RULES_QUEUE, Retention, Sources};
+use orderwire_config::{Names, Overrides, RULES_QUEUE, Sources};
 use orderwire_gateway::{Gateway, KeyRing, Outlet};
-use orderwire_provisioner::targets::process::STOP_MARGIN;
-use orderwire_provisioner::{OrderEvents, Provisioner, Reconciler, ReconcilerOptions};
-use orderwire_queue::{Clock, Engine, Queues};
-use orderwire_sqlite::store::SqliteStore;
-use orderwire_sqlite::{DataDir, SqliteQueue};
-use orderwire_store::{Datasets as _, Store, Sweep};
-use orderwire_telemetry::{Metrics, UPKEEP_EVERY};
-use orderwire_types::dataset::Span;
-use orderwire_types::{Limits, QueueName, Scope};
-use orderwire_worker::{DirectHandler, StreamOptions, StreamWorker, TaskHandler, TaskOptions, TaskWorker};
-use tokio::task::JoinSet;
+use orderwire_provisioner::Provisioner;
+use orderwire_queue::{Clock, Queues};
+use orderwire_sqlite::DataDir;
+use orderwire_types::{Limits, Scope};
 use tokio_util::sync::CancellationToken;
 
+use crate::engines::{self, Engines};
 use crate::error::{Error, While as _};
 use crate::load::load;
+use crate::stage::Stage;
 use crate::transport::Transport;
+use crate::work::{keep_up, orders_patience, start_orders, start_task, start_workers, sweep};
 use crate::{convert, forwards, http, mqtt, orders, ready, rules, server};
 
 /// The file in the data folder that holds the first admin key.
 const ADMIN_KEY_FILE: &str = "admin.key";
 
-/// The stream of rows, and the name of its reader in the store.
-const DATA: &str = "data";
-
 /// How long consumers may take to leave; each has said goodbye by then, or never will.
 const GOODBYE: Duration = Duration::from_secs(4);
-
-/// For what is little, and a busy machine.
-const SLACK: Duration = Duration::from_secs(5);
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -69,67 +58,13 @@ pub struct Running {
     data: PathBuf,
     admin_key: String,
     queues: Queues,
+    /// The lock of the data folder, where no engine holds it.
+    _folder: Option<DataDir>,
     /// Ends what would go on for as long as nothing happens.
     closing: CancellationToken,
     /// Orders first, while what they run can still be heard, then what comes in, then workers,
     /// then the queue.
     stages: Vec<Stage>,
-}
-
-/// Tasks that stop together.
-pub(crate) struct Stage {
-    name: &'static str,
-    pub(crate) stop: CancellationToken,
-    tasks: JoinSet<&'static str>,
-    /// How long they may take to stop.
-    patience: Duration,
-}
-
-impl Stage {
-    pub(crate) fn new(name: &'static str, patience: Duration) -> Self {
-        Self { name, stop: CancellationToken::new(), tasks: JoinSet::new(), patience }
-    }
-
-    pub(crate) fn spawn<T: Send>(
-        &mut self,
-        name: &'static str,
-        task: impl Future<Output = T> + Send + 'static,
-    ) {
-        self.tasks.spawn(async move {
-            task.await;
-            name
-        });
-    }
-
-    /// Ends when one of the tasks does, which none may while the server runs.
-    async fn fault(&mut self) -> Error {
-        match self.tasks.join_next().await {
-            Some(Ok(name)) => Error::failed(format!("{name} ended without being asked to; see the log")),
-            Some(Err(error)) => Error::failed(format!("a task of {} failed: {error}", self.name)),
-            None => std::future::pending().await,
-        }
-    }
-
-    async fn drain(mut self) -> Result<(), Error> {
-        self.stop.cancel();
-        let all = async {
-            let mut failed = None;
-            while let Some(ended) = self.tasks.join_next().await {
-                if let Err(error) = ended {
-                    failed = Some(Error::failed(format!("a task of {} failed: {error}", self.name)));
-                }
-            }
-            failed
-        };
-        match tokio::time::timeout(self.patience, all).await {
-            Ok(None) => Ok(()),
-            Ok(Some(error)) => Err(error),
-            Err(_) => Err(Error::failed(format!(
-                "{} did not stop within {:?}; nothing acknowledged is lost, it goes on at the next start",
-                self.name, self.patience
-            ))),
-        }
-    }
 }
 
 /// Starts every role in this process; returns when all are ready.
@@ -148,7 +83,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
 
     // The port first: a taken one is found before a file is touched.
     let (listener, address) = server::bind(&config.listen.to_string()).await.map_err(Error::failed)?;
-    let (queue_engine, store) = open_engines(&config, &limits).await?;
+    let Engines { queue: queue_engine, store, folder } = engines::open(&config, &limits).await?;
 
     let definitions = config.queue_definitions();
     let queue_options = convert::queue_options(&config, &limits);
@@ -184,7 +119,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     };
     let keys = Arc::new(KeyRing::new(store.clone(), clock.clone()));
     let key_file = config.data.join(ADMIN_KEY_FILE);
-    if keys.ensure_admin(&key_file).await.while_("making the admin key")? {
+    if keys.ensure_admin(&key_file, config.store.is_postgres()).await.while_("making the admin key")? {
         tracing::info!(file = %key_file.display(), "a new admin key was made");
     }
     let admin_key = std::fs::read_to_string(&key_file).while_(&format!("reading {}", key_file.display()))?;
@@ -246,7 +181,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         queues,
         outlet,
         broker,
-        store,
+        store: store.clone(),
         keys,
         readiness: readiness.clone(),
         clock,
@@ -281,13 +216,14 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let options = convert::reconciler_options(&config);
     let graces = config.target_settings().into_values().map(|target| target.grace.0);
     let patience = orders_patience(options.drain, graces);
-    let order_stage = start_orders(provisioner, options, patience);
+    let order_stage = start_orders(store.clone(), provisioner, options, patience);
     tracing::info!(listen = %address, data = %config.data.display(), "ready");
     Ok(Running {
         address,
         data: config.data.clone(),
         admin_key: admin_key.trim().to_owned(),
         queues: handle,
+        _folder: folder,
         closing,
         stages: [
             Some(order_stage),
@@ -303,141 +239,12 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     })
 }
 
-/// Opens the folder and both files; on a thread of its own, because the first
-/// start after a crash replays a log.
-async fn open_engines(config: &Config, limits: &Limits) -> Result<(Arc<dyn Engine>, Arc<dyn Store>), Error> {
-    let folder = config.store_folder();
-    let limits = limits.clone();
-    tokio::task::spawn_blocking(move || {
-        let dir = DataDir::open(&folder).while_("opening the data folder")?;
-        // The store first: a queue that was lost and made anew has to begin
-        // behind what the store has recorded.
-        let options =
-            orderwire_sqlite::store::Options { limits, ..orderwire_sqlite::store::Options::default() };
-        let store = SqliteStore::open(&dir, options).while_("opening the store")?;
-        let recorded = tokio::runtime::Handle::current().block_on(store.position(DATA));
-        let position_min = recorded.while_("reading how far the store is")?;
-        let options = orderwire_sqlite::Options { position_min, ..orderwire_sqlite::Options::default() };
-        let queue = SqliteQueue::open(&dir, &options).while_("opening the queue")?;
-        Ok((Arc::new(queue) as Arc<dyn Engine>, Arc::new(store) as Arc<dyn Store>))
-    })
-    .await
-    .while_("opening the data folder")?
-}
-
-/// Starts the workers of the queues that are always there; the handlers of streams.
-fn start_workers(
-    stage: &mut Stage,
-    queues: &Queues,
-    store: &Arc<dyn Store>,
-    provisioner: &Provisioner,
-    clock: &Clock,
-    transport: Option<&Transport>,
-) -> HashMap<QueueName, Arc<dyn DirectHandler>> {
-    let data: QueueName = DATA.parse().expect("a queue name");
-    let direct = transport.is_some_and(|transport| transport.is_direct(&data));
-    let rows = Arc::new(orderwire_recorder::Rows::new(store.clone(), &data, clock.clone(), direct));
-    let recorder = StreamWorker::new(queues.clone(), data.clone(), rows.clone(), StreamOptions::default());
-    let stop = stage.stop.clone().cancelled_owned();
-    stage.spawn("the recorder of rows", recorder.run(stop));
-
-    let changes = Arc::new(orderwire_recorder::ClientChanges::new(store.clone(), clock.clone()));
-    start_task(stage, queues, ("clients", "recorder"), "the recorder of clients", changes, transport);
-    let orders = Arc::new(OrderEvents::new(provisioner.clone()));
-    start_task(stage, queues, ("infra", "provisioner"), "the provisioner of events", orders, transport);
-    if let Some(transport) = transport {
-        transport.start_relays(stage, queues);
-    }
-    HashMap::from([(data, rows as Arc<dyn DirectHandler>)])
-}
-
-/// Starts the worker of a task queue; where the queue is native, what it handled goes on to
-/// the broker.
-fn start_task<H: TaskHandler>(
-    stage: &mut Stage,
-    queues: &Queues,
-    (queue, role): (&str, &'static str),
-    name: &'static str,
-    handler: Arc<H>,
-    transport: Option<&Transport>,
-) {
-    let stop = stage.stop.clone().cancelled_owned();
-    let (queues, options) = (queues.clone(), TaskOptions::default());
-    let relay = transport.and_then(|transport| transport.relay(queue, Some(handler.clone())));
-    let queue = queue.parse().expect("a queue name");
-    match relay {
-        Some(relay) => {
-            stage.spawn(name, TaskWorker::new(queues, queue, role, Arc::new(relay), options).run(stop));
-        }
-        None => stage.spawn(name, TaskWorker::new(queues, queue, role, handler, options).run(stop)),
-    }
-}
-
-/// Works on orders; at the end what they run is stopped, too.
-fn start_orders(provisioner: Provisioner, options: ReconcilerOptions, patience: Duration) -> Stage {
-    let mut stage = Stage::new("the reconciler of orders", patience);
-    let targets = provisioner.targets().clone();
-    let stopped = stage.stop.clone().cancelled_owned();
-    let reconciler = Reconciler::new(provisioner, options);
-    stage.spawn("the reconciler of orders", async move {
-        reconciler.run(stopped).await;
-        futures::future::join_all(targets.values().map(|target| target.stop())).await;
-    });
-    stage
-}
-
-/// How long the reconciler may take to stop: the work in hand first, then what runs, all
-/// targets at once.
-fn orders_patience(drain: Duration, graces: impl Iterator<Item = Duration>) -> Duration {
-    drain + graces.max().unwrap_or_default() + STOP_MARGIN + SLACK
-}
-
 /// The address as a URL that this machine can call.
 fn url_of(mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
     format!("http://{address}")
-}
-
-async fn keep_up(metrics: Metrics, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(UPKEEP_EVERY) => metrics.upkeep(),
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
-/// Drops what is past its retention, a piece at a time, every minute.
-async fn sweep(store: Arc<dyn Store>, retention: Retention, clock: Clock, stop: CancellationToken) {
-    const EVERY: Duration = Duration::from_secs(60);
-    const PIECE: usize = 1_000;
-    loop {
-        // At once after a start: a server that is restarted often sweeps, too.
-        loop {
-            let now = clock.now();
-            let before = |span: Span| now - jiff::SignedDuration::from(span);
-            let sweep = Sweep {
-                now,
-                traces_before: before(retention.traces),
-                remembered_before: before(retention.idempotency),
-                limit: PIECE,
-            };
-            match store.sweep(sweep).await {
-                Ok(swept) if swept >= PIECE as u64 && !stop.is_cancelled() => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "sweeping the store; tried again in a minute");
-                    break;
-                }
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            () = stop.cancelled() => return,
-        }
-    }
 }
 
 impl Running {
@@ -486,18 +293,5 @@ impl Running {
         }
         tracing::info!("drained");
         first
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_drain_waits_for_the_longest_grace_of_all_targets() {
-        let seconds = Duration::from_secs;
-        let patience = orders_patience(seconds(15), [seconds(5), seconds(300), seconds(0)].into_iter());
-        assert_eq!(patience, seconds(15 + 300) + STOP_MARGIN + SLACK);
-        assert_eq!(orders_patience(seconds(15), std::iter::empty()), seconds(15) + STOP_MARGIN + SLACK);
     }
 }

@@ -25,7 +25,7 @@ use orderwire_worker::{
 
 use crate::error::{Error, While as _};
 use crate::fleeting;
-use crate::start::Stage;
+use crate::stage::Stage;
 
 /// The folder of the spool in the data folder.
 const SPOOL: &str = "spool";

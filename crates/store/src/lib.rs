@@ -7,6 +7,7 @@
 //! - [`Traces`]: the steps that workers recorded with their effects.
 //! - [`Orders`]: orders, releases and revisions; written by the provisioner.
 //! - [`DeliveryLog`]: attempts at endpoints; written by the forwarder.
+//! - [`Turns`]: what one process of several does alone.
 //!
 //! Every call takes a [`Scope`](orderwire_types::Scope) or is for Orderwire's own use and says so.
 //! Invariants: what a write returned is durable; a read after it sees it; no
@@ -26,6 +27,7 @@ mod steps;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod traits;
+pub mod turn;
 pub mod typed;
 
 pub use error::{Error, ErrorKind};
@@ -37,3 +39,4 @@ pub use rows::each_row;
 pub use select::{Cell, Column, Compare, Count, Filter, Nulls, Operand, OrderBy, RowSink, Select, Selected};
 pub use steps::recorded_steps;
 pub use traits::{Clients, Datasets, Keys, Store, Traces};
+pub use turn::{OwnTurns, Turn, Turns};

@@ -18,6 +18,7 @@ use crate::model::{
 };
 use crate::orders::Orders;
 use crate::select::{RowSink, Select, Selected};
+use crate::turn::Turns;
 
 /// Typed tables and their rows.
 ///
@@ -211,6 +212,6 @@ pub trait Traces: Send + Sync {
 }
 
 /// The whole store.
-pub trait Store: Datasets + Clients + Keys + Traces + Orders + DeliveryLog {}
+pub trait Store: Datasets + Clients + Keys + Traces + Orders + DeliveryLog + Turns {}
 
-impl<T: Datasets + Clients + Keys + Traces + Orders + DeliveryLog> Store for T {}
+impl<T: Datasets + Clients + Keys + Traces + Orders + DeliveryLog + Turns> Store for T {}

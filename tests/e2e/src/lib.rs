@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-pub use orderwire_servers::{mosquitto, nats, proxy, rabbit};
+pub use orderwire_servers::{mosquitto, nats, postgres, proxy, rabbit, redis};
 use serde_json::Value;
 
 /// How long anything local may take before a test gives up.
@@ -239,7 +239,14 @@ pub struct Ran {
 
 /// Runs `orderwire` with these arguments to its end.
 pub fn run(arguments: &[&str]) -> Result<Ran> {
-    let output = Command::new(binary()).args(arguments).stdin(Stdio::null()).output()?;
+    run_with(arguments, &[])
+}
+
+/// The same with more environment.
+pub fn run_with(arguments: &[&str], env: &[(String, String)]) -> Result<Ran> {
+    let mut command = Command::new(binary());
+    command.args(arguments).envs(env.iter().cloned()).stdin(Stdio::null());
+    let output = command.output()?;
     Ok(Ran {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout)?,

@@ -7,6 +7,7 @@ mod authority;
 pub mod mosquitto;
 pub mod nats;
 mod ports;
+pub mod postgres;
 mod process;
 pub mod proxy;
 pub mod rabbit;

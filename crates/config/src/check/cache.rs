@@ -1,6 +1,6 @@
 //! Where answers are kept ready.
 
-use super::{Report, unavailable};
+use super::{Report, has_password, unavailable};
 use crate::model::{ByteSize, Config};
 
 pub(super) fn check(config: &Config, report: &mut Report<'_>) {
@@ -42,9 +42,4 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
             report.fault(&["cache", file], detail);
         }
     }
-}
-
-fn has_password(url: &str) -> bool {
-    let authority = url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
-    authority.and_then(|text| text.rsplit_once('@')).is_some_and(|(info, _)| info.contains(':'))
 }

@@ -153,7 +153,7 @@ cache: {bytes: 1KiB}
 #[test]
 fn what_this_version_has_not_is_said_so() {
     let shown = faults(
-        "store: {url: 'postgres://u:hunter2@h/d'}
+        "store: {url: 'mysql://u:hunter2@h/d'}
 cache: {url: 'memcached://u:hunter2@h'}
 broker: {url: 'pulsar://h'}
 telemetry: {log: 'info,orderwire=loud,verbose'}
@@ -189,6 +189,43 @@ fn what_a_cache_has_to_do_with_it_is_checked() {
     }
     let fine = format!("url: 'rediss://u@h:6380/1', password: '${{CARGO_PKG_NAME}}', ca: ca.pem, {pair}");
     assert!(load(format!("cache: {{{fine}}}\n")).is_ok());
+}
+
+#[test]
+fn what_a_postgresql_has_to_do_with_it_is_checked() {
+    for (settings, said) in [
+        (
+            "url: 'postgres://u:hunter2@h/d'",
+            "store.url: a password does not belong into the URL; write it as store.password",
+        ),
+        (
+            "url: 'postgres://u@h/d?password=hunter2'",
+            "password does not belong into the URL; write it as store.password",
+        ),
+        ("url: 'postgres://u@h/d?pass%77ord=hunter2'", "the names of parameters are written without %"),
+        (
+            "url: 'postgres://u@h/d?sslmode=require&sslrootcert=/x'",
+            "sslrootcert does not belong into the URL; write it as store.ca",
+        ),
+        ("url: 'postgres://u@h/d', password: hunter2", "a secret is never a plain value"),
+        ("url: 'postgres://u@h/d', password: 'file:/nowhere/key'", "store.password: "),
+        ("url: 'postgres://u@h/d', certificate: a.pem", "store.certificate: key is missing"),
+        ("url: 'postgres://u@h/d', key: a.key", "store.key: certificate is missing"),
+        (
+            "url: 'sqlite://', password: '${CARGO_PKG_NAME}'",
+            "store.password: has no effect, because store.url is no PostgreSQL",
+        ),
+        ("ca: ca.pem", "store.ca: has no effect, because store.url is no PostgreSQL"),
+        ("connections: 3", "store.connections: 3 is out of range: 4 to 1000"),
+        ("statement_timeout: 11m", "store.statement_timeout: 11m is out of range: 1s to 10m"),
+    ] {
+        let shown = faults(&format!("store: {{{settings}}}\n"));
+        assert!(shown.contains(said) && !shown.contains("hunter2"), "{settings}: {shown}");
+    }
+    let fine = "url: 'postgres://u@h,i/d?sslmode=verify-ca', password: '${CARGO_PKG_NAME}', ca: ca.pem, \
+                certificate: a.pem, key: a.key, connections: 40, statement_timeout: 30s";
+    let config = load(format!("store: {{{fine}}}\n")).unwrap();
+    assert!(config.store.is_postgres() && !Config::default().store.is_postgres());
 }
 
 #[test]

@@ -30,6 +30,7 @@ impl Forward for Away {
 impl ForwardDatasets for Away {}
 impl ForwardClients for Away {}
 impl ForwardKeys for Away {}
+impl ForwardTurns for Away {}
 impl ForwardTraces for Away {}
 impl ForwardOrders for Away {}
 

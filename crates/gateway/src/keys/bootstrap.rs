@@ -15,21 +15,29 @@ impl KeyRing {
     /// Makes sure that the file at `path` holds a valid key of a caller who may
     /// do everything. When it is missing, or what it holds is not valid (any
     /// more), a new key takes its place and the ones that were made here before
-    /// are revoked. Returns whether a new one was made.
+    /// are revoked. Of a store that several servers share, each with a data folder of its
+    /// own, only those that were made for this folder: its name stands in the file `node`
+    /// beside the key. Returns whether a new one was made.
     ///
     /// # Errors
-    /// When the file cannot be read or written, or the store fails.
-    pub async fn ensure_admin(&self, path: &Path) -> Result<bool, Error> {
+    /// When a file cannot be read or written, or the store fails.
+    pub async fn ensure_admin(&self, path: &Path, shared: bool) -> Result<bool, Error> {
         if let Some(text) = blocking(path, |path| read(&path)).await?
             && self.is_admin(text.trim()).await?
         {
             return Ok(false);
         }
+        let name = if shared {
+            let node = blocking(&path.with_file_name(NODE_FILE), |path| node(&path)).await?;
+            format!("{BOOTSTRAP_NAME}, node {node}")
+        } else {
+            BOOTSTRAP_NAME.to_owned()
+        };
         let now = self.clock.now();
         let (id, secret) = text::generate();
         let record = KeyRecord {
             id: id.clone(),
-            name: BOOTSTRAP_NAME.to_owned(),
+            name: name.clone(),
             hash: text::hash(&secret),
             clients: Clients::All,
             rights: vec![Right::Admin],
@@ -44,7 +52,7 @@ impl KeyRing {
         let line = format!("{}\n", text::join(&id, &secret));
         blocking(path, move |path| write(&path, &line)).await?;
         for old in self.store.keys().await? {
-            if old.name == BOOTSTRAP_NAME && old.id != id && old.revoked_at.is_none() {
+            if old.name == name && old.id != id && old.revoked_at.is_none() {
                 self.revoke(&old.id).await?;
             }
         }
@@ -69,18 +77,38 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(path)).await.expect("work on a file does not panic")
 }
 
+/// The file beside the key that says which of the data folders on a shared store it is.
+const NODE_FILE: &str = "node";
+/// How long its name is.
+const NODE_CHARS: usize = 16;
+
+/// The name of the data folder, made where there is none.
+fn node(path: &Path) -> Result<String, Error> {
+    let is_name = |text: &str| text.len() == NODE_CHARS && text.chars().all(|c| c.is_ascii_alphanumeric());
+    if let Some(text) = read(path)?.map(|text| text.trim().to_owned())
+        && is_name(&text)
+    {
+        return Ok(text);
+    }
+    let name: String = uuid::Uuid::new_v4().simple().to_string().chars().take(NODE_CHARS).collect();
+    write(path, &format!("{name}\n"))?;
+    Ok(name)
+}
+
 fn read(path: &Path) -> Result<Option<String>, Error> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(err) if matches!(err.kind(), IoKind::NotFound | IoKind::InvalidData) => Ok(None),
-        Err(err) => Err(Error::file("cannot read the admin key", path, &err)),
+        Err(err) => Err(Error::file("cannot read", path, &err)),
     }
 }
 
 /// Writes the file as a whole or not at all, readable by its owner only.
 fn write(path: &Path, line: &str) -> Result<(), Error> {
-    let fail = |err: &std::io::Error| Error::file("cannot write the admin key", path, err);
-    let new = path.with_extension("key.new");
+    let fail = |err: &std::io::Error| Error::file("cannot write", path, err);
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
     match fs::remove_file(&new) {
         Err(err) if err.kind() != IoKind::NotFound => return Err(fail(&err)),
         _ => {}

@@ -104,7 +104,7 @@ fn record(new: &NewKey, id: String, hash: [u8; 32], now: Timestamp) -> Result<Ke
     if new.name.len() > 256 || new.name.chars().any(char::is_control) {
         return Err(invalid("/name", "must be at most 256 bytes without control characters"));
     }
-    if new.name == BOOTSTRAP_NAME || new.name.starts_with(RELEASE_PREFIX) {
+    if new.name.starts_with(BOOTSTRAP_NAME) || new.name.starts_with(RELEASE_PREFIX) {
         return Err(invalid("/name", "this name is the server's own"));
     }
     if new.roles.is_empty() {

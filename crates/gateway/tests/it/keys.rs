@@ -77,6 +77,29 @@ async fn a_key_reaches_no_further_than_its_maker() {
     assert_eq!(listed["items"].as_array().unwrap().len(), 2);
 }
 
+#[tokio::test]
+async fn each_data_folder_on_a_shared_store_has_a_key_of_its_own() {
+    let server = Server::start().await;
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let path = |folder: usize| folders[folder].path().join("admin.key");
+    let key = |folder: usize| bearer(std::fs::read_to_string(path(folder)).unwrap().trim());
+    for folder in 0..2 {
+        assert!(server.keys.ensure_admin(&path(folder), true).await.unwrap());
+        assert!(!server.keys.ensure_admin(&path(folder), true).await.unwrap());
+    }
+    let old = key(0);
+    for folder in 0..2 {
+        server.call("GET", "/v1/whoami", &[("authorization", &key(folder))], "").await.ok(200);
+    }
+    // Whose file is gone gets another key; the one of the other folder stays.
+    std::fs::remove_file(path(0)).unwrap();
+    assert!(server.keys.ensure_admin(&path(0), true).await.unwrap());
+    server.call("GET", "/v1/whoami", &[("authorization", &old)], "").await.problem(401, "unauthorized");
+    for folder in 0..2 {
+        server.call("GET", "/v1/whoami", &[("authorization", &key(folder))], "").await.ok(200);
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn the_first_key_is_private_and_replaced_when_its_file_is_gone() {
@@ -85,10 +108,10 @@ async fn the_first_key_is_private_and_replaced_when_its_file_is_gone() {
     let path = server.folder.path().join("admin.key");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", server.admin));
-    assert!(!server.keys.ensure_admin(&path).await.unwrap());
+    assert!(!server.keys.ensure_admin(&path, false).await.unwrap());
     server.get("/v1/whoami").await.ok(200);
     std::fs::remove_file(&path).unwrap();
-    assert!(server.keys.ensure_admin(&path).await.unwrap());
+    assert!(server.keys.ensure_admin(&path, false).await.unwrap());
     server.get("/v1/whoami").await.problem(401, "unauthorized");
     let new = bearer(std::fs::read_to_string(&path).unwrap().trim());
     server.call("GET", "/v1/whoami", &[("authorization", &new)], "").await.ok(200);

@@ -103,7 +103,7 @@ impl Server {
         }));
         let keys = Arc::new(KeyRing::new(store.clone(), clock.clone()));
         let path = folder.path().join("admin.key");
-        assert!(keys.ensure_admin(&path).await.unwrap());
+        assert!(keys.ensure_admin(&path, false).await.unwrap());
         let admin = std::fs::read_to_string(&path).unwrap().trim().to_owned();
         let gateway = Gateway {
             queues: queues.clone(),

@@ -1,6 +1,7 @@
 //! The way to the server: what a URL says, how a connection is set up, the pool,
 //! and the connection that listens.
 
+mod hold;
 mod listen;
 mod tls;
 mod url;
@@ -8,6 +9,7 @@ mod url;
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
@@ -15,6 +17,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, Row};
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::hold::Hold;
 pub(crate) use self::listen::{Heard, Listener};
 use self::tls::Tls;
 use crate::error::{Error, ErrorKind};
@@ -27,9 +30,15 @@ const OLDEST_SERVER: i32 = 150_000;
 pub struct Options {
     /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with what libpq knows as parameters
     /// behind a `?`. `sslmode` is `disable`, `prefer` (the default), `require`, `verify-ca`
-    /// or `verify-full`; `sslrootcert` a file of certificates that are trusted in place of
-    /// the system's.
+    /// or `verify-full` (the default with certificates to trust); `sslrootcert` a file of
+    /// certificates that are trusted in place of the system's.
     pub url: String,
+    /// The password, instead of one in the URL.
+    pub password: Option<String>,
+    /// Certificates (PEM) of whoever may have signed the server's, as `sslrootcert` names them.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate that we show.
+    pub identity: Option<Identity>,
     /// Connections at most, beside the one that listens.
     pub connections: usize,
     /// How long a call waits for a connection that is free, and how long a new one may
@@ -45,11 +54,23 @@ pub struct Options {
     pub application_name: String,
 }
 
+/// A certificate of our own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate and those that it is signed by (PEM).
+    pub certificate_file: PathBuf,
+    /// Its private key (PEM).
+    pub key_file: PathBuf,
+}
+
 impl Options {
     /// The usual settings for the database of this URL.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            password: None,
+            ca_file: None,
+            identity: None,
             connections: 8,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
@@ -68,6 +89,32 @@ impl Options {
             idle_timeout: Duration::from_secs(5),
             ..Self::new(url)
         }
+    }
+
+    /// Whether they can be used, as far as it can be told without the server: the URL, the
+    /// files of certificates.
+    ///
+    /// # Errors
+    /// `Refused`, with what to do.
+    pub fn check(&self) -> Result<(), Error> {
+        self.read().map(drop)
+    }
+
+    fn read(&self) -> Result<(Config, Tls), Error> {
+        let (mut config, tls) = url::parse(self)?;
+        if let Some(password) = &self.password {
+            config.password(password);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name(&self.application_name);
+        }
+        config
+            .connect_timeout(self.connect_timeout)
+            .tcp_user_timeout(self.statement_timeout * 2)
+            .keepalives_idle(Duration::from_secs(15))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(3);
+        Ok((config, tls::connector(&tls)?))
     }
 
     /// What a new connection is told first.
@@ -121,6 +168,38 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
+    /// Whether Orderwire could work on the database now: it answers, is of a version and an
+    /// encoding that can be used, and lets us make what we need. Leaves nothing behind. The
+    /// server's version.
+    ///
+    /// # Errors
+    /// As [`Self::open`], with what to do.
+    pub async fn try_out(options: &Options) -> Result<String, Error> {
+        let database = Self::open(&Options { connections: 1, ..options.clone() }).await?;
+        let what = format!("looking at the rights on {}", database.place());
+        let ask = "SELECT current_setting('server_version'), current_user::text, current_database()::text, \
+                          has_database_privilege(current_database(), 'CREATE'), \
+                          current_setting('transaction_read_only') = 'on'";
+        let rows = database.query(&what, ask, &[]).await?;
+        let row = rows.first().ok_or_else(|| Error::damaged("it says nothing of itself"))?;
+        let (version, user, name): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        let refused =
+            |why: String| Err(Error::new(ErrorKind::Refused, format!("{}: {why}", database.place())));
+        if row.get(4) {
+            return refused(
+                "the server takes no writes; name the primary, or add target_session_attrs=read-write to the URL"
+                    .to_owned(),
+            );
+        }
+        if !row.get::<_, bool>(3) {
+            return refused(format!(
+                "the user {user} may not create schemas in the database {name}; have its owner say GRANT CREATE ON \
+                 DATABASE \"{name}\" TO \"{user}\", or make the user its owner"
+            ));
+        }
+        Ok(version)
+    }
+
     /// Connects, and looks whether the server is one that Orderwire can use.
     ///
     /// # Errors
@@ -131,17 +210,7 @@ impl Database {
     }
 
     async fn open_at_least(options: &Options, oldest: i32) -> Result<Self, Error> {
-        let (mut config, tls) = url::parse(&options.url)?;
-        if config.get_application_name().is_none() {
-            config.application_name(&options.application_name);
-        }
-        config
-            .connect_timeout(options.connect_timeout)
-            .tcp_user_timeout(options.statement_timeout * 2)
-            .keepalives_idle(Duration::from_secs(15))
-            .keepalives_interval(Duration::from_secs(5))
-            .keepalives_retries(3);
-        let tls = tls::connector(&tls)?;
+        let (config, tls) = options.read()?;
         let manager = Manager::from_config(
             config.clone(),
             tls.clone(),

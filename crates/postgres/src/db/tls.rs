@@ -7,10 +7,11 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::Identity;
 use crate::error::{Error, ErrorKind};
 
 /// How TLS connects.
@@ -33,6 +34,8 @@ pub(super) struct Settings {
     pub(super) trust: Trust,
     /// Certificates that are trusted in place of the system's.
     pub(super) roots: Option<PathBuf>,
+    /// The certificate that we show.
+    pub(super) identity: Option<Identity>,
 }
 
 /// # Errors
@@ -49,8 +52,21 @@ pub(super) fn connector(settings: &Settings) -> Result<Tls, Error> {
         .with_safe_default_protocol_versions()
         .map_err(|error| refused(&format!("{error}")))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier { issuer, names, algorithms }))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(Verifier { issuer, names, algorithms }));
+    let config = match &settings.identity {
+        None => config.with_no_client_auth(),
+        Some(Identity { certificate_file, key_file }) => {
+            let (chain, key) = (certificates(certificate_file)?, private_key(key_file)?);
+            let own = config.with_client_auth_cert(chain, key);
+            own.map_err(|error| {
+                refused(&format!(
+                    "the certificate of {} with the key of {}: {error}",
+                    certificate_file.display(),
+                    key_file.display()
+                ))
+            })?
+        }
+    };
     Ok(MakeRustlsConnect::new(config))
 }
 
@@ -115,14 +131,27 @@ impl ServerCertVerifier for Verifier {
 }
 
 fn from_file(file: &Path) -> Result<RootCertStore, Error> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        refused(&format!("reading certificates of {}: {error}", file.display()))
-    };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
-        roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| unreadable(file, &error))?;
     }
-    if roots.is_empty() { Err(wrong(&"there are none")) } else { Ok(roots) }
+    Ok(roots)
+}
+
+/// The certificates of a file, one at least.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found = CertificateDer::pem_file_iter(file).map_err(|error| unreadable(file, &error))?;
+    let found: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| unreadable(file, &error))?;
+    if found.is_empty() { Err(unreadable(file, &"there are none")) } else { Ok(found) }
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+    PrivateKeyDer::from_pem_file(file)
+        .map_err(|error| refused(&format!("reading the private key of {}: {error}", file.display())))
+}
+
+fn unreadable(file: &Path, why: &dyn std::fmt::Display) -> Error {
+    refused(&format!("reading certificates of {}: {why}", file.display()))
 }
 
 fn of_the_system() -> Result<RootCertStore, Error> {

@@ -6,6 +6,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use url::Url;
 
+use super::Options;
 use super::tls::{Settings, Trust};
 use crate::error::{Error, ErrorKind};
 
@@ -14,19 +15,27 @@ use crate::error::{Error, ErrorKind};
 /// # Errors
 /// `Refused`: it is none, or says what is not known. The message holds nothing of the URL
 /// that could be a password.
-pub(super) fn parse(text: &str) -> Result<(Config, Settings), Error> {
-    let mut url = Url::parse(text).map_err(|error| refused(&format!("{error}")))?;
+pub(super) fn parse(options: &Options) -> Result<(Config, Settings), Error> {
+    let mut url = Url::parse(&options.url).map_err(|error| refused(&format!("{error}")))?;
     if !matches!(url.scheme(), "postgres" | "postgresql") {
         return Err(refused("it does not begin with postgres://"));
     }
-    let mut settings = Settings { trust: Trust::Anything, roots: None };
+    let mut settings = Settings {
+        trust: Trust::Anything,
+        roots: options.ca_file.clone(),
+        identity: options.identity.clone(),
+    };
     let mut mode = SslMode::Prefer;
+    if settings.roots.is_some() {
+        // Who names whom to trust wants nobody else.
+        (mode, settings.trust) = (SslMode::Require, Trust::IssuerAndName);
+    }
     let mut others = Vec::new();
     for (key, value) in url.query_pairs() {
         match (&*key, &*value) {
-            ("sslmode", "disable") => mode = SslMode::Disable,
-            ("sslmode", "prefer") => mode = SslMode::Prefer,
-            ("sslmode", "require") => mode = SslMode::Require,
+            ("sslmode", "disable") => (mode, settings.trust) = (SslMode::Disable, Trust::Anything),
+            ("sslmode", "prefer") => (mode, settings.trust) = (SslMode::Prefer, Trust::Anything),
+            ("sslmode", "require") => (mode, settings.trust) = (SslMode::Require, Trust::Anything),
             ("sslmode", "verify-ca") => (mode, settings.trust) = (SslMode::Require, Trust::Issuer),
             ("sslmode", "verify-full") => (mode, settings.trust) = (SslMode::Require, Trust::IssuerAndName),
             ("sslmode", _) => {
@@ -42,6 +51,9 @@ pub(super) fn parse(text: &str) -> Result<(Config, Settings), Error> {
     // As libpq does: who names whom to trust wants it looked at.
     if settings.roots.is_some() && settings.trust == Trust::Anything && mode == SslMode::Require {
         settings.trust = Trust::Issuer;
+    }
+    if mode == SslMode::Disable && (settings.roots.is_some() || settings.identity.is_some()) {
+        return Err(refused("sslmode=disable encrypts nothing, so that certificates have no effect"));
     }
     url.set_query(None);
     let encode = |text: &str| {
@@ -80,7 +92,7 @@ pub(super) fn place(config: &Config) -> String {
 }
 
 fn refused(why: &str) -> Error {
-    let form = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+    let form = "postgres://USER@HOST:PORT/DATABASE";
     Error::new(ErrorKind::Refused, format!("the URL of the database cannot be used ({why}): write {form}"))
 }
 
@@ -88,11 +100,18 @@ fn refused(why: &str) -> Error {
 mod tests {
     use super::*;
 
+    fn parse(url: &str) -> Result<(Config, Settings), Error> {
+        super::parse(&Options::new(url))
+    }
+
     #[test]
     fn ssl_settings_are_read_and_the_rest_is_handed_on() {
         let url = "postgres://u:p%40ss@h:5433/d?sslmode=verify-full&sslrootcert=/ca.pem&connect_timeout=3&options=-c%20a%3Db";
         let (config, settings) = parse(url).unwrap();
-        assert_eq!(settings, Settings { trust: Trust::IssuerAndName, roots: Some("/ca.pem".into()) });
+        assert_eq!(
+            settings,
+            Settings { trust: Trust::IssuerAndName, roots: Some("/ca.pem".into()), identity: None }
+        );
         assert_eq!(config.get_ssl_mode(), SslMode::Require);
         assert_eq!(config.get_password(), Some(b"p@ss".as_slice()));
         assert_eq!(config.get_options(), Some("-c a=b"));
@@ -105,6 +124,18 @@ mod tests {
         assert_eq!(settings.trust, Trust::Issuer);
         let (config, settings) = parse("postgres://u@h/d").unwrap();
         assert_eq!((config.get_ssl_mode(), settings.trust), (SslMode::Prefer, Trust::Anything));
+    }
+
+    #[test]
+    fn whoever_names_whom_to_trust_wants_the_server_checked_unless_the_url_says_otherwise() {
+        let options = |url: &str| Options { ca_file: Some("/ca.pem".into()), ..Options::new(url) };
+        let trust = |url: &str| {
+            super::parse(&options(url)).map(|(config, settings)| (config.get_ssl_mode(), settings.trust))
+        };
+        assert_eq!(trust("postgres://u@h/d").unwrap(), (SslMode::Require, Trust::IssuerAndName));
+        assert_eq!(trust("postgres://u@h/d?sslmode=verify-ca").unwrap(), (SslMode::Require, Trust::Issuer));
+        let disabled = trust("postgres://u@h/d?sslmode=disable").unwrap_err();
+        assert!(disabled.to_string().contains("encrypts nothing"), "{disabled}");
     }
 
     #[test]

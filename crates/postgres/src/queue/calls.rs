@@ -29,7 +29,7 @@ macro_rules! functions {
 functions! {
     Begin "begin_commit" 3,
     End "end_commit" 1,
-    Declare "declare_queues" 9,
+    Declare "declare_queues" 10,
     Append "append" 19,
     Reject "reject" 12,
     Claim "claim" 10,

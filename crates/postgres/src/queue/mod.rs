@@ -49,6 +49,7 @@ use orderwire_types::queue::QueueDef;
 use orderwire_types::scope::Clients;
 use orderwire_types::{Client, QueueName};
 use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::db::Database;
@@ -84,7 +85,11 @@ pub struct PostgresQueue {
     durability: Durability,
     writer: Arc<Mutex<Writer>>,
     watch: Watch,
+    _coming_back: AbortOnDropHandle<()>,
 }
+
+/// How often it is looked whether the connection of commits is there.
+const COME_BACK: Duration = Duration::from_secs(1);
 
 impl PostgresQueue {
     /// Opens the queue in a database, making or migrating its schema.
@@ -100,7 +105,18 @@ impl PostgresQueue {
         let node = Uuid::new_v4();
         let watch = Watch::new(database.clone(), node, options.look_every);
         let writer = Writer::open(database.clone(), node, options, watch.own()).await?;
-        Ok(Self { database: database.clone(), durability, writer: Arc::new(Mutex::new(writer)), watch })
+        let writer = Arc::new(Mutex::new(writer));
+        let coming_back = {
+            let writer = Arc::clone(&writer);
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(COME_BACK).await;
+                    writer.lock().await.come_back().await;
+                }
+            })
+        };
+        let _coming_back = AbortOnDropHandle::new(coming_back);
+        Ok(Self { database: database.clone(), durability, writer, watch, _coming_back })
     }
 
     /// What the writer does is done to its end, also when the caller goes away.

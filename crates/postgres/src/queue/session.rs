@@ -33,6 +33,10 @@ const SQL: [&str; 8] = [
 const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
                      SET jit = off; SET plan_cache_mode = force_generic_plan";
 
+/// The class of the locks by which a session says that its process configures a queue, "owqu":
+/// as long as it lives, shared with all that say the same.
+pub(super) const CONFIGURED: i32 = 0x6f77_7175;
+
 /// A connection with its functions.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -68,7 +72,8 @@ pub(super) struct Queue {
 }
 
 impl Session {
-    pub(super) async fn open(database: &Database) -> Result<Self, Error> {
+    /// Opens one for a process that configures these queues.
+    pub(super) async fn open(database: &Database, configured: &[String]) -> Result<Self, Error> {
         let what = "opening a session of the queue";
         let connection = database.connect(what).await?;
         let functions = format!("{PLANS}; {}", SQL.join("\n"));
@@ -80,8 +85,19 @@ impl Session {
         let row = database.within(what, connection.query_one(ask, &[])).await?;
         let server = Backend { pid: row.get(0), begun: row.get(1) };
         let mut session = Self { connection, statements, server, known: Known::default() };
+        session.configures(database, configured).await?;
         session.learn(database).await?;
         Ok(session)
+    }
+
+    /// Says which queues are configured here, and no longer what was said before.
+    pub(super) async fn configures(&self, database: &Database, queues: &[String]) -> Result<(), Error> {
+        let what = "saying which queues are configured";
+        let forget = "SELECT pg_advisory_unlock_shared(l.classid::int4, l.objid::int4) FROM pg_locks l
+            WHERE l.locktype = 'advisory' AND l.pid = pg_backend_pid() AND l.classid = $1::int4::oid AND l.granted";
+        database.within(what, self.connection.query(forget, &[&CONFIGURED])).await?;
+        let say = "SELECT pg_advisory_lock_shared($1, key) FROM (SELECT DISTINCT hashtext(name) FROM unnest($2::text[]) name) k(key)";
+        database.within(what, self.connection.query(say, &[&CONFIGURED, &queues])).await.map(drop)
     }
 
     /// Reads the definitions anew.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::calls::{Call, Function, Param, params};
 use super::elsewhere::Own;
 use super::plan::{Plan, span};
-use super::session::{Answers, Backend, End, Session};
+use super::session::{Answers, Backend, CONFIGURED, End, Session};
 use super::{QueueOptions, nanos, timestamp};
 use crate::db::Database;
 use crate::error::{Error, ErrorKind};
@@ -24,6 +24,8 @@ use crate::error::{Error, ErrorKind};
 const ANEW: usize = 8;
 /// The pause before it is asked again what became of a commit.
 const ASK_EVERY: Duration = Duration::from_millis(50);
+/// How long it is waited for others that configure a queue to be gone.
+const LEAVING: Duration = Duration::from_secs(2);
 /// Nodes that did not commit for so long are forgotten.
 const FORGET_NODES: &str = "DELETE FROM queue.node WHERE seen_at < now() - interval '7 days'";
 
@@ -37,6 +39,8 @@ pub(super) struct Writer {
     /// The number of the last commit that was tried.
     number: i64,
     session: Option<Session>,
+    /// The queues of the configuration, as it was declared last.
+    configured: Vec<String>,
     ask_for: Duration,
     /// The numbers of commits that were ours.
     own: Arc<Own>,
@@ -56,12 +60,20 @@ impl Writer {
         options: &QueueOptions,
         own: Arc<Own>,
     ) -> Result<Self, Error> {
-        let session = Session::open(&database).await?;
+        let session = Session::open(&database, &[]).await?;
         let raise = "UPDATE queue.meta SET position = greatest(position, $1) WHERE id = 1";
         let client = session.client();
         database.within("opening the queue", client.execute(raise, &[&options.position_min])).await?;
         database.within("opening the queue", client.execute(FORGET_NODES, &[])).await?;
-        Ok(Self { database, node, number: 0, session: Some(session), ask_for: options.ask_for, own })
+        Ok(Self {
+            database,
+            node,
+            number: 0,
+            session: Some(session),
+            configured: Vec::new(),
+            ask_for: options.ask_for,
+            own,
+        })
     }
 
     pub(super) async fn commit(&mut self, ops: &[Op], now: Timestamp) -> Result<Committed, QueueError> {
@@ -93,11 +105,49 @@ impl Writer {
         Err(QueueError::new(Kind::Unavailable, "committing: definitions of queues keep changing"))
     }
 
+    /// Makes queues exist. Of the configuration's, others that run may have more: these stay.
     pub(super) async fn declare(
         &mut self,
         queues: &[(QueueName, QueueDef)],
         origin: Origin,
     ) -> Result<(), QueueError> {
+        if origin == Origin::Call {
+            return self.declare_once(queues, origin).await.map(drop);
+        }
+        self.configured = queues.iter().map(|(name, _)| name.to_string()).collect();
+        self.say_what_is_configured().await?;
+        let until = Instant::now() + LEAVING;
+        loop {
+            let kept = self.declare_once(queues, origin).await?;
+            if kept.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                tracing::warn!(
+                    queues = kept.join(", "),
+                    "another server on this database configures queues that this one does not: they stay bound, \
+                     until one starts that does not when no server runs any more that does"
+                );
+                return Ok(());
+            }
+            // Of a process that ended this moment the server may not know that yet.
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Has the session say which queues are configured here.
+    async fn say_what_is_configured(&mut self) -> Result<(), Error> {
+        let (database, configured) = (self.database.clone(), self.configured.clone());
+        let session = self.session("declaring queues").await?;
+        session.configures(&database, &configured).await
+    }
+
+    /// Declares queues; of those that are not configured here, which ones stay.
+    async fn declare_once(
+        &mut self,
+        queues: &[(QueueName, QueueDef)],
+        origin: Origin,
+    ) -> Result<Vec<String>, QueueError> {
         let text = |def: &QueueDef| serde_json::to_string(def).expect("a definition is plain data");
         for _ in 0..ANEW {
             let session = self.session("declaring queues").await?;
@@ -124,14 +174,16 @@ impl Writer {
                 column(&|def| span(def.backoff.last.0)),
                 unbound_names,
                 unbound_defs,
+                CONFIGURED,
             ];
             let Became::Done(answers) = self.transact(vec![(Function::Declare, params)]).await? else {
                 continue;
             };
-            let other: Option<Option<String>> =
-                answers.first().and_then(|rows| rows.first()).map(|row| row.get(0));
-            return match other.flatten() {
-                None => Ok(()),
+            let answer = answers.first().and_then(|rows| rows.first());
+            let answer = answer.ok_or_else(|| Error::damaged("a declaration was answered nothing"))?;
+            let (other, kept): (Option<String>, Option<Vec<String>>) = (answer.get(0), answer.get(1));
+            return match other {
+                None => Ok(kept.unwrap_or_default()),
                 Some(name) => {
                     let message =
                         format!("queue {name} holds deliveries and cannot become one of the other kind");
@@ -142,11 +194,21 @@ impl Writer {
         Err(QueueError::new(Kind::Unavailable, "declaring queues: their definitions keep changing"))
     }
 
+    /// Opens a session that was lost, also when nobody commits: it says which queues are
+    /// configured here.
+    pub(super) async fn come_back(&mut self) {
+        if !self.configured.is_empty()
+            && let Err(error) = self.session("coming back").await
+        {
+            tracing::debug!(%error, "the queue's connection was lost; it is tried again");
+        }
+    }
+
     /// The session, opened anew where it is closed.
     async fn session(&mut self, what: &str) -> Result<&mut Session, Error> {
         if self.session.as_ref().is_none_or(Session::is_closed) {
             self.session = None;
-            let opened = Session::open(&self.database).await;
+            let opened = Session::open(&self.database, &self.configured).await;
             let opened = opened.map_err(|error| Error::new(error.kind(), format!("{what}: {error}")))?;
             return Ok(self.session.insert(opened));
         }

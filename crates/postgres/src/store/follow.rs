@@ -14,7 +14,7 @@ use super::open::Shared;
 use super::session::read;
 use crate::db::{Heard, Listener};
 
-/// The channel on which it is told that datasets changed. The message says who did.
+/// The channel on which it is told that datasets or orders changed. The message says who did.
 const CHANNEL: &str = "orderwire_datasets";
 
 /// How often the database is looked at without having been told to.
@@ -55,7 +55,7 @@ async fn follow(shared: Arc<Shared>, look: Arc<Notify>) {
 }
 
 async fn tell(shared: Arc<Shared>, us: String) {
-    let mut changes = shared.datasets_changed.subscribe();
+    let mut changes = shared.changed.subscribe();
     while changes.changed().await.is_ok() {
         let telling = read!(&shared.database, "telling of a change", |session| {
             session.rows("SELECT pg_notify($1, $2)", &[&CHANNEL, &us]).await

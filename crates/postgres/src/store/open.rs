@@ -1,8 +1,10 @@
 //! Opening the store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use orderwire_store::Error;
+use async_trait::async_trait;
+use orderwire_store::{Error, Turn, Turns};
 use orderwire_types::Limits;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -12,7 +14,7 @@ use super::catalogue::Catalogue;
 use super::error::damaged;
 use super::follow;
 use super::session::read;
-use crate::db::{self, Database, Listener};
+use crate::db::{self, Database, Hold, Listener};
 use crate::migrate::{Schema, migrate};
 
 /// How the store is opened.
@@ -53,16 +55,23 @@ pub(super) struct Shared {
     pub(super) database: Database,
     pub(super) selects: Database,
     pub(super) catalogue: Catalogue,
-    /// Changes with every change of a dataset by this process.
-    pub(super) datasets_changed: watch::Sender<u64>,
-    /// Changes with every committed change of an order or release by this process.
+    /// Changes with every change of a dataset, order or release by this process.
+    pub(super) changed: watch::Sender<u64>,
+    /// Changes with every committed change of an order or release.
     pub(super) orders_changed: watch::Sender<u64>,
+    /// The number of the last change of orders that this process has noticed.
+    orders_seen: AtomicI64,
     /// Held by whoever writes orders.
     pub(super) orders_turn: Mutex<()>,
 }
 
-const SCHEMA: Schema =
-    Schema { module: "store", steps: &[include_str!("../../migrations/store/0001_store.sql")] };
+const SCHEMA: Schema = Schema {
+    module: "store",
+    steps: &[
+        include_str!("../../migrations/store/0001_store.sql"),
+        include_str!("../../migrations/store/0002_order_changes.sql"),
+    ],
+};
 
 impl PostgresStore {
     /// Opens the store of this database, makes it where it is missing, and brings an older
@@ -80,8 +89,9 @@ impl PostgresStore {
             database,
             selects: Database::open(&for_selects).await?,
             catalogue: Catalogue::new(limits),
-            datasets_changed: watch::Sender::new(0),
+            changed: watch::Sender::new(0),
             orders_changed: watch::Sender::new(0),
+            orders_seen: AtomicI64::new(0),
             orders_turn: Mutex::new(()),
         });
         // What is told from here on is not missed: the first look comes after it.
@@ -112,11 +122,35 @@ fn engine_error(error: &Error) -> crate::Error {
 impl Shared {
     /// Brings memory to what the database holds.
     pub(super) async fn follow(&self) -> Result<(), Error> {
-        read!(&self.database, "reading the datasets", |session| self.catalogue.follow(session).await)
+        read!(&self.database, "reading the datasets", |session| self.catalogue.follow(session).await)?;
+        let number: i64 = read!(&self.database, "looking for changes of orders", |session| {
+            let row = session.row("SELECT number FROM store.order_changes WHERE id = 1", &[]).await?;
+            Ok(row.ok_or_else(|| damaged("number of changes of orders"))?.try_get(0)?)
+        })?;
+        if self.orders_seen.fetch_max(number, Ordering::SeqCst) < number {
+            self.orders_changed.send_modify(|changes| *changes += 1);
+        }
+        Ok(())
     }
 
-    /// Has others told that datasets changed.
+    /// Has it noticed that this process changed an order or release, here and by others.
+    /// What others changed before is noticed with it: it was committed by then.
+    pub(super) fn orders_changed_by_us(&self, number: i64) {
+        self.orders_seen.fetch_max(number, Ordering::SeqCst);
+        self.orders_changed.send_modify(|changes| *changes += 1);
+        self.tell();
+    }
+
+    /// Has others told that something changed.
     pub(super) fn tell(&self) {
-        self.datasets_changed.send_modify(|changes| *changes += 1);
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+}
+
+#[async_trait]
+impl Turns for PostgresStore {
+    async fn turn(&self, name: &str) -> Turn {
+        let hold = Hold::take(self.shared.database.clone(), name).await;
+        Turn::new(hold.alive.clone(), hold)
     }
 }

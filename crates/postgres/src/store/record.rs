@@ -5,7 +5,7 @@
 //! records holds the rows of the datasets from the moment at which `_seq` is given until
 //! the commit: so numbers become visible in their order, on whichever node they were given.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use orderwire_store::{Error, Recording, RowsRecorded, Source, recorded_steps};
 
@@ -13,7 +13,7 @@ use super::batch::{Batch, Part};
 use super::error::{Failure, conflict};
 use super::imports::{self, Lines};
 use super::open::Shared;
-use super::session::{Session, transact};
+use super::session::{Session, read, transact};
 use super::{remembered, traces};
 
 /// How often a batch is read anew because a definition changed meanwhile.
@@ -22,6 +22,36 @@ const READINGS: u32 = 5;
 const WHAT: &str = "recording rows";
 
 pub(super) async fn record(shared: &Shared, recording: &Recording) -> Result<Vec<RowsRecorded>, Error> {
+    let refused = match record_all(shared, recording).await {
+        Err(refused) if refused.entry().is_some() => refused,
+        done => return done,
+    };
+    // What was recorded before is passed over, whatever became of its dataset since then.
+    if !recording.events.iter().any(|event| event.remembered) {
+        return Err(refused);
+    }
+    let repeated =
+        read!(&shared.database, WHAT, |session| remembered::repeated(session, &recording.events).await)?;
+    let repeated: HashSet<usize> = repeated.into_iter().collect();
+    if !refused.entry().is_some_and(|entry| repeated.contains(&entry)) {
+        return Err(refused);
+    }
+    let kept: Vec<usize> = (0..recording.events.len()).filter(|at| !repeated.contains(at)).collect();
+    let events = kept.iter().map(|&at| recording.events[at].clone()).collect();
+    let rest = Recording { events, ..recording.clone() };
+    let recorded = record_all(shared, &rest).await.map_err(|error| match error.entry() {
+        Some(entry) => error.at_entry(kept[entry]),
+        None => error,
+    })?;
+    let passed_over = RowsRecorded { repeated: true, ..RowsRecorded::default() };
+    let mut results = vec![passed_over; recording.events.len()];
+    for (at, result) in kept.into_iter().zip(recorded) {
+        results[at] = result;
+    }
+    Ok(results)
+}
+
+async fn record_all(shared: &Shared, recording: &Recording) -> Result<Vec<RowsRecorded>, Error> {
     let mut reading = 1;
     let mut is_followed = false;
     loop {

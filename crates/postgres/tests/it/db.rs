@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use orderwire_postgres::{Database, Error, ErrorKind, Options, PostgresQueue, QueueOptions};
+use orderwire_postgres::{Database, Error, ErrorKind, Identity, Options, PostgresQueue, QueueOptions};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::support::{TestDatabase, TestServer, connect};
@@ -44,7 +44,7 @@ async fn a_wrong_password_is_refused_with_what_to_do() {
             Err(error) => break error,
         }
     };
-    says(&error, ErrorKind::Refused, &["password", "look at the user and password in the URL"]);
+    says(&error, ErrorKind::Refused, &["password", "look at the user in the URL and at the password"]);
     let url = server.url().replace("postgres@", "someone:right@");
     Database::open(&Options::for_testing(&url)).await.unwrap();
 }
@@ -101,7 +101,13 @@ fn server_with_tls() -> (TestServer, tempfile::TempDir, String, String) {
         path.display().to_string()
     };
     let (ca, other) = (file("ca.pem", right.pem()), file("other.pem", wrong.pem()));
-    for (name, text) in [("server.crt", certificate.pem()), ("server.key", key.serialize_pem())] {
+    let our_key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["us".to_owned()]).unwrap();
+    file("us.pem", params.signed_by(&our_key, &right).unwrap().pem());
+    file("us.key", our_key.serialize_pem());
+    for (name, text) in
+        [("server.crt", certificate.pem()), ("server.key", key.serialize_pem()), ("root.crt", right.pem())]
+    {
         let path = server.data().join(name);
         std::fs::write(&path, text).unwrap();
         server.own(&path);
@@ -110,7 +116,7 @@ fn server_with_tls() -> (TestServer, tempfile::TempDir, String, String) {
     server.stop("fast");
     let config = server.data().join("postgresql.conf");
     let before = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, before + "ssl = on\n").unwrap();
+    std::fs::write(&config, before + "ssl = on\nssl_ca_file = 'root.crt'\n").unwrap();
     std::fs::write(server.data().join("pg_hba.conf"), "hostssl all all all trust\n").unwrap();
     server.begin();
     (server, folder, ca, other)
@@ -143,6 +149,49 @@ async fn tls_trusts_whom_the_url_says() {
     ] {
         assert!(open(url, &settings).await.is_err(), "{settings} was taken");
     }
+}
+
+#[tokio::test]
+async fn certificates_are_checked_and_shown_as_the_settings_say() {
+    let (server, folder, ca, other) = server_with_tls();
+    server.stop("fast");
+    let hba = server.data().join("pg_hba.conf");
+    std::fs::write(hba, "hostssl all all all trust clientcert=verify-ca\n").unwrap();
+    server.begin();
+    let url = server.url().replace("127.0.0.1", "localhost");
+    let ours =
+        Identity { certificate_file: folder.path().join("us.pem"), key_file: folder.path().join("us.key") };
+    let options = |ca: &str, identity: Option<&Identity>| Options {
+        ca_file: Some(ca.into()),
+        identity: identity.cloned(),
+        ..Options::for_testing(url.clone())
+    };
+    Database::open(&options(&ca, Some(&ours))).await.unwrap();
+    let error = Database::open(&options(&ca, None)).await.expect_err("we show no certificate");
+    assert!(error.to_string().contains("certificate"), "{error}");
+    // Without a word of sslmode whoever is trusted is asked for, and by name.
+    let error = Database::open(&options(&other, Some(&ours))).await.expect_err("the server is somebody else");
+    assert!(error.to_string().contains("look at sslmode"), "{error}");
+    let by_address = Options { url: server.url(), ..options(&ca, Some(&ours)) };
+    assert!(Database::open(&by_address).await.is_err(), "the name was not looked at");
+    let missing = Identity { key_file: folder.path().join("nowhere"), ..ours };
+    let error = options(&ca, Some(&missing)).check().expect_err("there is no such file");
+    says(&error, ErrorKind::Refused, &["nowhere", "private key"]);
+}
+
+#[tokio::test]
+async fn it_is_tried_out_whether_a_database_can_be_used() {
+    let database = TestDatabase::new().await;
+    let version = Database::try_out(&database.options()).await.unwrap();
+    assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{version}");
+    let client = connect(&database.url()).await;
+    let ours = "SELECT count(*) FROM pg_namespace WHERE nspname IN ('orderwire', 'store', 'queue')";
+    assert_eq!(client.query_one(ours, &[]).await.unwrap().get::<_, i64>(0), 0, "it left something behind");
+    let name = url::Url::parse(&database.url()).unwrap().path().trim_start_matches('/').to_owned();
+    let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    client.batch_execute(&read_only).await.unwrap();
+    let error = Database::try_out(&database.options()).await.expect_err("it takes no writes");
+    says(&error, ErrorKind::Refused, &["takes no writes", "primary"]);
 }
 
 #[tokio::test]

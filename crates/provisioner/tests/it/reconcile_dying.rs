@@ -87,6 +87,7 @@ impl Forward for DyingStore {
 
 impl ForwardClients for DyingStore {}
 impl ForwardKeys for DyingStore {}
+impl ForwardTurns for DyingStore {}
 impl ForwardTraces for DyingStore {}
 impl ForwardDeliveryLog for DyingStore {}
 

@@ -117,7 +117,7 @@ impl Queues {
         if scope.clients != Clients::All || !touches(scope, &name) {
             return Err(Error::no_queue(&name));
         }
-        if self.inner.configured.contains(&name) {
+        if self.inner.configured.contains_key(&name) {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!("declare queue {name}: it is defined by the configuration; change it there"),

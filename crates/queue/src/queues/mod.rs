@@ -9,7 +9,7 @@ mod publish;
 pub(crate) mod replay;
 mod stream;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -58,7 +58,9 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     committer: Committer,
     catalog: RwLock<Arc<Catalog>>,
-    configured: HashSet<QueueName>,
+    configured: HashMap<QueueName, QueueDef>,
+    /// Configured queues that are not as they are configured here, as it was said last.
+    contradicted: Mutex<Vec<QueueName>>,
     workers: HashMap<QueueName, String>,
     /// One change of definitions at a time.
     declaring: tokio::sync::Mutex<()>,
@@ -97,7 +99,8 @@ impl Queues {
         let inner = Arc::new(Inner {
             committer: Committer { jobs, timeout: options.call_timeout },
             catalog: RwLock::default(),
-            configured: configured.into_iter().map(|(name, _)| name).collect(),
+            configured: configured.into_iter().collect(),
+            contradicted: Mutex::default(),
             workers,
             declaring: tokio::sync::Mutex::default(),
             replays: Replays::default(),
@@ -163,6 +166,31 @@ impl Inner {
         let updated = self.catalog().updated(definitions, self.options.cached_routes);
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(updated);
         Ok(())
+    }
+
+    /// Says which queues another process has configured otherwise, once for each change: the
+    /// last one that started decides, for all that share the queues.
+    pub(crate) fn look_for_contradictions(&self) {
+        let catalog = self.catalog();
+        let differs =
+            |name: &QueueName, def: &QueueDef| catalog.get(name).is_none_or(|queue| queue.def != *def);
+        let mut names: Vec<QueueName> = self
+            .configured
+            .iter()
+            .filter(|(name, def)| differs(name, def))
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.sort();
+        let mut said = self.contradicted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != names && !names.is_empty() {
+            let queues = names.iter().map(QueueName::as_str).collect::<Vec<_>>().join(", ");
+            tracing::warn!(
+                queues,
+                "another server on the same store, which started later, configures these queues otherwise: its \
+                 settings hold for all; give all servers the same queues"
+            );
+        }
+        *said = names;
     }
 
     /// Takes over what the engine counts, and shows it.

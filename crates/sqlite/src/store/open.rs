@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use orderwire_store::Error;
+use async_trait::async_trait;
+use orderwire_store::{Error, OwnTurns, Turn, Turns};
 use orderwire_types::Limits;
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -58,6 +59,7 @@ pub struct SqliteStore {
     pub(super) selects: Readers,
     /// Changes with every committed change of an order or release.
     pub(super) orders_changed: watch::Sender<u64>,
+    pub(super) turns: OwnTurns,
     damage: Arc<Damage>,
     writer: Writer<Job>,
     _dir: DataDir,
@@ -126,7 +128,17 @@ impl SqliteStore {
         let damage = Arc::new(Damage::default());
         let core = Core::new(file.clone(), connection, memory, damage.clone());
         let writer = Writer::spawn("orderwire-store", GROUP, core, setup.log)?;
-        Ok(Self { file, catalogue, lookups, selects, orders_changed, damage, writer, _dir: dir.clone() })
+        Ok(Self {
+            file,
+            catalogue,
+            lookups,
+            selects,
+            orders_changed,
+            turns: OwnTurns::default(),
+            damage,
+            writer,
+            _dir: dir.clone(),
+        })
     }
 
     /// Runs a write on the writer's thread; returns after its commit.
@@ -189,4 +201,12 @@ fn mend_indexes(connection: &Connection, catalogue: &Catalogue, file: &Path) -> 
     }
     tracing::warn!(%error, "a dataset lacks indexes");
     Ok(())
+}
+
+#[async_trait]
+impl Turns for SqliteStore {
+    /// A store belongs to one process.
+    async fn turn(&self, name: &str) -> Turn {
+        self.turns.turn(name).await
+    }
 }

@@ -25,6 +25,7 @@ use crate::model::*;
 use crate::orders::*;
 use crate::select::{RowSink, Select, Selected};
 use crate::traits::{Clients, Datasets, Keys, Store, Traces};
+use crate::turn::{Turn, Turns};
 
 /// A store in front of another.
 pub trait Forward: Send + Sync {
@@ -116,6 +117,10 @@ forwards! {
             &self, scope: &Scope, endpoint: &Label, filter: &AttemptFilter, before: Option<u64>, max: usize
         ) -> Result<Vec<LoggedAttempt>, Error>;
         async fn sweep_attempts(&self, before: Timestamp, limit: usize) -> Result<u64, Error>;
+    }
+
+    ForwardTurns to Turns {
+        async fn turn(&self, name: &str) -> Turn;
     }
 
     ForwardOrders to Orders {

@@ -51,6 +51,7 @@ orderwire_types::faults! {
     RemembersInMemory => what_is_remembered_outlives_the_process,
     RemembersFirst => a_refused_batch_is_not_remembered,
     RemembersBrokersAlone => an_event_is_remembered_whichever_way_it_came,
+    ForgetsWithTheDataset => what_is_remembered_is_passed_over_when_its_dataset_is_gone,
     TrustsTheFilter => many_events_are_remembered,
     NeverForgetsEvents => an_event_is_forgotten_when_its_time_is_over,
     ForgetsEventsEarly => an_event_is_forgotten_when_its_time_is_over,
@@ -140,6 +141,7 @@ orderwire_types::faults! {
     LogsBackwards => attempts_come_back_newest_first_as_they_were_given,
     LogsWithoutBound => the_log_of_an_endpoint_is_bounded,
     SweepsNoAttempts => attempts_go_when_they_are_old_a_piece_at_a_time,
+    GivesTurnsToAll => a_turn_is_given_to_one_at_a_time,
     HandsOutAll => of_a_long_journal_the_newest_entries_are_handed_out,
 }
 

@@ -1,5 +1,5 @@
-//! What a task queue promises, without a broker and behind each: the same cases, because
-//! a broker only transports.
+//! What a task queue promises, in the embedded store and on PostgreSQL, without a broker and
+//! behind each: the same cases, because a broker only transports.
 
 use std::any::Any;
 use std::path::Path;
@@ -7,9 +7,12 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use orderwire_e2e::kafka::{self, Kafka};
 use orderwire_e2e::nats::Nats;
+use orderwire_e2e::postgres::Postgres;
 use orderwire_e2e::rabbit::Rabbit;
 use orderwire_e2e::{Server, Start};
 use serde_json::{Value, json};
+
+use crate::postgres;
 
 /// A world: a server, and what has to live as long.
 struct World {
@@ -29,6 +32,11 @@ fn rabbitmq(folder: &Path) -> Result<World> {
 fn nats(folder: &Path) -> Result<World> {
     let nats = Nats::started()?;
     Ok(World { server: start(folder, at(nats.url()))?, _broker: Box::new(nats) })
+}
+
+fn postgresql(folder: &Path) -> Result<World> {
+    let postgres = Postgres::started()?;
+    Ok(World { server: start(folder, postgres::on(&postgres))?, _broker: Box::new(postgres) })
 }
 
 /// The binary is another one: Kafka is a feature.
@@ -57,6 +65,7 @@ fn start(folder: &Path, start: Start) -> Result<Server> {
 macro_rules! cases {
     ($($case:ident)+) => {
         mod in_the_embedded_world { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::embedded, super::$case).await })+ }
+        mod on_postgresql { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::postgresql, super::$case).await })+ }
         mod behind_kafka { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::kafka, super::$case).await })+ }
         mod behind_nats { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::nats, super::$case).await })+ }
         mod behind_rabbitmq { $(#[tokio::test] async fn $case() -> anyhow::Result<()> { super::run(super::rabbitmq, super::$case).await })+ }

@@ -36,24 +36,25 @@ BEGIN
 END $$;
 
 -- Makes queues exist; with `p_configured`, one of the configuration that is not among them
--- is bound to nothing from now on. The name of one that holds deliveries and is of the
--- other kind, and nothing else, if there is one.
+-- is bound to nothing from now on, unless another session says that it configures it too
+-- (`p_class` is the class of these locks); those are told. The name of one that holds
+-- deliveries and is of the other kind, and nothing else, if there is one.
 CREATE FUNCTION pg_temp.declare_queues(
     p_configured boolean, d_name text[], d_def text[], d_stream boolean[], d_attempts bigint[], d_first bigint[],
-    d_last bigint[], p_unbound text[], p_unbound_def text[]
-) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    other text;
+    d_last bigint[], p_unbound text[], p_unbound_def text[], p_class integer, OUT o_other text, OUT o_kept text[]
+) LANGUAGE plpgsql AS $$
 BEGIN
-    SELECT q.name INTO other FROM unnest(d_name, d_stream) d(name, stream)
+    SELECT q.name INTO o_other FROM unnest(d_name, d_stream) d(name, stream)
         JOIN queue.queue q ON q.name = d.name
         WHERE q.stream <> d.stream AND q.waiting + q.in_flight + q.delayed > 0 LIMIT 1;
     IF FOUND THEN
-        RETURN other;
+        RETURN;
     END IF;
     IF p_configured THEN
+        o_kept := ARRAY(SELECT u.name FROM unnest(p_unbound) u(name)
+            WHERE NOT pg_try_advisory_xact_lock(p_class, hashtext(u.name)));
         UPDATE queue.queue q SET gone = true, def = u.def FROM unnest(p_unbound, p_unbound_def) u(name, def)
-            WHERE q.name = u.name;
+            WHERE q.name = u.name AND q.name <> ALL (o_kept);
     END IF;
     INSERT INTO queue.queue AS q (name, def, stream, attempts, backoff_first, backoff_last, configured, gone, paused,
             waiting, in_flight, delayed, dead, served, entered, stirred)
@@ -63,5 +64,4 @@ BEGIN
             backoff_first = excluded.backoff_first, backoff_last = excluded.backoff_last,
             configured = excluded.configured, gone = false;
     UPDATE queue.meta m SET defined = m.commits WHERE m.id = 1;
-    RETURN NULL;
 END $$;

@@ -43,17 +43,27 @@ async fn alone(session: &Session) -> Result<(), Failure> {
     session.rows("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await.map(drop)
 }
 
+/// Numbers a change, so that other processes notice it.
+async fn count(session: &Session) -> Result<i64, Failure> {
+    let counting = "UPDATE store.order_changes SET number = number + 1 WHERE id = 1 RETURNING number";
+    let row = session.row(counting, &[]).await?.ok_or_else(|| damaged("number of changes of orders"))?;
+    Ok(row.try_get(0)?)
+}
+
 /// Does a write, which returns whether an order or release changed, too.
 macro_rules! change {
     ($store:expr, $what:expr, |$session:ident| $change:expr) => {{
         // Of this process one waits at the database; the others keep no connection.
         let _turn = $store.shared.orders_turn.lock().await;
-        let (done, changed) = write!(&$store.shared.database, $what, |$session| {
+        let (done, number) = write!(&$store.shared.database, $what, |$session| {
             alone($session).await?;
-            $change
+            let changing: Result<(_, bool), Failure> = $change;
+            let (done, changed) = changing?;
+            let number = if changed { Some(count($session).await?) } else { None };
+            Ok((done, number))
         })?;
-        if changed {
-            $store.shared.orders_changed.send_modify(|changes| *changes += 1);
+        if let Some(number) = number {
+            $store.shared.orders_changed_by_us(number);
         }
         Ok(done)
     }};

@@ -3,11 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use orderwire_postgres::PostgresQueue;
+use orderwire_queue::engine::{Engine, Origin};
 use orderwire_queue::model::Position;
 use orderwire_types::queue::{Kind, QueueDef};
 
 use super::nodes::{Node, all, decoded};
-use super::support::{eventually, name};
+use super::support::{at, eventually, name, open, queues};
 use crate::support::TestDatabase;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -182,4 +184,35 @@ async fn what_a_node_that_is_gone_held_comes_again() {
     let got = a.lease("t1", 1, 30 * SECOND, SECOND).await.unwrap();
     let got: Vec<_> = got.iter().map(|delivery| (decoded(delivery).id, delivery.attempt)).collect();
     assert_eq!(got, [(id, 2)]);
+}
+
+/// Of two nodes with other configurations none takes away what the other has; when it is gone, the next
+/// start does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_stays_bound_as_long_as_a_node_has_it_in_its_configuration() {
+    let database = TestDatabase::new().await;
+    let own = QueueDef { attempts: 7, ..QueueDef::new(Kind::Task, vec!["own.#".parse().unwrap()]) };
+    let more: Vec<_> = queues().into_iter().chain([(name("own"), own)]).collect();
+    let a = open(&database.url()).await;
+    a.declare(&more, Origin::Configuration).await.unwrap();
+    let types = async |engine: &PostgresQueue| {
+        let all = engine.definitions().await.unwrap();
+        all.into_iter().find(|(of, _)| *of == name("own")).map(|(_, def)| def.types.len())
+    };
+    let b = open(&database.url()).await;
+    b.declare(&queues(), Origin::Configuration).await.unwrap();
+    assert_eq!(types(&b).await, Some(1), "it was taken away");
+    // The connection over which a node says what it has is made anew with its next commit.
+    let client = crate::support::connect(&database.url()).await;
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+                AND pid <> pg_backend_pid()";
+    client.query(kill, &[]).await.unwrap();
+    let again = async || a.commit(Vec::new(), at(1)).await.ok();
+    eventually("a commit over another connection", again).await;
+    b.declare(&queues(), Origin::Configuration).await.unwrap();
+    assert_eq!(types(&b).await, Some(1), "it was taken away after its connection was lost");
+    drop(a);
+    let c = open(&database.url()).await;
+    c.declare(&queues(), Origin::Configuration).await.unwrap();
+    assert_eq!(types(&c).await, None, "nobody has it, and it is empty");
 }

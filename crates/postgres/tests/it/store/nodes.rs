@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use orderwire_store::orders::{Advance, NewOrder};
-use orderwire_store::{Datasets, Defined, ErrorKind, Orders, Store, testkit};
+use orderwire_store::{Datasets, Defined, ErrorKind, Orders, Store, Turns, testkit};
 use orderwire_types::{DatasetName, EventId, Scope};
 use uuid::Uuid;
 
@@ -217,4 +217,49 @@ async fn a_release_is_claimed_by_one_node_and_fenced_against_the_other() {
     let advance = Advance { at: at(32), ..Default::default() };
     assert_eq!(stores[0].advance(old, id, advance.clone()).await.unwrap_err().kind(), ErrorKind::Conflict);
     stores[1].advance(order.lease, id, advance).await.unwrap();
+}
+
+/// Whoever waits has it a moment after the other's process, or its way to the server, is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_is_one_nodes_until_it_is_gone() {
+    const SOON: Duration = Duration::from_secs(5);
+    let database = TestDatabase::new().await;
+    let (a, b) = (open(&database).await.unwrap(), open(&database).await.unwrap());
+    let mut first = tokio::time::timeout(SOON, a.turn("x")).await.unwrap();
+    let waiting = b.turn("x");
+    tokio::pin!(waiting);
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut waiting).await.is_err(), "two have it");
+    // Its connection ends: it is told, and the other has it.
+    let client = connect(&database.url()).await;
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted \
+                AND classid::int8 = 1870094700 AND pid <> pg_backend_pid()";
+    assert_eq!(client.query(kill, &[]).await.unwrap().len(), 1, "who has the turn");
+    tokio::time::timeout(SOON, first.lost()).await.unwrap();
+    let second = tokio::time::timeout(SOON, waiting).await.unwrap();
+    // It ends with the value.
+    let third = a.turn("x");
+    tokio::pin!(third);
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut third).await.is_err(), "two have it");
+    drop(second);
+    tokio::time::timeout(SOON, third).await.unwrap();
+}
+
+/// The reconciler of one node hears of the orders that another takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_of_one_node_are_noticed_by_the_other_within_a_second() {
+    let database = TestDatabase::new().await;
+    let (a, b) = (open(&database).await.unwrap(), open(&database).await.unwrap());
+    for n in 1..=5_u128 {
+        let mut changes = b.changes();
+        let mut order = testkit::sample_order(EventId(Uuid::from_u128(n)), Timestamp::UNIX_EPOCH);
+        order.name = format!("web-{n}");
+        a.accept(NewOrder { order, record_refused: false, steps: Vec::new() }).await.unwrap();
+        tokio::time::timeout(SEEN, changes.changed()).await.expect("it is noticed").unwrap();
+    }
+    // And nothing is noticed when nothing changes, so that nobody looks in vain.
+    // tidy: sleep because it is waited for nothing to come
+    tokio::time::sleep(SEEN).await;
+    let mut changes = b.changes();
+    changes.borrow_and_update();
+    assert!(tokio::time::timeout(SEEN, changes.changed()).await.is_err(), "a change out of nothing");
 }

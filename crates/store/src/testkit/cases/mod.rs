@@ -17,6 +17,7 @@ mod stop;
 mod sweep;
 mod traces;
 mod types;
+mod turns;
 mod values;
 
 use super::Case;
@@ -39,6 +40,7 @@ pub fn cases() -> Vec<Case> {
         traces::CASES,
         sweep::CASES,
         log::CASES,
+        turns::CASES,
         orders_accept::CASES,
         orders_work::CASES,
         orders_read::CASES,

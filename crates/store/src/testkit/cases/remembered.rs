@@ -18,6 +18,7 @@ case_list![
     what_is_not_remembered_is_recorded_each_time,
     what_is_remembered_outlives_the_process,
     a_refused_batch_is_not_remembered,
+    what_is_remembered_is_passed_over_when_its_dataset_is_gone,
     an_event_is_remembered_whichever_way_it_came,
     many_events_are_remembered,
     an_event_is_forgotten_when_its_time_is_over,
@@ -71,6 +72,25 @@ async fn what_is_remembered_outlives_the_process(factory: Arc<dyn Factory>) -> O
     let store = factory.open().await?;
     same("again", store.record(arrived(vec![once(1), once(2)])).await?, vec![repeated(), new(1)])?;
     same("rows", numbers_of(&store).await?, texts(&["1", "2"]))
+}
+
+async fn what_is_remembered_is_passed_over_when_its_dataset_is_gone(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    numbers(&store).await?;
+    store.record(arrived(vec![once(1), once(2)])).await?;
+    store.remove(&all(), &dataset("d")).await?;
+    same("both again", store.record(arrived(vec![once(1), once(2)])).await?, vec![repeated(), repeated()])?;
+    // One that was never recorded has nowhere to go, and holds up what comes with it.
+    let refusal = store.record(arrived(vec![once(1), once(3), once(2)])).await;
+    let refusal = refused("a new event", refusal, ErrorKind::NotFound)?;
+    same("whose fault it is", refusal.entry(), Some(1))?;
+    // By the stream as well, whose position moves past it.
+    same("by the stream", store.record(batch(0, 5, vec![once(2)])).await?, vec![repeated()])?;
+    same("position", store.position("data").await?, 5)?;
+    // Made anew it is another dataset, and what is remembered stays recorded.
+    numbers(&store).await?;
+    same("made anew", store.record(arrived(vec![once(1), once(3)])).await?, vec![repeated(), new(1)])?;
+    same("rows", numbers_of(&store).await?, texts(&["3"]))
 }
 
 async fn a_refused_batch_is_not_remembered(factory: Arc<dyn Factory>) -> Outcome {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, KeyRecord, Keys, Loss,
-    Recording, RowSink, RowsRecorded, Select, Selected, Source, Sweep, TraceView, Traces,
+    Recording, RowSink, RowsRecorded, Select, Selected, Source, Sweep, TraceView, Traces, Turn, Turns,
 };
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -54,6 +54,10 @@ impl Twin {
                 Fault::ForgetsEvents => event.remembered = false,
                 Fault::RemembersAll => event.remembered = true,
                 Fault::RemembersBrokersAlone => event.remembered &= from_broker,
+                Fault::ForgetsWithTheDataset => {
+                    let scope = Scope::internal("twin");
+                    event.remembered &= self.inner.dataset(&scope, &event.dataset).is_some();
+                }
                 // As if a filter of few bits were all that is asked.
                 Fault::TrustsTheFilter => {
                     event.event_id.0 = Uuid::from_u128(event.event_id.0.as_u128() >> 121);
@@ -332,5 +336,14 @@ impl Traces for Twin {
             _ => {}
         }
         Ok(view)
+    }
+}
+
+#[async_trait]
+impl Turns for Twin {
+    async fn turn(&self, name: &str) -> Turn {
+        let anew = format!("{name} {}", self.count.fetch_add(1, SeqCst));
+        let name: &str = if self.fault == Fault::GivesTurnsToAll { &anew } else { name };
+        self.inner.turn(name).await
     }
 }
