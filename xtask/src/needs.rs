@@ -50,6 +50,11 @@ const REQUIRED: &[Requirement] = &[
         wanted_here: true,
     },
     Requirement {
+        name: "psql",
+        suite: "servers on a PostgreSQL: what is in it, and what is wrong with it",
+        wanted_here: cfg!(unix),
+    },
+    Requirement {
         name: "strace",
         suite: "the system-call trace: a data sync before each acknowledgement",
         wanted_here: cfg!(target_os = "linux"),
@@ -152,7 +157,7 @@ fn look() -> Vec<Finding> {
     findings.push(Finding { name: "strace", place: "able to trace a child".to_owned(), found: traces });
     let counts = counts::works();
     findings.push(Finding { name: "valgrind", place: "able to run callgrind".to_owned(), found: counts });
-    for name in ["python3", "node", "php", "curl", "jq"] {
+    for name in ["python3", "node", "php", "curl", "jq", "psql"] {
         let runs = shell::succeeds(Command::new(name).arg("--version"));
         findings.push(Finding { name, place: "able to run".to_owned(), found: runs });
     }

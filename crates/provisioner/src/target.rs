@@ -260,7 +260,8 @@ pub trait Target: Send + Sync + 'static {
     fn changes(&self) -> broadcast::Receiver<Uuid>;
 
     /// Stops what ends with Orderwire, in order and bounded in time; nothing is
-    /// removed. Called once, at the end of a drain.
+    /// removed. Called at the end of a drain, and when another server may work on this target by
+    /// now; what is handed over afterwards runs again.
     async fn stop(&self);
 }
 

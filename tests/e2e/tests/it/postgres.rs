@@ -67,7 +67,7 @@ async fn the_whole_line_works_on_a_postgresql() -> Result<()> {
         let dead = server.get("/v1/dead?queue=work").await?;
         ensure!(dead["items"][0]["cause"] == "not today", "{dead}");
         let (status, replay) = server.post("/v1/dead/replay", &json!({"filter": {"queue": "work"}})).await?;
-        ensure!(status < 300 && replay["matched"] == 1, "{status}: {replay}");
+        ensure!(status < 300 && replay["count"] == 1, "{status}: {replay}");
     }
 
     // An order, a restart, and its removal.
