@@ -23,6 +23,8 @@ pub(super) const LAYERS: &[Layer] = &[
         imports_in_tests: &["servers"],
     },
     Layer { name: "surface", crates: &["api", "config"], imports: &["types"], imports_in_tests: &[] },
+    // A form of files, which the server writes and commands read and write.
+    Layer { name: "files", crates: &["parquet"], imports: &[], imports_in_tests: &[] },
     Layer {
         name: "engines",
         crates: &["sqlite", "postgres"],
@@ -48,13 +50,13 @@ pub(super) const LAYERS: &[Layer] = &[
             "forwarder",
             "mqtt",
         ],
-        imports: &["ports", "surface", "types"],
+        imports: &["files", "ports", "surface", "types"],
         // The real engine rather than an imitation of it, and a real broker.
         imports_in_tests: &["engines", "brokers", "servers"],
     },
     Layer { name: "telemetry", crates: &["telemetry"], imports: &["types"], imports_in_tests: &[] },
     // Commands work over the API's types and HTTP, never over the store.
-    Layer { name: "cli", crates: &["cli"], imports: &["surface", "types"], imports_in_tests: &[] },
+    Layer { name: "cli", crates: &["cli"], imports: &["files", "surface", "types"], imports_in_tests: &[] },
     Layer {
         name: "runtime",
         crates: &["runtime"],
@@ -142,6 +144,12 @@ pub(super) const KEPT: &[Kept] = &[
         by: &["sqlite"],
         free_in_tests: false,
         because: "SQL lives only in the engine",
+    },
+    Kept {
+        library: "parquet",
+        by: &["parquet"],
+        free_in_tests: false,
+        because: "a file of other people may make it panic, which is caught in one place",
     },
     Kept {
         library: "tokio-postgres",
