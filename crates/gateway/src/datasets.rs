@@ -132,8 +132,9 @@ pub(crate) async fn get_import(
     let client = caller.write_client(&headers)?;
     caller.covering(&client)?;
     let dataset = find(&state, &caller, &name)?;
-    let rows = state.store().imported(&caller.scope, &dataset.name, &client, &file).await;
-    Ok(Json(ImportState { rows: rows.map_err(Problem::of_store)? }))
+    let imported = state.store().imported(&caller.scope, &dataset.name, &client, &file).await;
+    let imported = imported.map_err(Problem::of_store)?;
+    Ok(Json(ImportState { rows: imported.rows, lines: imported.lines }))
 }
 
 /// A dataset is one table for all clients, so that who changes it must answer for all.

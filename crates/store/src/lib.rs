@@ -16,6 +16,7 @@
 pub mod error;
 pub mod evolve;
 pub mod like;
+pub mod lineage;
 pub mod log;
 mod merge;
 pub mod model;
@@ -32,6 +33,7 @@ pub mod typed;
 
 pub use error::{Error, ErrorKind};
 pub use evolve::Loss;
+pub use lineage::{KnownCause, Lineage, Link, Reach};
 pub use log::DeliveryLog;
 pub use model::*;
 pub use orders::Orders;

@@ -95,13 +95,22 @@ pub struct RowsRecorded {
     pub written: u64,
 }
 
+/// How much of a file is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Rows from the first on without a gap: whoever goes on from there leaves nothing out.
+    pub rows: u64,
+    /// Rows wherever they stand: more, when a piece was put aside or left out.
+    pub lines: u64,
+}
+
 /// What [`crate::Datasets::sweep`] drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sweep {
     /// The present: datasets say how long they keep rows.
     pub now: Timestamp,
-    /// Trace records from before. They go by windows of time, so that some stay up to an
-    /// hour longer.
+    /// Trace records and links from before. They go by windows of time, so that some stay up to
+    /// an hour longer, links up to a day.
     pub traces_before: Timestamp,
     /// What is [remembered](RowsEvent::remembered) from before is forgotten at once, and its
     /// space is freed a piece at a time.

@@ -12,9 +12,11 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::evolve::Loss;
+use crate::lineage::{Lineage, Link, Reach};
 use crate::log::DeliveryLog;
 use crate::model::{
-    ClientChange, ClientRecord, Dataset, Defined, KeyRecord, Recording, RowsRecorded, Sweep, TraceView,
+    ClientChange, ClientRecord, Dataset, Defined, Imported, KeyRecord, Recording, RowsRecorded, Sweep,
+    TraceView,
 };
 use crate::orders::Orders;
 use crate::select::{RowSink, Select, Selected};
@@ -122,16 +124,14 @@ pub trait Datasets: Send + Sync {
     /// `Conflict` when the position is not `from`.
     async fn skip(&self, reader: &str, from: i64, to: i64) -> Result<(), Error>;
 
-    /// How many rows of this file are recorded for the client, from the first on
-    /// without a gap: whoever goes on from there leaves nothing out. 0 for
-    /// what is outside the scope.
+    /// How much of this file is recorded for the client; nothing for what is outside the scope.
     async fn imported(
         &self,
         scope: &Scope,
         name: &DatasetName,
         client: &Client,
         file: &str,
-    ) -> Result<u64, Error>;
+    ) -> Result<Imported, Error>;
 
     /// Reads rows within the scope into the sink, which is returned with the
     /// outcome. Ends with `TooCostly` after `time_out`, and early when the
@@ -201,11 +201,20 @@ pub trait Keys: Send + Sync {
     async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<(), Error>;
 }
 
-/// What workers did.
+/// What workers did, and what came of what.
 #[async_trait]
 pub trait Traces: Send + Sync {
     /// Stores steps that have no other effect to go with.
     async fn add_steps(&self, records: &[TraceRecord]) -> Result<(), Error>;
+
+    /// Notes which events caused which; a link that is there (the same two events) stays as it is.
+    async fn add_links(&self, links: &[Link]) -> Result<(), Error>;
+
+    /// What led to these events, and what these led to: links from effect to cause and from
+    /// cause to effect, each way to any depth within reach, circles included. The nearest come
+    /// first. A link of which an end is known to be of a client outside the scope is not there, and
+    /// nothing is found through it. [`crate::Datasets::sweep`] drops links as old as traces.
+    async fn lineage(&self, scope: &Scope, events: &[Uuid], reach: Reach) -> Result<Lineage, Error>;
 
     /// What the store knows of a trace, within the scope.
     async fn trace(&self, scope: &Scope, trace: Uuid) -> Result<TraceView, Error>;

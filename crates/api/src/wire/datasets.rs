@@ -25,8 +25,11 @@ pub struct DatasetInfo {
 /// How much of a file is recorded.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ImportState {
-    /// Rows of the file that are recorded, counted from its beginning.
+    /// Rows of the file that are recorded from its beginning on without a gap: where an import
+    /// goes on.
     pub rows: u64,
+    /// Rows of the file that are recorded, wherever they stand in it.
+    pub lines: u64,
 }
 
 /// A client.

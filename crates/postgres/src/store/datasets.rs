@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_store::{
-    Dataset, Datasets, Defined, Error, Loss, Recording, RowSink, RowsRecorded, Select, Selected, Sweep,
+    Dataset, Datasets, Defined, Error, Imported, Loss, Recording, RowSink, RowsRecorded, Select, Selected, Sweep,
     evolve,
 };
 use orderwire_types::dataset::DatasetDef;
@@ -73,13 +73,13 @@ impl Datasets for PostgresStore {
         name: &DatasetName,
         client: &Client,
         file: &str,
-    ) -> Result<u64, Error> {
+    ) -> Result<Imported, Error> {
         // No file of which something was recorded has NUL in its name.
         if !scope.covers(client)
             || self.shared.catalogue.visible(scope, name).is_none()
             || file.contains('\0')
         {
-            return Ok(0);
+            return Ok(Imported::default());
         }
         read!(&self.shared.database, "counting imported rows", |session| imports::count(
             session, name, client, file

@@ -1,7 +1,7 @@
 //! Which lines of imported files are recorded: ranges that do not touch, so
 //! that pieces may come again, overlap, or come after one that was put aside.
 
-use orderwire_store::{ImportedLines, RowsEvent};
+use orderwire_store::{Imported, ImportedLines, RowsEvent};
 use orderwire_types::{Client, DatasetName};
 
 use super::error::{Failure, invalid};
@@ -80,16 +80,20 @@ pub(super) async fn note(
     Ok(Known { first: piece.first, ranges })
 }
 
-/// How many lines are recorded from the first on without a gap.
+/// How many lines are recorded: from the first on without a gap, and wherever they stand.
 pub(super) async fn count(
     session: &Session,
     dataset: &DatasetName,
     client: &Client,
     file: &str,
-) -> Result<u64, Failure> {
-    let sql = "SELECT until FROM store.import WHERE dataset = $1 AND client = $2 AND file = $3 AND first = 0";
+) -> Result<Imported, Failure> {
+    let sql = "SELECT coalesce(max(until) FILTER (WHERE first = 0), 0), coalesce(sum(until - first), 0)::bigint \
+               FROM store.import WHERE dataset = $1 AND client = $2 AND file = $3";
     match session.row(sql, &[&dataset.as_str(), &client.as_str(), &file]).await? {
-        Some(row) => Ok(row.try_get::<_, i64>(0)?.unsigned_abs()),
-        None => Ok(0),
+        Some(row) => Ok(Imported {
+            rows: row.try_get::<_, i64>(0)?.unsigned_abs(),
+            lines: row.try_get::<_, i64>(1)?.unsigned_abs(),
+        }),
+        None => Ok(Imported::default()),
     }
 }

@@ -31,6 +31,7 @@ mod follow;
 mod imports;
 mod keys;
 mod numeric;
+mod links;
 mod open;
 mod orders;
 mod pattern;

@@ -70,6 +70,7 @@ const SCHEMA: Schema = Schema {
     steps: &[
         include_str!("../../migrations/store/0001_store.sql"),
         include_str!("../../migrations/store/0002_order_changes.sql"),
+        include_str!("../../migrations/store/0003_link.sql"),
     ],
 };
 

@@ -5,6 +5,7 @@ use orderwire_store::{Error, Sweep};
 
 use super::catalogue::Entry;
 use super::error::Failure;
+use super::links;
 use super::open::Shared;
 use super::remembered;
 use super::session::{Session, transact, write};
@@ -112,5 +113,5 @@ async fn traces(session: &Session, before: Timestamp, limit: u64) -> Result<u64,
     let sql = "DELETE FROM store.client_change WHERE (at, event_id) IN ( \
                SELECT at, event_id FROM store.client_change WHERE at < $1 ORDER BY at, event_id LIMIT $2)";
     session.execute(sql, &[&Moment(before), &limit]).await?;
-    Ok(records)
+    Ok(records + links::sweep(session, before, limit).await?)
 }

@@ -2,12 +2,13 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use orderwire_store::{Error, TraceView, Traces};
+use orderwire_store::{Error, Lineage, Link, Reach, TraceView, Traces};
 use orderwire_types::step::{Step, TraceRecord};
 use orderwire_types::{Client, Scope};
 use uuid::Uuid;
 
 use super::error::{Failure, damaged, invalid};
+use super::links;
 use super::open::PostgresStore;
 use super::session::{Session, read, write};
 
@@ -27,6 +28,18 @@ impl Traces for PostgresStore {
         let at = |record: &TraceRecord| record.steps.iter().map(|step| step.at).max();
         write!(&self.shared.database, "adding trace steps", |session| {
             add(session, records.iter().filter_map(|record| Some((record, at(record)?)))).await
+        })
+    }
+
+    async fn add_links(&self, links: &[Link]) -> Result<(), Error> {
+        write!(&self.shared.database, "noting what events caused", |session| {
+            links::add(session, links).await
+        })
+    }
+
+    async fn lineage(&self, scope: &Scope, events: &[Uuid], reach: Reach) -> Result<Lineage, Error> {
+        read!(&self.shared.database, "reading what events caused", |session| {
+            links::around(session, scope, events, reach).await
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_store::{
-    Dataset, Datasets, Defined, Error, Loss, Recording, RowSink, RowsRecorded, Select, Selected, Sweep,
+    Dataset, Datasets, Defined, Error, Imported, Loss, Recording, RowSink, RowsRecorded, Select, Selected, Sweep,
     evolve,
 };
 use orderwire_types::dataset::DatasetDef;
@@ -82,9 +82,9 @@ impl Datasets for SqliteStore {
         name: &DatasetName,
         client: &Client,
         file: &str,
-    ) -> Result<u64, Error> {
+    ) -> Result<Imported, Error> {
         if !scope.covers(client) || self.catalogue.visible(scope, name).is_none() {
-            return Ok(0);
+            return Ok(Imported::default());
         }
         let (name, client, file) = (name.clone(), client.clone(), file.to_owned());
         self.look_up("counting imported rows", move |connection| {

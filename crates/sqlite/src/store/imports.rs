@@ -1,9 +1,9 @@
 //! Which lines of imported files are recorded: ranges that do not touch, so
 //! that pieces may come again, overlap, or come after one that was put aside.
 
-use orderwire_store::{ImportedLines, RowsEvent};
+use orderwire_store::{Imported, ImportedLines, RowsEvent};
 use orderwire_types::{Client, DatasetName};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 /// Lines `first` up to, but without, `until`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,18 +58,21 @@ pub(super) fn note(
     Ok(known)
 }
 
-/// How many lines are recorded from the first on without a gap.
+/// How many lines are recorded: from the first on without a gap, and wherever they stand.
 pub(super) fn count(
     connection: &Connection,
     dataset: &DatasetName,
     client: &Client,
     file: &str,
-) -> rusqlite::Result<u64> {
-    let until: Option<i64> = connection
+) -> rusqlite::Result<Imported> {
+    let read = |row: &rusqlite::Row<'_>| {
+        let (rows, lines): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok(Imported { rows: rows.unsigned_abs(), lines: lines.unsigned_abs() })
+    };
+    connection
         .prepare_cached(
-            "SELECT until FROM import WHERE dataset = ?1 AND client = ?2 AND file = ?3 AND first = 0",
+            "SELECT coalesce(max(CASE WHEN first = 0 THEN until END), 0), coalesce(sum(until - first), 0) \
+             FROM import WHERE dataset = ?1 AND client = ?2 AND file = ?3",
         )?
-        .query_row(params![dataset.as_str(), client.as_str(), file], |row| row.get(0))
-        .optional()?;
-    Ok(until.unwrap_or(0).unsigned_abs())
+        .query_row(params![dataset.as_str(), client.as_str(), file], read)
 }

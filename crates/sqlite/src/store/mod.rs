@@ -30,6 +30,7 @@ mod functions;
 mod imports;
 mod indexes;
 mod keys;
+mod links;
 mod open;
 mod orders;
 mod pattern;

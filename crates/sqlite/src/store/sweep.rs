@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::catalogue::Entry;
 use super::error::Failure;
 use super::indexes::ALL_CLIENTS;
+use super::links;
 use super::record::note_change;
 use super::table::{quoted, table_name};
 use super::traces::part;
@@ -29,6 +30,7 @@ pub(super) fn sweep(transaction: &mut Transaction<'_>, sweep: &Sweep) -> Result<
     }
     dropped += gone(transaction.connection, limit - dropped)?;
     dropped += traces(transaction.connection, traces_before, limit)?;
+    dropped += counted(links::sweep(transaction.connection, traces_before, limit)?);
     let connection = transaction.connection;
     let remembered = transaction.memory.remembered.ids(connection)?;
     dropped += counted(remembered.forget(connection, nanos(remembered_before), piece)?);

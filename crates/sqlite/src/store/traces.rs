@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use orderwire_store::{Error, TraceView, Traces};
+use orderwire_store::{Error, Lineage, Link, Reach, TraceView, Traces};
 use orderwire_types::step::{Step, TraceRecord};
 use orderwire_types::{Client, Scope};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::error::{Failure, damaged_value, invalid};
+use super::links;
 use super::open::SqliteStore;
 
 /// The length of a window, in microseconds: one hour. Few enough to probe
@@ -32,6 +33,22 @@ impl Traces for SqliteStore {
                 }
             }
             Ok(())
+        })
+        .await
+    }
+
+    async fn add_links(&self, links: &[Link]) -> Result<(), Error> {
+        let links = links.to_vec();
+        self.write("noting what events caused", move |transaction| {
+            Ok(links::add(transaction.connection, &links)?)
+        })
+        .await
+    }
+
+    async fn lineage(&self, scope: &Scope, events: &[Uuid], reach: Reach) -> Result<Lineage, Error> {
+        let (scope, events) = (scope.clone(), events.to_vec());
+        self.look_up("reading what events caused", move |connection| {
+            links::around(connection, &scope, &events, reach)
         })
         .await
     }

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::evolve::Loss;
+use crate::lineage::{Lineage, Link, Reach};
 use crate::log::*;
 use crate::model::*;
 use crate::orders::*;
@@ -82,7 +83,7 @@ forwards! {
         async fn skip(&self, reader: &str, from: i64, to: i64) -> Result<(), Error>;
         async fn imported(
             &self, scope: &Scope, name: &DatasetName, client: &Client, file: &str
-        ) -> Result<u64, Error>;
+        ) -> Result<Imported, Error>;
         async fn select(
             &self, scope: &Scope, select: Select, sink: Box<dyn RowSink>, time_out: Duration
         ) -> Result<(Selected, Box<dyn RowSink>), Error>;
@@ -107,6 +108,8 @@ forwards! {
     ForwardTraces to Traces {
         async fn add_steps(&self, records: &[TraceRecord]) -> Result<(), Error>;
         async fn trace(&self, scope: &Scope, trace: Uuid) -> Result<TraceView, Error>;
+        async fn add_links(&self, links: &[Link]) -> Result<(), Error>;
+        async fn lineage(&self, scope: &Scope, events: &[Uuid], reach: Reach) -> Result<Lineage, Error>;
     }
 
     ForwardDeliveryLog to DeliveryLog {

@@ -74,6 +74,7 @@ orderwire_types::faults! {
     ForgetsImports => a_piece_that_comes_again_adds_nothing,
     PassesOverWholePieces => a_piece_that_overlaps_adds_its_unknown_lines,
     PassesOverLatePieces => a_piece_that_was_put_aside_may_come_later,
+    CountsToTheGap => a_piece_that_was_put_aside_may_come_later,
     MixesFiles => imports_are_known_per_dataset_client_and_file,
     TakesLteForLt => comparisons_hold_for_every_type,
     NotHoldsForNull => null_is_neither_in_a_comparison_nor_in_its_negation,
@@ -100,13 +101,18 @@ orderwire_types::faults! {
     LastArrivalWins => an_older_change_keeps_what_is_there an_older_order_that_comes_late_is_superseded,
     ShowsAllClients => clients_outside_the_scope_are_not_there traces_of_other_clients_are_not_there
         orders_of_other_clients_are_not_there orders_of_a_trace_are_counted
-        attempts_outside_the_scope_are_not_there,
+        attempts_outside_the_scope_are_not_there links_of_other_clients_are_not_there,
     StepsBackwards => steps_come_back_in_order_of_time,
+    FindsNearLinksOnly => causes_and_effects_are_found_to_any_depth circles_of_causes_end
+        a_lineage_is_bounded links_of_other_clients_are_not_there,
+    FindsEffectsOnly => causes_and_effects_are_found_to_any_depth circles_of_causes_end
+        links_of_other_clients_are_not_there,
+    HidesCuts => a_lineage_is_bounded,
     RecordsWithoutTrace => a_recording_leaves_one_record_per_trace,
     SweepsWithoutLimit => rows_past_their_retention_go_a_piece_at_a_time sweeping_keeps_what_is_needed
         attempts_go_when_they_are_old_a_piece_at_a_time,
     NeverSweepsRows => rows_without_a_time_go_by_their_record,
-    NeverSweepsTraces => traces_go_when_they_are_old,
+    NeverSweepsTraces => traces_go_when_they_are_old links_go_when_they_are_old,
     ForgetsFingerprints => an_order_is_recorded_once,
     TakesCreateForApply => orders_are_refused_for_the_first_reason
         a_release_of_which_nothing_is_there_can_be_created,

@@ -450,7 +450,7 @@ async fn texts_stay_values(texts: &[String]) {
         }
         assert_eq!(store.key(text).await.unwrap(), None);
         assert_eq!(store.position(&value).await.unwrap(), 0);
-        assert_eq!(store.imported(&scope(), &name, &"acme".parse().unwrap(), text).await.unwrap(), 0);
+        assert_eq!(store.imported(&scope(), &name, &"acme".parse().unwrap(), text).await.unwrap().lines, 0);
     }
     assert_eq!(rows(&store, "k").await.unwrap().len(), texts.len());
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname IN ('data', 'store')";

@@ -8,7 +8,7 @@ use super::super::rows::{of, read};
 use super::case_list;
 use super::record::numbers;
 use crate::error::ErrorKind;
-use crate::model::{ImportedLines, RowsEvent, RowsRecorded};
+use crate::model::{Imported, ImportedLines, RowsEvent, RowsRecorded};
 use crate::traits::Store;
 
 case_list![
@@ -25,8 +25,12 @@ fn piece(n: u128, file: &str, first: u64, count: u64) -> RowsEvent {
     RowsEvent { import, ..event(n, "a", &format!("[{}]", rows.join(","))) }
 }
 
-async fn count(store: &Arc<dyn Store>, file: &str) -> Outcome<u64> {
+async fn imported(store: &Arc<dyn Store>, file: &str) -> Outcome<Imported> {
     Ok(store.imported(&all(), &dataset("d"), &client("a"), file).await?)
+}
+
+async fn count(store: &Arc<dyn Store>, file: &str) -> Outcome<u64> {
+    Ok(imported(store, file).await?.rows)
 }
 
 async fn rows(store: &Arc<dyn Store>) -> Outcome<Vec<i64>> {
@@ -79,10 +83,10 @@ async fn a_piece_that_was_put_aside_may_come_later(factory: Arc<dyn Factory>) ->
     store.record(batch(0, 1, vec![piece(1, "f", 0, 2)])).await?;
     store.record(batch(1, 2, vec![piece(2, "f", 4, 2)])).await?;
     // Whoever goes on from here leaves nothing out.
-    same("known without a gap", count(&store, "f").await?, 2)?;
+    same("known without a gap", imported(&store, "f").await?, Imported { rows: 2, lines: 4 })?;
     let late = store.record(batch(2, 3, vec![piece(3, "f", 1, 4)])).await?;
     same("late", late, vec![done(4, 2)])?;
-    same("known", count(&store, "f").await?, 6)?;
+    same("known", imported(&store, "f").await?, Imported { rows: 6, lines: 6 })?;
     same("rows", rows(&store).await?, (0..6).collect())
 }
 
@@ -95,9 +99,17 @@ async fn imports_are_known_per_dataset_client_and_file(factory: Arc<dyn Factory>
     let others = store.record(batch(1, 2, vec![of_b, piece(3, "g", 0, 2)])).await?;
     same("others", others, vec![done(2, 2), done(2, 2)])?;
     let name = dataset("d");
-    same("outside the clients", store.imported(&only(&["b"]), &name, &client("a"), "f").await?, 0)?;
+    same(
+        "outside the clients",
+        store.imported(&only(&["b"]), &name, &client("a"), "f").await?,
+        Imported::default(),
+    )?;
     let elsewhere = objects(&["dataset/e"]);
-    same("outside the objects", store.imported(&elsewhere, &name, &client("a"), "f").await?, 0)?;
+    same(
+        "outside the objects",
+        store.imported(&elsewhere, &name, &client("a"), "f").await?,
+        Imported::default(),
+    )?;
     store.remove(&all(), &name).await?;
     store.define(&all(), &name, &def(r#"{"fields":[{"name":"n","type":"integer"}]}"#), at(9)).await?;
     same("after the dataset was made anew", count(&store, "f").await?, 0)?;

@@ -5,6 +5,7 @@ mod define;
 mod evolve;
 mod imports;
 mod keys;
+mod lineage;
 mod log;
 mod orders_accept;
 mod orders_read;
@@ -38,6 +39,7 @@ pub fn cases() -> Vec<Case> {
         keys::CASES,
         clients::CASES,
         traces::CASES,
+        lineage::CASES,
         sweep::CASES,
         log::CASES,
         turns::CASES,

@@ -5,8 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use crate::{
-    ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, KeyRecord, Keys, Loss,
-    Recording, RowSink, RowsRecorded, Select, Selected, Source, Sweep, TraceView, Traces, Turn, Turns,
+    ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, Imported, KeyRecord, Keys, Lineage, Link, Loss, Reach, Recording, RowSink, RowsRecorded, Select, Selected, Source, Sweep, TraceView, Traces, Turn, Turns,
 };
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -24,7 +23,7 @@ impl Twin {
         for event in &mut recording.events {
             let Some(import) = &mut event.import else { continue };
             let scope = Scope::internal("twin");
-            let known = self.inner.imported(&scope, &event.dataset, &event.client, &import.file).await?;
+            let known = self.inner.imported(&scope, &event.dataset, &event.client, &import.file).await?.rows;
             let first = i64::try_from(import.first).unwrap();
             let passed_over = match self.fault {
                 Fault::PassesOverWholePieces => import.first < known,
@@ -188,9 +187,11 @@ impl Datasets for Twin {
         name: &DatasetName,
         client: &Client,
         file: &str,
-    ) -> Result<u64, Error> {
+    ) -> Result<Imported, Error> {
         let file = if self.fault == Fault::MixesFiles { "the file" } else { file };
-        self.inner.imported(scope, name, client, file).await
+        let imported = self.inner.imported(scope, name, client, file).await?;
+        let lines = if self.fault == Fault::CountsToTheGap { imported.rows } else { imported.lines };
+        Ok(Imported { lines, ..imported })
     }
 
     async fn select(
@@ -326,6 +327,22 @@ impl Keys for Twin {
 impl Traces for Twin {
     async fn add_steps(&self, records: &[TraceRecord]) -> Result<(), Error> {
         self.inner.add_steps(records).await
+    }
+
+    async fn add_links(&self, links: &[Link]) -> Result<(), Error> {
+        self.inner.add_links(links).await
+    }
+
+    async fn lineage(&self, scope: &Scope, events: &[Uuid], reach: Reach) -> Result<Lineage, Error> {
+        let depth = if self.fault == Fault::FindsNearLinksOnly { 1 } else { reach.depth };
+        let scope = rewrite::scope(self.fault, scope);
+        let mut lineage = self.inner.lineage(&scope, events, Reach { depth, ..reach }).await?;
+        match self.fault {
+            Fault::FindsEffectsOnly => lineage.links.retain(|link| !events.contains(&link.effect.0)),
+            Fault::HidesCuts => lineage.cut = false,
+            _ => {}
+        }
+        Ok(lineage)
     }
 
     async fn trace(&self, scope: &Scope, trace: Uuid) -> Result<TraceView, Error> {

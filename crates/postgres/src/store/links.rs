@@ -1,0 +1,119 @@
+//! Which events caused which.
+
+use jiff::Timestamp;
+use orderwire_store::{KnownCause, Lineage, Link, Reach};
+use orderwire_types::scope::Clients;
+use orderwire_types::{Client, EventId, Scope};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::error::{Failure, damaged};
+use super::session::Session;
+use super::value::Moment;
+
+/// How many ids a walk goes through at most, for each link that is asked for.
+const WALK: i64 = 16;
+
+/// Notes links; one that is there stays as it is.
+pub(super) async fn add(session: &Session, links: &[Link]) -> Result<(), Failure> {
+    // Others may note the same ones: always in the same order.
+    let mut ordered: Vec<&Link> = links.iter().collect();
+    ordered.sort_by_key(|link| (link.effect.0, link.cause.0));
+    for link in ordered {
+        let known = link.known.as_ref();
+        let sql = "INSERT INTO store.link (effect, cause, at, client, trace, type, cause_client, cause_trace, \
+                   cause_type, made_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
+        session
+            .execute(
+                sql,
+                &[
+                    &link.effect.0,
+                    &link.cause.0,
+                    &Moment(link.at),
+                    &link.client.as_str(),
+                    &link.trace,
+                    &link.effect_type,
+                    &known.map(|known| known.client.as_str()),
+                    &known.map(|known| known.trace),
+                    &known.map(|known| known.event_type.as_str()),
+                    &link.by,
+                ],
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+/// The links around these events. One level more and one link more than asked for, so that
+/// it is known whether there is more.
+pub(super) async fn around(
+    session: &Session,
+    scope: &Scope,
+    events: &[Uuid],
+    reach: Reach,
+) -> Result<Lineage, Failure> {
+    // UNION passes over what was reached at the same depth, and depth ends circles. A walk is
+    // made only as far as its rows are asked for (LIMIT).
+    const SQL: &str = "\
+        WITH RECURSIVE up(id, depth) AS ( \
+            SELECT unnest($1::uuid[]), 0 UNION \
+            SELECT l.cause, w.depth + 1 FROM up w JOIN store.link l ON l.effect = w.id \
+            WHERE w.depth < $2 AND ($4::text[] IS NULL OR l.client = ANY ($4) \
+                AND (l.cause_client IS NULL OR l.cause_client = ANY ($4)))), \
+        down(id, depth) AS ( \
+            SELECT unnest($1::uuid[]), 0 UNION \
+            SELECT l.effect, w.depth + 1 FROM down w JOIN store.link l ON l.cause = w.id \
+            WHERE w.depth < $2 AND ($4::text[] IS NULL OR l.client = ANY ($4) \
+                AND (l.cause_client IS NULL OR l.cause_client = ANY ($4)))) \
+        SELECT effect, cause, at, client, trace, type, cause_client, cause_trace, cause_type, made_by \
+        FROM ( \
+            SELECT l.* FROM (SELECT id FROM up LIMIT $3) w JOIN store.link l ON l.effect = w.id \
+            UNION \
+            SELECT l.* FROM (SELECT id FROM down LIMIT $3) w JOIN store.link l ON l.cause = w.id \
+        ) found LIMIT $3";
+    let clients: Option<Vec<&str>> = match &scope.clients {
+        Clients::All => None,
+        Clients::Only(clients) => Some(clients.iter().map(Client::as_str).collect()),
+    };
+    let most = i64::try_from(reach.links).unwrap_or(i64::MAX).saturating_add(1).saturating_mul(WALK);
+    let most = most.saturating_add(i64::try_from(events.len()).unwrap_or(i64::MAX));
+    let depth = i32::try_from(reach.depth).unwrap_or(i32::MAX);
+    let rows = session.rows(SQL, &[&events, &depth, &most, &clients]).await?;
+    let cut = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= most;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let link = read(row)?;
+        if link.is_visible(scope) {
+            found.push(link);
+        }
+    }
+    let lineage = Lineage::within(events, found, reach);
+    Ok(Lineage { cut: lineage.cut || cut, ..lineage })
+}
+
+fn read(row: &Row) -> Result<Link, Failure> {
+    let client = |text: &str| text.parse::<Client>().map_err(|_| damaged("client of a link"));
+    let known = match row.try_get::<_, Option<&str>>(6)? {
+        None => None,
+        Some(name) => {
+            Some(KnownCause { client: client(name)?, trace: row.try_get(7)?, event_type: row.try_get(8)? })
+        }
+    };
+    Ok(Link {
+        effect: EventId(row.try_get(0)?),
+        cause: EventId(row.try_get(1)?),
+        at: row.try_get::<_, Moment>(2)?.0,
+        client: client(row.try_get(3)?)?,
+        trace: row.try_get(4)?,
+        effect_type: row.try_get(5)?,
+        known,
+        by: row.try_get(9)?,
+    })
+}
+
+/// Drops at most `limit` links from before `before`.
+pub(super) async fn sweep(session: &Session, before: Timestamp, limit: i64) -> Result<u64, Failure> {
+    let sql = "DELETE FROM store.link WHERE (effect, cause) IN ( \
+               SELECT effect, cause FROM store.link WHERE at < $1 ORDER BY at LIMIT $2)";
+    session.execute(sql, &[&Moment(before), &limit]).await
+}
