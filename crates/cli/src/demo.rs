@@ -62,7 +62,13 @@ async fn stops(url: &str, key: &str, data: &Path, out: &mut impl Write) -> Resul
 
     say(out, &format!("Orderwire is up at {url}, with everything it keeps in {}.\n", data.display()))?;
     let source = Source::text("measures.csv", MEASURES, FileFormat::Csv);
-    let file = Import { dataset: DATASET.parse().expect("a name"), source, yes: true, visible: false };
+    let file = Import {
+        dataset: DATASET.parse().expect("a name"),
+        source,
+        yes: true,
+        visible: false,
+        rejects: None,
+    };
     say(out, "1. Rows in: a CSV of ten stations goes through the durable queue into the table `air`.")?;
     let summary = import(&server, &file).await?;
     say(out, &imported(&summary))?;

@@ -7,9 +7,9 @@ pub(crate) fn bar(visible: bool, unit: Unit, total: u64, what: &'static str) -> 
     // Draws nothing when stderr is no terminal.
     let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let template = match unit {
-        Unit::Bytes => "{msg:>10} {bar:40} {binary_bytes}/{binary_total_bytes} {eta}",
+        Unit::Bytes => "{msg:>10} {bar:40} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
         Unit::Rows => "{msg:>10} {bar:40} {human_pos}/{human_len} rows {per_sec} {eta}",
-        Unit::Letters => "{msg:>10} {bar:40} {human_pos}/{human_len} letters {eta}",
+        Unit::Letters => "{msg:>10} {bar:40} {human_pos}/{human_len} letters {per_sec} {eta}",
     };
     let style = ProgressStyle::with_template(template).expect("the template is sound");
     let bar = ProgressBar::with_draw_target(Some(total), target);

@@ -2,7 +2,7 @@
 
 use clap::CommandFactory as _;
 
-use crate::args::{Cli, Command, Config};
+use crate::args::{Cli, Command, Config, Dataset};
 use crate::error::Error;
 use crate::local::Local;
 use crate::out::Out;
@@ -55,6 +55,8 @@ async fn dispatch(cli: &Cli, local: Local, out: Out) -> Result<(), Error> {
         Command::Forward(command) => Box::pin(forward::run(command, &Server::new(global)?, out)).await,
         Command::Trace(args) => trace::run(args, &Server::new(global)?, out).await,
         Command::Client(command) => clients::run(command, &Server::new(global)?, out).await,
+        // A look at a file needs nobody.
+        Command::Dataset(Dataset::Import(args)) if args.preview => dataset::preview(args, out),
         Command::Dataset(command) => Box::pin(dataset::run(command, &Server::new(global)?, out)).await,
         Command::Key(command) => {
             keys::run(command, global.client.as_deref(), &Server::new(global)?, out).await

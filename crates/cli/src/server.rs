@@ -21,7 +21,7 @@ const DATA_DEFAULT: &str = "./orderwire-data";
 /// How long a server may be silent. A long poll lasts 60 s at most.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// How often a call is tried that may be repeated.
-const TRIES_MAX: u32 = 8;
+pub(crate) const TRIES_MAX: u32 = 8;
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How much of an answer that is no problem is shown.
@@ -343,7 +343,7 @@ fn bearer(key: &str) -> Result<HeaderValue, Error> {
 }
 
 /// As long as the server says, else twice as long each time.
-fn pause(tries: u32, problem: Option<&Problem>) -> Duration {
+pub(crate) fn pause(tries: u32, problem: Option<&Problem>) -> Duration {
     let own = Duration::from_millis(200).saturating_mul(2u32.saturating_pow(tries - 1));
     let asked =
         problem.and_then(|problem| problem.retry_after).map(|seconds| Duration::from_secs(seconds.into()));

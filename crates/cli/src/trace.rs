@@ -1,7 +1,9 @@
 //! `orderwire trace ID`: where did my event go?
 
+use std::collections::{HashMap, HashSet};
+
 use jiff::Timestamp;
-use orderwire_api::wire::Trace;
+use orderwire_api::wire::{LineageLink, LineageNode, Trace, TraceLineage};
 use reqwest::Method;
 
 use crate::args;
@@ -10,6 +12,11 @@ use crate::out::{ABSENT, Out, Table, or_dash, plain};
 use crate::server::{Server, parse};
 
 pub(crate) async fn run(args: &args::Trace, server: &Server, out: Out) -> Result<(), Error> {
+    if args.lineage {
+        let path = ["v1", "traces", &args.trace_id, "lineage"];
+        let answer = server.text(server.request(Method::GET, &path, &[])).await?;
+        return if out.json { out.line(&answer) } else { out.bytes(lineage(&parse(&answer)?).as_bytes()) };
+    }
     let answer = server.text(server.request(Method::GET, &["v1", "traces", &args.trace_id], &[])).await?;
     if out.json {
         return out.line(&answer);
@@ -44,6 +51,66 @@ pub(crate) fn timeline(trace: &Trace) -> String {
     format!("{}\n{}", plain(&head), table.render())
 }
 
+/// A lineage as people read it: from what was first to what came of it, a level deeper each time.
+/// What was shown before is only named, so that circles end.
+pub(crate) fn lineage(graph: &TraceLineage) -> String {
+    let nodes: HashMap<&str, &LineageNode> =
+        graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+    let mut next: HashMap<&str, Vec<&LineageLink>> = HashMap::new();
+    let mut caused: HashSet<&str> = HashSet::new();
+    for link in &graph.links {
+        next.entry(&link.from).or_default().push(link);
+        if link.from != link.to {
+            caused.insert(&link.to);
+        }
+    }
+    let mut text = format!("lineage of trace {}\n", plain(&graph.trace_id));
+    let mut shown: HashSet<&str> = HashSet::new();
+    // What nothing led to first; then what only circles lead to.
+    let begins = graph.nodes.iter().filter(|node| !caused.contains(node.id.as_str()));
+    for root in begins.chain(&graph.nodes) {
+        let mut stack: Vec<(usize, &str, Option<&str>)> = vec![(0, &root.id, None)];
+        if shown.contains(root.id.as_str()) {
+            continue;
+        }
+        while let Some((level, id, what)) = stack.pop() {
+            let again = !shown.insert(id);
+            let line = match nodes.get(id) {
+                Some(node) => described(node, what, again),
+                None => id.to_owned(),
+            };
+            text.push_str(&"  ".repeat(level.min(LEVELS_SHOWN)));
+            text.push_str(&plain(&line));
+            text.push('\n');
+            if !again {
+                let links = next.get(id).into_iter().flatten().rev();
+                stack.extend(links.map(|link| (level + 1, link.to.as_str(), Some(link.what.as_str()))));
+            }
+        }
+    }
+    if graph.cut {
+        text.push_str("there is more than is shown here\n");
+    }
+    text
+}
+
+/// Deeper levels stand under each other.
+const LEVELS_SHOWN: usize = 40;
+
+fn described(node: &LineageNode, what: Option<&str>, again: bool) -> String {
+    let mut line = what.map_or_else(String::new, |what| format!("{what}: "));
+    line.push_str(&node.id);
+    for (word, value) in [("", &node.name), ("client ", &node.client), ("state ", &node.state)] {
+        if let Some(value) = value.as_ref().filter(|_| !again) {
+            line.push_str(&format!("  {word}{value}"));
+        }
+    }
+    if again {
+        line.push_str("  (see above)");
+    }
+    line
+}
+
 /// Microseconds since the first step, for people.
 fn offset(micros: i64) -> String {
     let (sign, micros) = (if micros < 0 { "-" } else { "+" }, micros.unsigned_abs());
@@ -56,6 +123,32 @@ fn offset(micros: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lineage_is_a_tree_and_circles_end() {
+        let graph: TraceLineage = serde_json::from_str(
+            r#"{"trace_id":"t-1","cut":true,"nodes":[
+                {"id":"event/1","kind":"event","name":"a.b","client":"acme"},
+                {"id":"event/2","kind":"event","name":"c\u001b[2J"},{"id":"event/3","kind":"event"},
+                {"id":"event/4","kind":"event"}],"links":[
+                {"from":"event/1","to":"event/2","what":"caused, rule hot"},
+                {"from":"event/2","to":"event/3","what":"caused, x"},
+                {"from":"event/3","to":"event/2","what":"caused, y"},
+                {"from":"event/4","to":"event/4","what":"caused, z"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            lineage(&graph),
+            "lineage of trace t-1\n\
+             event/1  a.b  client acme\n  \
+               caused, rule hot: event/2  c\\u{1b}[2J\n    \
+                 caused, x: event/3\n      \
+                   caused, y: event/2  (see above)\n\
+             event/4\n  \
+               caused, z: event/4  (see above)\n\
+             there is more than is shown here\n"
+        );
+    }
 
     #[test]
     fn a_trace_is_a_timeline() {

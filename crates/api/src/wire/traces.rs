@@ -19,6 +19,51 @@ pub struct Trace {
     pub steps: Vec<TraceStep>,
 }
 
+/// What led to a trace, and what it led to.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TraceLineage {
+    /// The trace id as it was asked for.
+    pub trace_id: String,
+    /// Events, orders, clients, releases, revisions and traces, by id.
+    pub nodes: Vec<LineageNode>,
+    /// From what was first to what came of it.
+    pub links: Vec<LineageLink>,
+    /// Whether a bound left something out.
+    pub cut: bool,
+}
+
+/// A node of a lineage.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct LineageNode {
+    /// Its kind and what names it: `event/9a2a…`.
+    pub id: String,
+    /// `event`, `order`, `client`, `release`, `revision` or `trace`.
+    pub kind: String,
+    /// The type of an event, the product of an order, the name of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Its trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The state of an order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// A link of a lineage.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LineageLink {
+    /// The id of a node.
+    pub from: String,
+    /// The id of the node that came of it.
+    pub to: String,
+    /// How, in plain words.
+    pub what: String,
+}
+
 /// One step of a trace.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TraceStep {

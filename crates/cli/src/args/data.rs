@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// `orderwire dataset …`.
 #[derive(Clone, Debug, Subcommand)]
@@ -33,21 +33,10 @@ pub enum Dataset {
     },
     /// List the datasets.
     List,
-    /// Import a CSV or NDJSON file. The same file twice adds nothing; an
+    /// Import a CSV, NDJSON or Parquet file. The same file twice adds nothing; an
     /// import that was stopped goes on where it was.
-    Import {
-        /// The dataset; made from the file's columns when it does not exist.
-        dataset: String,
-        /// The file, `.csv` or `.ndjson`.
-        file: PathBuf,
-        /// The form of the file, when its name does not say it.
-        #[arg(long, value_enum)]
-        format: Option<FileFormat>,
-        /// Make the dataset from the inferred types without asking.
-        #[arg(long, short)]
-        yes: bool,
-    },
-    /// Export rows as CSV or NDJSON.
+    Import(Import),
+    /// Export rows as CSV, NDJSON or Parquet.
     Export {
         /// The dataset.
         dataset: String,
@@ -62,6 +51,59 @@ pub enum Dataset {
     },
 }
 
+/// Flags of `dataset import`.
+#[derive(Clone, Debug, Args)]
+pub struct Import {
+    /// The dataset; made from the file's columns when it does not exist.
+    pub dataset: String,
+    /// The file, `.csv`, `.ndjson` or `.parquet`.
+    pub file: PathBuf,
+    /// The form of the file, when its name does not say it.
+    #[arg(long, value_enum)]
+    pub format: Option<FileFormat>,
+    /// How a file of text is written.
+    #[command(flatten)]
+    pub written: ImportFile,
+    /// Make the dataset from the inferred types without asking.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Show the types that the file's columns would have, its first rows and how to make the
+    /// dataset, and import nothing. Needs no server.
+    #[arg(long, conflicts_with_all = ["yes", "rejects"])]
+    pub preview: bool,
+    /// Put faulty rows into this file, with their lines and faults as NDJSON, and import the
+    /// others; without it a faulty row stops the import before anything is sent.
+    #[arg(long, value_name = "FILE")]
+    pub rejects: Option<PathBuf>,
+    /// With more faulty rows than this nothing is imported.
+    #[arg(long, value_name = "N", default_value_t = 1_000, requires = "rejects",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    pub rejects_max: usize,
+}
+
+/// How a file of text is written.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ImportFile {
+    /// What separates values of CSV: a character, or `tab`; by default a comma, or the
+    /// semicolon or tab of a first line without commas.
+    #[arg(long, value_name = "CHAR")]
+    pub delimiter: Option<String>,
+    /// What quotes values of CSV: a character, or `none` [default: "].
+    #[arg(long, value_name = "CHAR")]
+    pub quote: Option<String>,
+    /// CSV without a header: columns are those of the dataset in their order, else
+    /// `column_1` and so on.
+    #[arg(long)]
+    pub no_header: bool,
+    /// The names of the columns of CSV without a header.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// The encoding, for example `utf-16le` or `latin1`; UTF-8 when absent. A byte order mark
+    /// in the file has the last word.
+    #[arg(long, value_name = "NAME")]
+    pub encoding: Option<String>,
+}
+
 /// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FileFormat {
@@ -69,6 +111,8 @@ pub enum FileFormat {
     Csv,
     /// One JSON object a line.
     Ndjson,
+    /// Apache Parquet.
+    Parquet,
 }
 
 /// `orderwire key …`.

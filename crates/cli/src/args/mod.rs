@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use data::{Dataset, FileFormat, Key};
+pub use data::{Dataset, FileFormat, Import, ImportFile, Key};
 pub use events::{Dead, DeadChoice, DeadSelect, Event, Queue};
 pub use forwards::{Forward, Outcome};
 pub use load::{Arrivals, Load, Ramp, Scenario, Work};
@@ -183,6 +183,9 @@ pub enum Config {
 pub struct Trace {
     /// The trace id, in the producer's spelling, as a UUID or as 32 hex digits.
     pub trace_id: String,
+    /// Show what led to it and what it led to, instead of its steps.
+    #[arg(long)]
+    pub lineage: bool,
 }
 
 /// `orderwire client …`.

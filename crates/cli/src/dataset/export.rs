@@ -1,23 +1,29 @@
 //! Exporting rows: page by page in the order of arrival, constant memory.
+//!
+//! A page is asked for behind the `_seq` of the last row that came, so that one that broke off
+//! goes on where it was, and no page costs more than the first.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal as _;
+use std::path::Path;
 use std::time::Instant;
 
 use orderwire_api::wire::DatasetInfo;
 use orderwire_types::DatasetName;
-use reqwest::Method;
+use reqwest::{Method, Response};
 
-use super::page::{self, SEQ};
+use super::form::Form;
+use super::page::{Lines, Row, SEQ};
+use super::sink::Sink;
 use crate::args::FileFormat;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::out::{Out, count};
 use crate::progress::{Unit, bar};
-use crate::server::Server;
+use crate::server::{Server, TRIES_MAX, pause};
 
 /// Rows of a page.
 const PAGE_ROWS: u64 = 5_000;
+/// How often a bar moves.
+const ROWS_PER_TICK: u64 = 500;
 
 /// What to export.
 #[derive(Debug)]
@@ -47,43 +53,36 @@ pub(super) fn filters(texts: &[String]) -> Result<Vec<(String, String)>, Error> 
 pub(super) async fn export(server: &Server, order: &Export<'_>, out: Out) -> Result<(), Error> {
     let begun = Instant::now();
     let dataset = order.dataset.as_str();
-    let info: DatasetInfo = server.get(&["v1", "datasets", dataset], &[]).await?;
-    let mut sink = Sink::open(order.file)?;
-    let mut buffer = Vec::new();
-    if order.format == FileFormat::Csv {
-        let mut header = csv::Writer::from_writer(&mut buffer);
-        let names = info.def.fields.iter().map(|field| field.name.as_str());
-        let written = header.write_record(names).and_then(|()| header.flush().map_err(Into::into));
-        written.map_err(|error| Error::failed(format!("cannot write the header: {error}")))?;
+    if order.format == FileFormat::Parquet && order.file.is_none() && std::io::stdout().is_terminal() {
+        return Err(Error::usage("Parquet is not for a terminal: name a file"));
     }
+    let info: DatasetInfo = server.get(&["v1", "datasets", dataset], &[]).await?;
+    let form = Form::new(order.format, &info.def, Sink::open(order.file)?)?;
+    let mut pages = Pages { form, lines: Lines::default(), after: None, rows: 0 };
     // A bar would draw into what a terminal shows of standard output.
     let bar = bar(order.file.is_some(), Unit::Rows, 0, "exporting");
-    let (mut after, mut rows) = (None, 0);
+    let mut failures = 0;
     loop {
-        let (body, total, cut) = fetch(server, order, after, !bar.is_hidden() && after.is_none()).await?;
-        if let Some(total) = total {
-            bar.set_length(total);
+        let before = pages.rows;
+        let counted = !bar.is_hidden() && pages.after.is_none();
+        match page(server, order, &mut pages, counted, &bar).await {
+            Ok(true) => break,
+            Ok(false) => failures = 0,
+            // What came of the page is kept; the rest is asked for again.
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                failures = if pages.rows > before { 1 } else { failures + 1 };
+                if failures >= TRIES_MAX {
+                    return Err(error);
+                }
+                pages.lines.clear();
+                tokio::time::sleep(pause(failures, error.problem())).await;
+            }
+            Err(error) => return Err(error),
         }
-        let page = match order.format {
-            FileFormat::Csv => page::csv(&body, &mut buffer),
-            FileFormat::Ndjson => page::ndjson(&body, &mut buffer),
-        };
-        let page =
-            page.map_err(|error| Error::failed(format!("the server's rows cannot be read: {error}")))?;
-        sink.write(&buffer)?;
-        buffer.clear();
-        rows += page.rows;
-        bar.set_position(rows);
-        if page.rows == 0 || page.rows < PAGE_ROWS && !cut {
-            break;
-        }
-        if page.last <= after {
-            return Err(Error::failed("the server's pages do not move on; is it of another version?"));
-        }
-        after = page.last;
     }
     bar.finish_and_clear();
-    sink.finish()?;
+    let rows = pages.rows;
+    pages.form.finish()?;
     let Some(file) = order.file else { return Ok(()) };
     let seconds = begun.elapsed().as_secs_f64();
     let file = file.display().to_string();
@@ -94,68 +93,87 @@ pub(super) async fn export(server: &Server, order: &Export<'_>, out: Out) -> Res
     )
 }
 
-/// One page behind `after`; how many rows there are, when asked; whether the
-/// server cut it.
-async fn fetch(
+/// What came so far.
+struct Pages {
+    form: Form,
+    lines: Lines,
+    /// The `_seq` of the last row.
+    after: Option<i64>,
+    rows: u64,
+}
+
+impl Pages {
+    fn take(&mut self, piece: &[u8]) -> Result<(), Error> {
+        let Self { form, lines, after, rows } = self;
+        let mut failed = None;
+        let taken = lines.push(piece, |line| {
+            let row = Row::read(line)?;
+            if Some(row.seq) <= *after {
+                return Err("its pages do not move on; is it of another version?".to_owned());
+            }
+            form.row(&row).map_err(|error| {
+                let text = error.to_string();
+                failed = Some(error);
+                text
+            })?;
+            (*after, *rows) = (Some(row.seq), *rows + 1);
+            Ok(())
+        });
+        match (failed, taken) {
+            (Some(error), _) => Err(error),
+            (None, Err(detail)) => Err(Error::failed(format!("the server's rows cannot be read: {detail}"))),
+            (None, Ok(())) => Ok(()),
+        }
+    }
+}
+
+/// Takes one page, as it comes; whether it was the last one.
+async fn page(
+    server: &Server,
+    order: &Export<'_>,
+    pages: &mut Pages,
+    counted: bool,
+    bar: &indicatif::ProgressBar,
+) -> Result<bool, Error> {
+    let before = pages.rows;
+    let mut response = ask(server, order, pages.after, counted).await?;
+    let cut = response.status().as_u16() == 206;
+    let range = response.headers().get("content-range").and_then(|range| range.to_str().ok());
+    if let Some(total) = range.and_then(|range| range.rsplit_once('/')?.1.parse().ok()) {
+        bar.set_length(total);
+    }
+    let mut shown = pages.rows;
+    while let Some(piece) = response.chunk().await.map_err(|error| server.broken(&error))? {
+        pages.take(&piece)?;
+        if pages.rows >= shown + ROWS_PER_TICK {
+            shown = pages.rows;
+            bar.set_position(shown);
+        }
+    }
+    let rows = pages.rows - before;
+    Ok(rows == 0 || rows < PAGE_ROWS && !cut)
+}
+
+async fn ask(
     server: &Server,
     order: &Export<'_>,
     after: Option<i64>,
     counted: bool,
-) -> Result<(String, Option<u64>, bool), Error> {
+) -> Result<Response, Error> {
     let behind = after.map(|after| format!("gt.{after}"));
     let (limit, select, sort) = (PAGE_ROWS.to_string(), format!("*,{SEQ}"), format!("{SEQ}.asc"));
     let mut query: Vec<(&str, &str)> = vec![("select", &select), ("order", &sort), ("limit", &limit)];
     query.extend(behind.iter().map(|behind| (SEQ, behind.as_str())));
     query.extend(order.filters.iter().map(|(name, condition)| (name.as_str(), condition.as_str())));
-    let accept = match order.format {
-        FileFormat::Csv => "text/csv",
-        FileFormat::Ndjson => "application/json",
-    };
-    let mut request =
-        server.request(Method::GET, &["rest", order.dataset.as_str()], &query).header("accept", accept);
+    let mut request = server
+        .request(Method::GET, &["rest", order.dataset.as_str()], &query)
+        .header("accept", "application/x-ndjson")
+        // A page is asked for once.
+        .header("cache-control", "no-store");
     if counted {
         request = request.header("prefer", "count=exact");
     }
-    let response = server.send(request).await?;
-    let cut = response.status().as_u16() == 206;
-    let range = response.headers().get("content-range").and_then(|range| range.to_str().ok());
-    let total = range.and_then(|range| range.rsplit_once('/')?.1.parse().ok());
-    let body = response.text().await;
-    let body = body.map_err(|error| Error::failed(format!("a page broke off ({error}); export again")))?;
-    Ok((body, total.filter(|_| counted), cut))
-}
-
-/// Where rows go. A file appears under its name when it is complete.
-enum Sink {
-    Stdout,
-    File { file: File, part: PathBuf, path: PathBuf },
-}
-
-impl Sink {
-    fn open(path: Option<&Path>) -> Result<Self, Error> {
-        let Some(path) = path else { return Ok(Self::Stdout) };
-        let name = path.file_name().ok_or_else(|| Error::usage(format!("{} is no file", path.display())))?;
-        let part = path.with_file_name(format!(".{}.part", name.to_string_lossy()));
-        let file = File::create(&part)
-            .map_err(|error| Error::failed(format!("cannot write {}: {error}", part.display())))?;
-        Ok(Self::File { file, part, path: path.to_owned() })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        match self {
-            Self::Stdout => Out { json: false }.bytes(bytes),
-            Self::File { file, part, .. } => file
-                .write_all(bytes)
-                .map_err(|error| Error::failed(format!("cannot write {}: {error}", part.display()))),
-        }
-    }
-
-    fn finish(self) -> Result<(), Error> {
-        let Self::File { file, part, path } = self else { return Ok(()) };
-        file.sync_all()
-            .and_then(|()| std::fs::rename(&part, &path))
-            .map_err(|error| Error::failed(format!("cannot write {}: {error}", path.display())))
-    }
+    server.send(request).await
 }
 
 #[cfg(test)]
@@ -169,17 +187,5 @@ mod tests {
         for wrong in ["no2", "limit=5", "_seq=gt.1"] {
             assert!(filters(&[wrong.to_owned()]).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_file_appears_when_it_is_complete() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out.csv");
-        let mut sink = Sink::open(Some(&path)).unwrap();
-        sink.write(b"a\n").unwrap();
-        assert!(!path.exists());
-        sink.finish().unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"a\n");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

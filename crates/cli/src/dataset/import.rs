@@ -1,11 +1,13 @@
 //! Importing a file: looked through once, then sent piece by piece.
 //!
 //! The first pass takes the file's SHA-256 and checks or infers every row, so
-//! that a faulty file changes nothing. The second sends the rows that the
-//! server does not have yet, each piece under the hash and its position: the
-//! server takes each row of a file once for good, however often it comes.
+//! that a faulty file changes nothing; or, where that was asked for, puts faulty rows
+//! aside. The second sends the rows that the server does not have yet, each piece under
+//! the hash and its position: the server takes each row of a file once for good, however
+//! often it comes. Rows that were put aside keep their positions, so that they can still come.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use uuid::Uuid;
 
 use super::chunk::{Chunk, Lines};
 use super::infer::Inference;
+use super::rejects::Rejects;
 use super::source::{Row, Rows, Source, empty};
 use crate::error::{Error, ErrorKind};
 use crate::out::count;
@@ -43,6 +46,16 @@ pub(crate) struct Import {
     pub(crate) yes: bool,
     /// Whether bars may show.
     pub(crate) visible: bool,
+    /// Where faulty rows are put, so that the others are imported.
+    pub(crate) rejects: Option<RejectsTo>,
+}
+
+/// Where faulty rows are put.
+#[derive(Clone, Debug)]
+pub(crate) struct RejectsTo {
+    pub(crate) path: PathBuf,
+    /// With more than this many nothing is imported.
+    pub(crate) max: usize,
 }
 
 /// What an import did.
@@ -58,6 +71,12 @@ pub(crate) struct Summary {
     pub(crate) added: u64,
     /// Of these, recorded before.
     pub(crate) already_there: u64,
+    /// Of these, faulty and put aside.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) rejected: u64,
+    /// Where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rejects: Option<String>,
     pub(crate) seconds: f64,
     /// The trace of what was sent; none when nothing was.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -73,47 +92,63 @@ pub(crate) async fn import(server: &Server, order: &Import) -> Result<Summary, E
         Err(error) if error.kind() == ErrorKind::NotFound && error.problem().is_some() => None,
         Err(error) => return Err(error),
     };
-    let scan = scan(order, known.as_ref())?;
-    let def = match (known, scan.inference) {
+    let mut scan = scan(order, known.as_ref())?;
+    let def = match (known, scan.inference.take()) {
         (Some(def), _) => def,
         (None, None) => return Err(empty(&order.source.name())),
         (None, Some(inference)) => {
             let def = inference.definition()?;
-            eprint!("{}", inference.shown(&order.dataset, &def));
+            let table = inference.shown(&def);
+            eprint!(
+                "dataset {dataset} does not exist; the types of its columns, inferred from every row:\n{table}"
+            );
             confirm(order)?;
             super::define(server, &order.dataset, &def, false).await?;
             def
         }
     };
-    let already_there = recorded(server, dataset, &scan.sha256).await?.min(scan.rows);
+    let good = scan.rows - scan.faulty.len() as u64;
+    let before = recorded(server, dataset, &scan.sha256).await?;
+    let already_there = before.lines.min(good);
     let mut trace_id = String::new();
-    if already_there < scan.rows {
-        let sending = Sending { server, order, sha256: &scan.sha256, rows: scan.rows, def: &def };
-        trace_id = Box::pin(sending.send(already_there)).await?;
-        wait(server, dataset, &scan.sha256, scan.rows, &trace_id).await?;
+    if already_there < good {
+        let sending = Sending { server, order, scan: &scan, def: &def };
+        trace_id = Box::pin(sending.send(before.rows)).await?;
+        wait(server, dataset, &scan.sha256, good, &trace_id).await?;
     }
+    let rejected = scan.faulty.len() as u64;
+    let file = |to: &RejectsTo| to.path.display().to_string();
     Ok(Summary {
         dataset: dataset.to_owned(),
         file: order.source.name(),
         import: scan.sha256,
         rows: scan.rows,
-        added: scan.rows - already_there,
+        added: good - already_there,
         already_there,
+        rejected,
+        rejects: order.rejects.as_ref().filter(|_| rejected > 0).map(file),
         seconds: begun.elapsed().as_secs_f64(),
         trace_id,
     })
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// What the first pass found.
-struct Scan {
+pub(super) struct Scan {
     sha256: String,
-    rows: u64,
-    inference: Option<Inference>,
+    pub(super) rows: u64,
+    /// The positions of the rows that were put aside, ascending.
+    faulty: Vec<u64>,
+    pub(super) inference: Option<Inference>,
 }
 
 /// Looks through the whole file.
-fn scan(order: &Import, def: Option<&DatasetDef>) -> Result<Scan, Error> {
-    let mut rows = order.source.open()?;
+pub(super) fn scan(order: &Import, def: Option<&DatasetDef>) -> Result<Scan, Error> {
+    let mut rows = order.source.open(def)?;
     let checker = def.map(|def| Checker::new(def, &rows)).transpose()?;
     let mut inference = match (def, rows.header()) {
         (Some(_), _) => None,
@@ -123,6 +158,7 @@ fn scan(order: &Import, def: Option<&DatasetDef>) -> Result<Scan, Error> {
     let bar = bar(order.visible, Unit::Bytes, rows.bytes, "checking");
     let (mut row, mut json) = (Row::default(), String::new());
     let (mut total, mut faulty, mut faults) = (0u64, 0u64, Vec::new());
+    let mut rejects = order.rejects.as_ref().map(|to| Rejects::create(&to.path, to.max)).transpose()?;
     while rows.next(&mut row)? {
         total += 1;
         if total.is_multiple_of(ROWS_PER_TICK) {
@@ -141,34 +177,44 @@ fn scan(order: &Import, def: Option<&DatasetDef>) -> Result<Scan, Error> {
         };
         if let Some((pointer, detail)) = fault {
             faulty += 1;
+            let fault = ProblemError { line: Some(row.line), pointer, detail };
+            if let Some(rejects) = &mut rejects {
+                rejects.add(total - 1, &row, csv, &fault)?;
+            }
             if faults.len() < FAULTS_MAX {
-                faults.push(ProblemError { line: Some(row.line), pointer, detail });
+                faults.push(fault);
             }
         }
     }
     bar.finish_and_clear();
     let name = order.source.name();
-    if faulty > 0 {
+    let put_aside = match rejects {
+        // A file of which no row is sound is another one than was meant.
+        Some(rejects) if faulty < total => rejects.finish()?,
+        _ => Vec::new(),
+    };
+    if faulty > put_aside.len() as u64 {
         let (faulty, total) = (count(faulty), count(total));
         let sentence = format!(
-            "{faulty} of the {total} rows of {name} are faulty; nothing was imported: mend them and try again"
+            "{faulty} of the {total} rows of {name} are faulty; nothing was imported: mend them and try \
+             again, or put them aside with --rejects FILE"
         );
         return Err(Error::invalid(sentence).with_faults(faults));
     }
     if total == 0 {
         return Err(empty(&name));
     }
-    Ok(Scan { sha256: rows.sha256(), rows: total, inference })
+    Ok(Scan { sha256: rows.sha256()?, rows: total, faulty: put_aside, inference })
 }
 
 /// Turns rows into JSON as the dataset wants them.
-struct Checker {
+pub(super) struct Checker {
     reader: Reader,
     header: Option<CsvHeader>,
 }
 
 impl Checker {
-    fn new(def: &DatasetDef, rows: &Rows) -> Result<Self, Error> {
+    pub(super) fn new(def: &DatasetDef, rows: &Rows) -> Result<Self, Error> {
         // The server's limits are its own to judge.
         let limits = Limits { event_bytes: usize::MAX, field_bytes: usize::MAX, ..Limits::default() };
         let reader = Reader::new(def, &limits);
@@ -181,7 +227,7 @@ impl Checker {
         Ok(Self { reader, header })
     }
 
-    fn convert(&self, row: &Row, json: &mut String) -> Result<(), Fault> {
+    pub(super) fn convert(&self, row: &Row, json: &mut String) -> Result<(), Fault> {
         json.clear();
         match &self.header {
             Some(header) => *json = self.reader.read_csv(header, &row.record)?,
@@ -198,23 +244,34 @@ impl Checker {
 struct Sending<'a> {
     server: &'a Server,
     order: &'a Import,
-    sha256: &'a str,
-    rows: u64,
+    scan: &'a Scan,
     def: &'a DatasetDef,
 }
 
 impl Sending<'_> {
     /// Sends the rows behind the first `skip`; returns the trace.
     async fn send(&self, skip: u64) -> Result<String, Error> {
-        let mut rows = self.order.source.open()?;
+        let mut rows = self.order.source.open(Some(self.def))?;
         let checker = Checker::new(self.def, &rows)?;
         let parent = traceparent();
-        let bar = bar(self.order.visible, Unit::Rows, self.rows, "importing");
+        let bar = bar(self.order.visible, Unit::Rows, self.scan.rows, "importing");
+        // What was there before says nothing of how fast it goes.
+        bar.set_position(skip);
+        bar.reset_eta();
         let (mut row, mut json, mut position) = (Row::default(), String::new(), 0u64);
         let mut chunk = Chunk::after(skip);
         let mut trace = String::new();
+        let mut faulty = self.scan.faulty.iter().copied().peekable();
         while rows.next(&mut row)? {
             position += 1;
+            if faulty.next_if_eq(&(position - 1)).is_some() {
+                // A piece has no gaps.
+                if chunk.rows() > 0 {
+                    trace = self.post(&mut chunk, &parent).await?;
+                }
+                chunk = Chunk::after(position.max(skip));
+                continue;
+            }
             if position <= skip {
                 continue;
             }
@@ -234,7 +291,7 @@ impl Sending<'_> {
             trace = self.post(&mut chunk, &parent).await?;
         }
         bar.finish_and_clear();
-        if rows.sha256() != self.sha256 {
+        if rows.sha256()? != self.scan.sha256 {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!("{} changed while it was imported; import it again", self.order.source.name()),
@@ -247,7 +304,7 @@ impl Sending<'_> {
         let first = chunk.first.to_string();
         let (body, lines) = chunk.take();
         let path = ["v1", "datasets", self.order.dataset.as_str(), "rows"];
-        let url = self.server.url(&path, &[("import", self.sha256), ("first", &first)]);
+        let url = self.server.url(&path, &[("import", &self.scan.sha256), ("first", &first)]);
         let headers = [("content-type", "application/x-ndjson"), ("traceparent", parent)];
         let answer = self.server.post_again(&url, &headers, &Bytes::from(body)).await;
         let answer = answer.map_err(|error| self.explain(error, &first, &lines))?;
@@ -264,8 +321,10 @@ impl Sending<'_> {
             );
             return error.saying(sentence).with_faults(faults);
         }
-        let sentence =
-            format!("{error}; {first} of {} rows of {name} were sent: import it again to go on", self.rows);
+        let sentence = format!(
+            "{error}; {first} of {} rows of {name} were sent: import it again to go on",
+            self.scan.rows
+        );
         error.saying(sentence).with_faults(faults)
     }
 }
@@ -274,7 +333,7 @@ impl Sending<'_> {
 async fn wait(server: &Server, dataset: &str, sha256: &str, rows: u64, trace: &str) -> Result<(), Error> {
     let (mut known, mut since) = (0, Instant::now());
     loop {
-        let now = recorded(server, dataset, sha256).await?;
+        let now = recorded(server, dataset, sha256).await?.lines;
         if now >= rows {
             return Ok(());
         }
@@ -297,9 +356,8 @@ async fn wait(server: &Server, dataset: &str, sha256: &str, rows: u64, trace: &s
     }
 }
 
-async fn recorded(server: &Server, dataset: &str, sha256: &str) -> Result<u64, Error> {
-    let state: ImportState = server.get(&["v1", "datasets", dataset, "imports", sha256], &[]).await?;
-    Ok(state.rows)
+async fn recorded(server: &Server, dataset: &str, sha256: &str) -> Result<ImportState, Error> {
+    server.get(&["v1", "datasets", dataset, "imports", sha256], &[]).await
 }
 
 /// Asks whether to make the dataset.

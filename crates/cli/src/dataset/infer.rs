@@ -10,7 +10,7 @@ use csv::StringRecord;
 use orderwire_types::dataset::{DatasetDef, Field, FieldType, OnConflict, Unknown};
 use orderwire_types::envelope::parse_rfc3339;
 use orderwire_types::row::{CsvHeader, Reader};
-use orderwire_types::{ColumnName, DatasetName, Limits};
+use orderwire_types::{ColumnName, Limits};
 
 use super::page::Members;
 use crate::error::Error;
@@ -153,7 +153,7 @@ impl Inference {
     }
 
     /// What was inferred, for people to look at before it is used.
-    pub(super) fn shown(&self, dataset: &DatasetName, def: &DatasetDef) -> String {
+    pub(super) fn shown(&self, def: &DatasetDef) -> String {
         let mut table = Table::new(["column", "type", "values", "example"]);
         for (field, column) in def.fields.iter().zip(&self.columns) {
             let mut kind = field.field_type.as_str().to_owned();
@@ -163,10 +163,7 @@ impl Inference {
             let example = if column.values == 0 { ABSENT.to_owned() } else { column.example.clone() };
             table.row([column.name.clone(), kind, count(column.values), example]);
         }
-        format!(
-            "dataset {dataset} does not exist; the types of its columns, inferred from every row:\n{}",
-            table.render()
-        )
+        table.render()
     }
 }
 
@@ -353,7 +350,7 @@ mod tests {
         inference.record(&StringRecord::from(vec!["2026-11-01T00:00:00Z", "3"])).unwrap();
         let def = inference.definition().unwrap();
         assert_eq!(def.time.as_ref().map(ColumnName::as_str), Some("at"));
-        let shown = inference.shown(&"air".parse().unwrap(), &def);
+        let shown = inference.shown(&def);
         assert!(shown.contains("at      timestamp (time)       1  2026-11-01T00:00:00Z\n"), "{shown}");
     }
 

@@ -1,14 +1,21 @@
 //! `orderwire dataset …`.
 
 mod chunk;
+mod decode;
+mod dialect;
 mod export;
+mod form;
 mod import;
 mod infer;
 mod page;
+mod preview;
 mod quotes;
+mod rejects;
+mod sink;
 mod source;
 
 pub(crate) use import::{Import, Summary, import};
+pub(crate) use preview::preview;
 pub(crate) use source::Source;
 
 use std::io::Read as _;
@@ -19,7 +26,7 @@ use orderwire_types::DatasetName;
 use orderwire_types::dataset::{DatasetDef, Field, FieldType, OnConflict, Unknown};
 use reqwest::Method;
 
-use crate::args::{Dataset, FileFormat};
+use crate::args::{self, Dataset, FileFormat};
 use crate::error::{Error, ErrorKind};
 use crate::out::{Out, Table, count, or_dash};
 use crate::server::{Server, parse};
@@ -38,10 +45,8 @@ pub(crate) async fn run(command: &Dataset, server: &Server, out: Out) -> Result<
             if out.json { out.line(&answer) } else { out.line(&format!("dataset {dataset} takes rows")) }
         }
         Dataset::List => list(server, out).await,
-        Dataset::Import { dataset, file, format, yes } => {
-            let source = Source::file(file, format_of(file, *format)?);
-            let order = Import { dataset: name(dataset)?, source, yes: *yes, visible: true };
-            let summary = Box::pin(import(server, &order)).await?;
+        Dataset::Import(args) => {
+            let summary = Box::pin(import(server, &order(args)?)).await?;
             if out.json { out.json(&summary) } else { out.line(&sentence(&summary)) }
         }
         Dataset::Export { dataset, file, format, filters } => {
@@ -60,6 +65,23 @@ pub(crate) async fn run(command: &Dataset, server: &Server, out: Out) -> Result<
     }
 }
 
+/// What the flags of `import` ask for.
+fn order(args: &args::Import) -> Result<Import, Error> {
+    let format = format_of(&args.file, args.format)?;
+    let dialect = dialect::Dialect::of(&args.written, format == FileFormat::Csv)?;
+    if format == FileFormat::Parquet && dialect.encoding.is_some() {
+        return Err(Error::usage("--encoding is for files of text"));
+    }
+    let to = |path: &std::path::PathBuf| import::RejectsTo { path: path.clone(), max: args.rejects_max };
+    Ok(Import {
+        dataset: name(&args.dataset)?,
+        source: Source::file(&args.file, format, dialect),
+        yes: args.yes,
+        visible: true,
+        rejects: args.rejects.as_ref().map(to),
+    })
+}
+
 /// Makes the dataset exist with this definition.
 async fn define(
     server: &Server,
@@ -72,17 +94,22 @@ async fn define(
 }
 
 fn sentence(summary: &Summary) -> String {
-    let Summary { dataset, rows, added, already_there, seconds, trace_id, .. } = summary;
-    let rows = count(*rows);
+    let Summary { dataset, rows, added, already_there, rejected, rejects, seconds, trace_id, .. } = summary;
+    let rejects = match rejects {
+        Some(file) => format!("; {} faulty rows are in {file}", count(*rejected)),
+        None => String::new(),
+    };
     if *added == 0 {
-        return format!("nothing to add: all {rows} rows of this file are in {dataset} already");
+        let sound = count(rows - rejected);
+        return format!("nothing to add: all {sound} rows of this file are in {dataset} already{rejects}");
     }
+    let rows = count(*rows);
     let already = match already_there {
         0 => String::new(),
         known => format!(", {} were there already", count(*known)),
     };
     format!(
-        "{} of {rows} rows added to {dataset}{already}, in {seconds:.1} s; trace {trace_id}",
+        "{} of {rows} rows added to {dataset}{already}, in {seconds:.1} s{rejects}; trace {trace_id}",
         count(*added)
     )
 }
@@ -175,7 +202,7 @@ fn read_definition(path: &Path) -> Result<DatasetDef, Error> {
 fn format_of(path: &Path, format: Option<FileFormat>) -> Result<FileFormat, Error> {
     format.or_else(|| by_name(path)).ok_or_else(|| {
         Error::usage(format!(
-            "the form of {} is not known by its name: say --format csv or --format ndjson",
+            "the form of {} is not known by its name: say --format csv, ndjson or parquet",
             path.display()
         ))
     })
@@ -186,6 +213,7 @@ fn by_name(path: &Path) -> Option<FileFormat> {
     match extension.as_str() {
         "csv" | "tsv" => Some(FileFormat::Csv),
         "ndjson" | "jsonl" => Some(FileFormat::Ndjson),
+        "parquet" => Some(FileFormat::Parquet),
         _ => None,
     }
 }
@@ -233,6 +261,7 @@ mod tests {
     fn a_files_form_follows_from_its_name() {
         assert_eq!(format_of(Path::new("a.CSV"), None).unwrap(), FileFormat::Csv);
         assert_eq!(format_of(Path::new("a.jsonl"), None).unwrap(), FileFormat::Ndjson);
+        assert_eq!(format_of(Path::new("a.parquet"), None).unwrap(), FileFormat::Parquet);
         assert_eq!(format_of(Path::new("a"), Some(FileFormat::Csv)).unwrap(), FileFormat::Csv);
         assert_eq!(format_of(Path::new("a.txt"), None).unwrap_err().kind(), ErrorKind::Usage);
     }

@@ -1,4 +1,4 @@
-//! Rows as the server answers them, taken apart without touching a digit.
+//! Rows as the server answers them, line by line, taken apart without touching a digit.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 
 /// The hidden column that pages go by.
 pub(super) const SEQ: &str = "_seq";
+/// The longest line: more than any server answers for one row.
+const LINE_MAX: usize = 256 << 20;
 
 /// The members of a JSON object, in order, each value as it is written.
 #[derive(Debug)]
@@ -40,59 +42,75 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// What a page held: its rows without the hidden column, and where it ended.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Page {
-    pub(super) rows: u64,
-    pub(super) last: Option<i64>,
+/// A row of an answer: its `_seq`, and its other members.
+#[derive(Debug)]
+pub(super) struct Row<'a> {
+    pub(super) seq: i64,
+    pub(super) members: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
-/// Appends the rows of a JSON page to `out` as NDJSON.
-pub(super) fn ndjson(body: &str, out: &mut Vec<u8>) -> Result<Page, String> {
-    let rows: Vec<Members<'_>> = serde_json::from_str(body).map_err(|error| error.to_string())?;
-    let mut page = Page::default();
-    for Members(members) in rows {
-        out.push(b'{');
-        let mut comma = false;
-        for (name, value) in members {
-            if name == SEQ {
-                page.last = Some(seq(value.get())?);
-                continue;
+impl<'a> Row<'a> {
+    pub(super) fn read(line: &'a str) -> Result<Self, String> {
+        let Members(mut members) = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let at = members.iter().position(|(name, _)| name == SEQ).ok_or("it has no _seq")?;
+        let (_, seq) = members.remove(at);
+        let seq = seq.get().parse().map_err(|_| format!("{} is no {SEQ}", seq.get()))?;
+        Ok(Self { seq, members })
+    }
+
+    /// The member of this name; `at` is where it should stand.
+    pub(super) fn value(&self, at: usize, name: &str) -> Option<&'a RawValue> {
+        let there = self.members.get(at).filter(|(known, _)| known == name);
+        there.or_else(|| self.members.iter().find(|(known, _)| known == name)).map(|(_, value)| *value)
+    }
+}
+
+/// The lines of bytes that come in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// The beginning of a line whose end has not come.
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// Calls `each` with every line that this piece completes.
+    pub(super) fn push(
+        &mut self,
+        mut piece: &[u8],
+        mut each: impl FnMut(&str) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut line = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+            Ok(text) if text.trim().is_empty() => Ok(()),
+            Ok(text) => each(text),
+            Err(_) => Err("a line is not UTF-8".to_owned()),
+        };
+        while let Some(at) = piece.iter().position(|byte| *byte == b'\n') {
+            if self.rest.is_empty() {
+                line(&piece[..at])?;
+            } else {
+                self.rest.extend_from_slice(&piece[..at]);
+                let whole = std::mem::take(&mut self.rest);
+                line(&whole)?;
             }
-            if comma {
-                out.push(b',');
-            }
-            comma = true;
-            serde_json::to_writer(&mut *out, &name).map_err(|error| error.to_string())?;
-            out.push(b':');
-            out.extend_from_slice(value.get().as_bytes());
+            piece = &piece[at + 1..];
         }
-        out.extend_from_slice(b"}\n");
-        page.rows += 1;
+        if self.rest.len() + piece.len() > LINE_MAX {
+            return Err("a line is longer than any row".to_owned());
+        }
+        self.rest.extend_from_slice(piece);
+        Ok(())
     }
-    Ok(page)
-}
 
-/// Appends the rows of a CSV page to `out` as CSV without its header.
-pub(super) fn csv(body: &str, out: &mut Vec<u8>) -> Result<Page, String> {
-    let mut reader = csv::Reader::from_reader(body.as_bytes());
-    let at = reader.headers().map_err(|error| error.to_string())?.iter().position(|name| name == SEQ);
-    let mut writer = csv::Writer::from_writer(out);
-    let mut page = Page::default();
-    for record in reader.records() {
-        let record = record.map_err(|error| error.to_string())?;
-        let at = at.ok_or_else(|| format!("it has no column {SEQ}"))?;
-        page.last = Some(seq(record.get(at).unwrap_or_default())?);
-        let values = record.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, value)| value);
-        writer.write_record(values).map_err(|error| error.to_string())?;
-        page.rows += 1;
+    /// Bytes that are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.rest.capacity()
     }
-    writer.flush().map_err(|error| error.to_string())?;
-    Ok(page)
-}
 
-fn seq(text: &str) -> Result<i64, String> {
-    text.parse().map_err(|_| format!("{text:?} is no {SEQ}"))
+    /// Forgets a line whose end will not come.
+    pub(super) fn clear(&mut self) {
+        self.rest = Vec::new();
+    }
 }
 
 #[cfg(test)]
@@ -101,35 +119,39 @@ mod tests {
 
     #[test]
     fn rows_lose_the_hidden_column_and_keep_every_digit() {
-        let body = r#"[{"a":9007199254740993,"b":1.10,"c":{"x":[1.0e5]},"_seq":7},{"a":null,"\u00e9":"\"","_seq":9}]"#;
-        let mut out = Vec::new();
-        let page = ndjson(body, &mut out).unwrap();
-        assert_eq!(page, Page { rows: 2, last: Some(9) });
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "{\"a\":9007199254740993,\"b\":1.10,\"c\":{\"x\":[1.0e5]}}\n{\"a\":null,\"é\":\"\\\"\"}\n"
-        );
+        let row = Row::read(r#"{"a":9007199254740993,"b":1.10,"_seq":7,"\u00e9":{"x":[1.0e5]}}"#).unwrap();
+        assert_eq!(row.seq, 7);
+        let members: Vec<_> = row.members.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(members, ["a=9007199254740993", "b=1.10", r#"é={"x":[1.0e5]}"#]);
+        assert_eq!(row.value(0, "b").unwrap().get(), "1.10");
+        assert!(row.value(0, "c").is_none());
     }
 
     #[test]
-    fn csv_rows_lose_the_hidden_column() {
-        let mut out = Vec::new();
-        let page = csv("a,b,_seq\n1,\"x\ny\",3\n,\"q\"\"q\",4\n", &mut out).unwrap();
-        assert_eq!(page, Page { rows: 2, last: Some(4) });
-        assert_eq!(String::from_utf8(out).unwrap(), "1,\"x\ny\"\n,\"q\"\"q\"\n");
+    fn lines_come_whole_however_they_are_cut() {
+        let text = "{\"a\":1}\n\n{\"b\":\"ä\"}\r\n{\"c\":3}\n{\"rest";
+        for size in 1..text.len() {
+            let (mut lines, mut found) = (Lines::default(), Vec::new());
+            for piece in text.as_bytes().chunks(size) {
+                lines
+                    .push(piece, |line| {
+                        found.push(line.trim().to_owned());
+                        Ok(())
+                    })
+                    .unwrap();
+            }
+            assert_eq!(found, ["{\"a\":1}", "{\"b\":\"ä\"}", "{\"c\":3}"], "{size}");
+            assert!(lines.held() >= 6);
+            lines.clear();
+            assert_eq!(lines.held(), 0);
+        }
     }
 
     #[test]
-    fn an_empty_page_ends_the_export() {
-        assert_eq!(ndjson("[]", &mut Vec::new()).unwrap(), Page::default());
-        assert_eq!(csv("a,_seq\n", &mut Vec::new()).unwrap(), Page::default());
-        assert_eq!(csv("", &mut Vec::new()).unwrap(), Page::default());
-    }
-
-    #[test]
-    fn what_is_no_page_is_refused() {
-        assert!(ndjson("{}", &mut Vec::new()).is_err());
-        assert!(ndjson(r#"[{"_seq":"x"}]"#, &mut Vec::new()).is_err());
-        assert!(csv("a\n1\n", &mut Vec::new()).is_err());
+    fn what_is_no_row_is_refused() {
+        for wrong in ["[]", "{}", r#"{"_seq":"x"}"#, r#"{"_seq":1.5}"#, "{"] {
+            assert!(Row::read(wrong).is_err(), "{wrong}");
+        }
+        assert!(Lines::default().push(b"\xff\n", |_| Ok(())).is_err());
     }
 }

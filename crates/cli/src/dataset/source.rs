@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use csv::StringRecord;
+use encoding_rs::{Encoding, UTF_8};
 use orderwire_api::problem::ProblemError;
+use orderwire_types::dataset::DatasetDef;
 use sha2::{Digest, Sha256};
 
+use super::decode::Decoding;
+use super::dialect::{Dialect, Header, Quote};
 use super::quotes::Quotes;
 use crate::args::FileFormat;
 use crate::error::{Error, ErrorKind};
@@ -18,13 +22,13 @@ use crate::error::{Error, ErrorKind};
 /// rest of the file in memory.
 const ROW_BYTES_MAX: u64 = 8 << 20;
 const BUFFER: usize = 256 << 10;
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Where rows come from. It is read twice.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     place: Place,
     pub(super) format: FileFormat,
+    dialect: Dialect,
 }
 
 #[derive(Clone, Debug)]
@@ -34,13 +38,13 @@ enum Place {
 }
 
 impl Source {
-    pub(crate) fn file(path: &Path, format: FileFormat) -> Self {
-        Self { place: Place::File(path.to_owned()), format }
+    pub(super) fn file(path: &Path, format: FileFormat, dialect: Dialect) -> Self {
+        Self { place: Place::File(path.to_owned()), format, dialect }
     }
 
     /// Rows that are part of the program.
     pub(crate) fn text(name: &'static str, text: &'static str, format: FileFormat) -> Self {
-        Self { place: Place::Text { name, text }, format }
+        Self { place: Place::Text { name, text }, format, dialect: Dialect::default() }
     }
 
     /// Its name for people.
@@ -51,8 +55,8 @@ impl Source {
         }
     }
 
-    /// Opens it at its beginning.
-    pub(super) fn open(&self) -> Result<Rows, Error> {
+    /// Opens it at its beginning. `def` is of the dataset that the rows are for, when it is there.
+    pub(super) fn open(&self, def: Option<&DatasetDef>) -> Result<Rows, Error> {
         let (bytes, reader): (u64, Box<dyn Read>) = match &self.place {
             Place::Text { text, .. } => (text.len() as u64, Box::new(text.as_bytes())),
             Place::File(path) => {
@@ -64,10 +68,13 @@ impl Source {
                         path.display()
                     )));
                 }
+                if self.format == FileFormat::Parquet {
+                    return Rows::parquet(self.name(), file, meta.len());
+                }
                 (meta.len(), Box::new(file))
             }
         };
-        Rows::new(self.name(), self.format, bytes, reader)
+        Rows::new(self, def, bytes, reader)
     }
 }
 
@@ -98,56 +105,81 @@ pub(super) struct Rows {
     inner: Inner,
 }
 
+type Text = Box<dyn BufRead>;
+
 enum Inner {
-    Csv { reader: Box<csv::Reader<Quotes<BufReader<Metered>>>>, header: StringRecord, crlf: bool },
-    Ndjson { reader: BufReader<Metered>, line: u64, buffer: Vec<u8> },
+    Csv { reader: Box<csv::Reader<Quotes<Text>>>, header: StringRecord, crlf: bool },
+    Ndjson { reader: Text, line: u64, buffer: Vec<u8> },
+    Parquet { rows: Box<orderwire_parquet::Rows>, file: File, at: u64 },
 }
 
 impl Rows {
-    fn new(name: String, format: FileFormat, bytes: u64, reader: Box<dyn Read>) -> Result<Self, Error> {
+    fn new(
+        source: &Source,
+        def: Option<&DatasetDef>,
+        bytes: u64,
+        reader: Box<dyn Read>,
+    ) -> Result<Self, Error> {
+        let (name, dialect) = (source.name(), &source.dialect);
         let meter = Rc::new(Meter { hash: Cell::new(Some(Sha256::new())), ..Meter::default() });
-        let mut reader = BufReader::with_capacity(BUFFER, Metered { reader, meter: meter.clone() });
+        let reader = BufReader::with_capacity(BUFFER, Metered { reader, meter: meter.clone() });
         let failed = |error: std::io::Error| read_failed(&name, None, &error);
-        // The start tells the delimiter and whether there is a mark.
-        let start = reader.fill_buf().map_err(failed)?;
-        if start.starts_with(BYTE_ORDER_MARK) {
-            reader.consume(BYTE_ORDER_MARK.len());
-            meter.mark.set(BYTE_ORDER_MARK.len() as u64);
-        }
-        let inner = match format {
-            FileFormat::Ndjson => Inner::Ndjson { reader, line: 0, buffer: Vec::new() },
+        let mut reader = as_utf8(reader, dialect.encoding).map_err(failed)?;
+        let inner = match source.format {
             FileFormat::Csv => {
-                let (delimiter, crlf) = (delimiter(reader.buffer()), ends_in_crlf(reader.buffer()));
+                // The start tells the delimiter and how lines end.
+                let start = reader.fill_buf().map_err(failed)?;
+                let (delimiter, crlf) = (dialect.delimiter(start), ends_in_crlf(start));
+                let quote = match dialect.quote {
+                    Quote::None => None,
+                    Quote::Byte(quote) => Some(quote),
+                };
                 let mut reader = Box::new(
                     csv::ReaderBuilder::new()
                         .delimiter(delimiter)
+                        .quote(quote.unwrap_or(b'"'))
+                        .quoting(quote.is_some())
                         .flexible(true)
-                        .has_headers(true)
-                        .from_reader(Quotes::new(reader, delimiter)),
+                        .has_headers(dialect.header == Header::First)
+                        .from_reader(Quotes::new(reader, delimiter, quote)),
                 );
-                let header = reader.headers().map_err(|error| csv_failed(&name, &error))?.clone();
+                let first = reader.headers().map_err(|error| csv_failed(&name, &error))?.clone();
                 closed(&name, &reader)?;
-                if header.iter().all(|column| column.trim().is_empty()) {
+                let named = dialect.header == Header::First;
+                if first.is_empty() || named && first.iter().all(|column| column.trim().is_empty()) {
                     return Err(empty(&name));
                 }
+                let header = names(&dialect.header, first, def);
                 Inner::Csv { reader, header, crlf }
             }
+            // Parquet that is no file does not exist.
+            FileFormat::Ndjson | FileFormat::Parquet => Inner::Ndjson { reader, line: 0, buffer: Vec::new() },
         };
         Ok(Self { name, bytes, meter, inner })
+    }
+
+    /// Of a Parquet file, which is not read from its beginning to its end: its hash is taken first.
+    fn parquet(name: String, file: File, bytes: u64) -> Result<Self, Error> {
+        let failed = |error: std::io::Error| read_failed(&name, None, &error);
+        let hash = hash_of(&file).map_err(failed)?;
+        let rows = orderwire_parquet::Rows::open(file.try_clone().map_err(failed)?)
+            .map_err(|error| parquet_failed(&name, &error))?;
+        let meter = Rc::new(Meter { hash: Cell::new(Some(hash)), ..Meter::default() });
+        Ok(Self { name, bytes, meter, inner: Inner::Parquet { rows: Box::new(rows), file, at: 0 } })
     }
 
     /// The names of the columns, of CSV.
     pub(super) fn header(&self) -> Option<&StringRecord> {
         match &self.inner {
             Inner::Csv { header, .. } => Some(header),
-            Inner::Ndjson { .. } => None,
+            Inner::Ndjson { .. } | Inner::Parquet { .. } => None,
         }
     }
 
     /// The next row; false at the end.
     ///
     /// # Errors
-    /// `Invalid` for what is not UTF-8 and for a row over the limit.
+    /// `Invalid` for what is not text and for a row over the limit.
     pub(super) fn next(&mut self, row: &mut Row) -> Result<bool, Error> {
         self.meter.of_row.set(0);
         match &mut self.inner {
@@ -155,7 +187,13 @@ impl Rows {
                 let more =
                     reader.read_record(&mut row.record).map_err(|error| csv_failed(&self.name, &error))?;
                 closed(&self.name, reader)?;
-                row.line = first_line(reader.position(), &row.record, *crlf, &self.meter);
+                row.line = first_line(reader, &row.record, *crlf);
+                Ok(more)
+            }
+            Inner::Parquet { rows, at, .. } => {
+                let more = rows.next(&mut row.json).map_err(|error| parquet_failed(&self.name, &error))?;
+                *at += u64::from(more);
+                row.line = *at;
                 Ok(more)
             }
             Inner::Ndjson { reader, line, buffer } => loop {
@@ -184,16 +222,71 @@ impl Rows {
 
     /// Bytes read so far.
     pub(super) fn position(&self) -> u64 {
-        self.meter.total.get()
+        match &self.inner {
+            // As many of its bytes as of its rows.
+            Inner::Parquet { rows, at, .. } if rows.total > 0 => {
+                let share = u128::from(self.bytes) * u128::from(*at) / u128::from(rows.total);
+                u64::try_from(share).unwrap_or(self.bytes)
+            }
+            _ => self.meter.total.get(),
+        }
     }
 
     /// The SHA-256 of the file in hex, once its end was reached.
-    pub(super) fn sha256(&self) -> String {
-        let hash = self.meter.hash.take().expect("a file is hashed once").finalize();
-        hash.iter().fold(String::with_capacity(64), |mut hex, byte| {
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(super) fn sha256(&self) -> Result<String, Error> {
+        let hash = match &self.inner {
+            // It may have changed since it was opened.
+            Inner::Parquet { file, .. } => {
+                hash_of(file).map_err(|error| read_failed(&self.name, None, &error))?
+            }
+            _ => self.meter.hash.take().expect("a file is hashed once"),
+        };
+        Ok(hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
             hex.push_str(&format!("{byte:02x}"));
             hex
-        })
+        }))
+    }
+}
+
+/// The text of a file behind its byte order mark, as UTF-8. The mark has the last word on its encoding.
+fn as_utf8(mut reader: BufReader<Metered>, said: Option<&'static Encoding>) -> std::io::Result<Text> {
+    let marked = Encoding::for_bom(reader.fill_buf()?);
+    if let Some((_, mark)) = marked {
+        reader.consume(mark);
+    }
+    let encoding = marked.map(|(encoding, _)| encoding).or(said).unwrap_or(UTF_8);
+    if encoding == UTF_8 {
+        return Ok(Box::new(reader));
+    }
+    Ok(Box::new(BufReader::with_capacity(BUFFER, Decoding::new(reader, encoding))))
+}
+
+/// The names of the columns; `first` is the first record.
+fn names(header: &Header, first: StringRecord, def: Option<&DatasetDef>) -> StringRecord {
+    match (header, def) {
+        (Header::First, _) => first,
+        (Header::Given(names), _) => StringRecord::from(names.clone()),
+        (Header::Nowhere, Some(def)) => def.fields.iter().map(|field| field.name.as_str()).collect(),
+        (Header::Nowhere, None) => {
+            (1..=first.len()).map(|n| format!("column_{n}")).collect::<Vec<_>>().into()
+        }
+    }
+}
+
+/// The hash of a whole file, wherever it is read.
+fn hash_of(file: &File) -> std::io::Result<Sha256> {
+    let mut reader = file;
+    std::io::Seek::rewind(&mut reader)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(hash),
+            read => hash.update(&buffer[..read]),
+        }
     }
 }
 
@@ -204,10 +297,6 @@ struct Meter {
     /// Since the row began.
     of_row: Cell<u64>,
     hash: Cell<Option<Sha256>>,
-    /// Bytes of the byte order mark, which the parser does not see.
-    mark: Cell<u64>,
-    /// The last byte so far.
-    last: Cell<u8>,
 }
 
 struct Metered {
@@ -224,34 +313,12 @@ impl Read for Metered {
         }
         self.meter.of_row.set(of_row);
         self.meter.total.set(self.meter.total.get() + read as u64);
-        if let Some(last) = out[..read].last() {
-            self.meter.last.set(*last);
-        }
         if let Some(mut hash) = self.meter.hash.take() {
             hash.update(&out[..read]);
             self.meter.hash.set(Some(hash));
         }
         Ok(read)
     }
-}
-
-/// What separates the values: a comma, unless the header has none of them but
-/// semicolons or tabs.
-fn delimiter(start: &[u8]) -> u8 {
-    let header = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
-    let mut quoted = false;
-    for byte in header {
-        quoted ^= *byte == b'"';
-        for (delimiter, count) in &mut counts {
-            *count += usize::from(!quoted && byte == delimiter);
-        }
-    }
-    let [comma, semicolon, tab] = counts;
-    if comma.1 > 0 || semicolon.1 + tab.1 == 0 {
-        return b',';
-    }
-    if semicolon.1 >= tab.1 { semicolon.0 } else { tab.0 }
 }
 
 /// Whether the lines of the file end in CRLF.
@@ -262,11 +329,11 @@ fn ends_in_crlf(start: &[u8]) -> bool {
 /// The line on which a record that was just read begins. The parser knows
 /// where a record ended; where one began it tells wrongly behind blank lines
 /// and behind CRLF, whose second half it leaves for later.
-fn first_line(end: &csv::Position, record: &StringRecord, crlf: bool, meter: &Meter) -> u64 {
+fn first_line<R: Read>(reader: &csv::Reader<Quotes<R>>, record: &StringRecord, crlf: bool) -> u64 {
+    let end = reader.position();
     let within =
         record.iter().map(|value| value.bytes().filter(|byte| *byte == b'\n').count()).sum::<usize>();
-    let ended = end.byte() + meter.mark.get() >= meter.total.get() && meter.last.get() != b'\n';
-    let behind = u64::from(!crlf && !ended);
+    let behind = u64::from(!crlf && !reader.get_ref().ends_at(end.byte()));
     end.line().saturating_sub(behind + within as u64).max(1)
 }
 
@@ -293,8 +360,11 @@ fn csv_failed(name: &str, error: &csv::Error) -> Error {
 }
 
 fn read_failed(name: &str, line: Option<u64>, error: &std::io::Error) -> Error {
-    if error.kind() == std::io::ErrorKind::FileTooLarge {
-        return too_large(name, line);
+    match error.kind() {
+        std::io::ErrorKind::FileTooLarge => return too_large(name, line),
+        // It says the line.
+        std::io::ErrorKind::InvalidData => return Error::invalid(format!("{name}: {error}")),
+        _ => {}
     }
     Error::failed(format!("cannot read {name}: {error}"))
 }
@@ -306,7 +376,16 @@ fn too_large(name: &str, line: Option<u64>) -> Error {
 
 fn not_utf8(name: &str, line: Option<u64>) -> Error {
     let place = line.map_or_else(String::new, |line| format!(" line {line}:"));
-    Error::invalid(format!("{name}:{place} a byte that is not UTF-8; save the file as UTF-8"))
+    Error::invalid(format!("{name}:{place} a byte that is not UTF-8; say its encoding with --encoding"))
+}
+
+fn parquet_failed(name: &str, error: &orderwire_parquet::Error) -> Error {
+    match error {
+        orderwire_parquet::Error::Io(error) => read_failed(name, None, error),
+        orderwire_parquet::Error::Invalid(detail) => {
+            Error::invalid(format!("{name} cannot be read as Parquet: {detail}"))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -314,14 +393,19 @@ mod tests {
     use super::*;
 
     fn rows(format: FileFormat, bytes: Vec<u8>) -> Result<Vec<(u64, String)>, Error> {
+        rows_in(Dialect::default(), format, bytes)
+    }
+
+    fn rows_in(dialect: Dialect, format: FileFormat, bytes: Vec<u8>) -> Result<Vec<(u64, String)>, Error> {
         let length = bytes.len() as u64;
-        let mut rows = Rows::new("f".into(), format, length, Box::new(std::io::Cursor::new(bytes)))?;
+        let source = Source { place: Place::Text { name: "f", text: "" }, format, dialect };
+        let mut rows = Rows::new(&source, None, length, Box::new(std::io::Cursor::new(bytes)))?;
         let mut all = Vec::new();
         let mut row = Row::default();
         while rows.next(&mut row)? {
             let text = match format {
                 FileFormat::Csv => row.record.iter().collect::<Vec<_>>().join("|"),
-                FileFormat::Ndjson => row.json.clone(),
+                FileFormat::Ndjson | FileFormat::Parquet => row.json.clone(),
             };
             all.push((row.line, text));
         }
@@ -398,8 +482,61 @@ mod tests {
 
     #[test]
     fn the_hash_is_of_the_whole_file() {
-        let mut rows = Source::text("abc", "abc", FileFormat::Csv).open().unwrap();
+        let mut rows = Source::text("abc", "abc", FileFormat::Csv).open(None).unwrap();
         while rows.next(&mut Row::default()).unwrap() {}
-        assert_eq!(rows.sha256(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            rows.sha256().unwrap(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn a_header_may_be_nowhere_or_said() {
+        let nowhere = Dialect { header: Header::Nowhere, ..Dialect::default() };
+        assert_eq!(rows_in(nowhere.clone(), FileFormat::Csv, "1,x\n2,y\n".into()).unwrap().len(), 2);
+        let source = Source {
+            place: Place::Text { name: "f", text: "1,x\n" },
+            format: FileFormat::Csv,
+            dialect: nowhere,
+        };
+        let header = |def: Option<&DatasetDef>| {
+            source.open(def).unwrap().header().unwrap().iter().collect::<Vec<_>>().join("|")
+        };
+        assert_eq!(header(None), "column_1|column_2");
+        let def = r#"{"fields":[{"name":"n","type":"integer"},{"name":"t","type":"text"}]}"#;
+        assert_eq!(header(Some(&serde_json::from_str(def).unwrap())), "n|t");
+        let given = Dialect { header: Header::Given(vec!["a".into(), "b".into()]), ..Dialect::default() };
+        assert_eq!(rows_in(given, FileFormat::Csv, "1,x".into()).unwrap(), [line(1, "1|x")]);
+    }
+
+    #[test]
+    fn values_are_quoted_as_the_dialect_says() {
+        let single = Dialect { quote: Quote::Byte(b'\''), delimiter: Some(b'|'), ..Dialect::default() };
+        assert_eq!(
+            rows_in(single, FileFormat::Csv, "a|b\n'x|\ny'|\"\n2|z\n".into()).unwrap(),
+            [line(2, "x|\ny|\""), line(4, "2|z")]
+        );
+        let none = Dialect { quote: Quote::None, ..Dialect::default() };
+        assert_eq!(rows_in(none, FileFormat::Csv, "a,b\n\"1,2\n".into()).unwrap(), [line(2, "\"1|2")]);
+    }
+
+    #[test]
+    fn encodings_are_said_by_their_mark_or_by_a_flag() {
+        let text = "a;ö\r\n1;\"ß\nx\"\r\n2;π\r\n";
+        let wanted = [line(2, "1|ß\nx"), line(4, "2|π")];
+        let little = |mark: &str| format!("{mark}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(rows(FileFormat::Csv, little("\u{feff}")).unwrap(), wanted);
+        assert_eq!(rows(FileFormat::Csv, big).unwrap(), wanted);
+        let said = |encoding| Dialect { encoding: Some(encoding), ..Dialect::default() };
+        assert_eq!(rows_in(said(encoding_rs::UTF_16LE), FileFormat::Csv, little("")).unwrap(), wanted);
+        let latin = b"a;b\n1;\xe4\n".to_vec();
+        assert_eq!(
+            rows_in(said(encoding_rs::WINDOWS_1252), FileFormat::Csv, latin).unwrap(),
+            [line(2, "1|ä")]
+        );
+        let cut = "{\"a\":1}\n{\"b\":2}".encode_utf16().flat_map(u16::to_le_bytes).chain([0x3d]).collect();
+        let error = rows_in(said(encoding_rs::UTF_16LE), FileFormat::Ndjson, cut).unwrap_err();
+        assert!(error.to_string().contains("line 2: bytes that are not UTF-16LE"), "{error}");
     }
 }

@@ -3,9 +3,10 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use orderwire_e2e::{Ran, Server, Start, run};
+use orderwire_e2e::{Ran, Server, Start, binary, run};
 use serde_json::Value;
 
 const MEASURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/air-quality/measures.csv");
@@ -41,10 +42,33 @@ impl Site {
         serde_json::from_str(&ran.stdout).with_context(|| format!("{words:?}: {ran:?}"))
     }
 
+    /// A command that is not waited for.
+    pub(crate) fn spawn(&self, words: &[&str]) -> Result<Child> {
+        let key = ["--server", &self.server.url, "--key", &self.server.key];
+        let command = [&key[..], words].concat();
+        let null = Stdio::null;
+        Ok(Command::new(binary()).args(command).stdin(null()).stdout(null()).stderr(null()).spawn()?)
+    }
+
+    /// The same site after the server was killed and started again.
+    pub(crate) fn killed(self) -> Result<Self> {
+        self.server.kill()?;
+        let server = Server::start(&self.folder.path().join("data"), &Start::default())?;
+        Ok(Self { server, folder: self.folder })
+    }
+
     pub(crate) fn file(&self, name: &str, content: &str) -> Result<String> {
-        let path = self.folder.path().join(name);
-        std::fs::File::create(&path)?.write_all(content.as_bytes())?;
-        Ok(path.to_string_lossy().into_owned())
+        self.bytes(name, content.as_bytes())
+    }
+
+    pub(crate) fn bytes(&self, name: &str, content: &[u8]) -> Result<String> {
+        let path = self.path(name);
+        std::fs::File::create(&path)?.write_all(content)?;
+        Ok(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_string_lossy().into_owned()
     }
 }
 
@@ -114,7 +138,7 @@ async fn a_file_of_several_pieces_goes_on_where_it_was() -> Result<()> {
 }
 
 fn sha256_of(path: &Path) -> Result<String> {
-    let output = std::process::Command::new("sha256sum").arg(path).output()?;
+    let output = Command::new("sha256sum").arg(path).output()?;
     let text = String::from_utf8(output.stdout)?;
     Ok(text.split_whitespace().next().context("a hash")?.to_owned())
 }
