@@ -123,6 +123,7 @@ fn reads(store: &Arc<dyn Store>) -> Result<utoipa_axum::router::OpenApiRouter> {
         dataset: "air".parse()?,
         columns: None,
         filter: None,
+        params: Vec::new(),
         order: Some("TimeInstant.asc".to_owned()),
         shape: Shape::Grouped { by: "id_entity".to_owned() },
         limit: None,

@@ -31,9 +31,9 @@ pub use load::{Overrides, Sources, environment};
 pub use model::{
     BackoffSettings, BreakerSettings, Broker, BrokerQueue, BrokerUrl, ByteSize, Cache, Clients, Config,
     Emission, Environment, ForwardBackoff, ForwardSettings, Freshness, HeaderText, LimitsSettings, Mqtt,
-    MqttVersion, Names, NatsSettings, PrincipalSettings, Products, QueueSettings, RULES_QUEUE, Read,
-    Retention, Rule, Shape, Spool, Store, TargetKind, TargetSettings, Telemetry, TopicMapping, View, Word,
-    forward_queue,
+    MqttVersion, Names, NatsSettings, Param, PrincipalSettings, Products, QueueSettings, RULES_QUEUE, Read,
+    Retention, Rule, Scalar, Shape, Spool, Store, TargetKind, TargetSettings, Telemetry, TopicMapping, View,
+    Word, forward_queue,
 };
 pub use schema::{default_yaml, schema};
 pub use secret::{Secret, SecretValue};

@@ -37,7 +37,7 @@ pub use rules::{Emission, RULES_QUEUE, Rule};
 pub(crate) use store::SQLITE;
 pub use store::Store;
 pub use values::ByteSize;
-pub use views::{Clients, Freshness, Read, Shape, View};
+pub use views::{Clients, Freshness, Param, Read, Scalar, Shape, View};
 
 /// The whole configuration. Every key is optional; unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

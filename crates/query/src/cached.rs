@@ -9,6 +9,8 @@
 //! - one flight at a time per key (and generation): it asks the cache beyond this
 //!   process, and then the store; a reader that goes away leaves it to the others, the
 //!   last one to go ends it;
+//! - a compressed answer is made of one that is kept, has its age and generation, and is
+//!   made once for all that wait for it;
 //! - a failed load is never kept; a failing cache is as good as an empty one.
 
 use std::collections::HashMap;
@@ -110,7 +112,8 @@ impl Ask {
 pub(crate) type Load = BoxFuture<'static, Result<(bytes::Bytes, bytes::Bytes), Error>>;
 type Work = BoxFuture<'static, Result<Landed, Error>>;
 type Flight = Shared<Work>;
-type FlightKey = (Key, Option<u64>);
+/// The key, the generation of strict readers, and of what answer a compressed one is made.
+type FlightKey = (Key, Option<u64>, i64);
 
 /// What a flight brings to all that wait for it.
 #[derive(Clone, Debug)]
@@ -157,7 +160,9 @@ impl Cached {
         {
             return Ok(found(entry.clone(), Source::Hit, now));
         }
-        let (flight, source) = self.board(&ask, load);
+        let generation = (ask.freshness == Freshness::Strict).then_some(ask.generation);
+        let key = (ask.key.clone(), generation, 0);
+        let (flight, source) = self.board(key, |landing| self.fly(ask.clone(), load(), landing).boxed());
         match (self.in_time(flight).await, near) {
             (Ok(Landed { entry, cached }), _) => {
                 Ok(found(entry, cached.unwrap_or(source), self.clock.now_us()))
@@ -169,6 +174,79 @@ impl Cached {
                 Ok(found(entry, Source::Stale, now))
             }
             (Err(error), _) => Err(error),
+        }
+    }
+
+    /// The answer of this key in another form, which is kept under the key `coded` and made by
+    /// `code` of the answer itself; where that brings nothing, the answer itself.
+    pub(crate) async fn read_coded(
+        &self,
+        ask: Ask,
+        coded: Key,
+        load: impl FnOnce() -> Load,
+        code: impl FnOnce(&Entry) -> Option<Load>,
+    ) -> Result<Found, Error> {
+        let near = self.cache.near(&coded).await;
+        let now = self.clock.now_us();
+        if let Some(entry) = &near
+            && ask.is_fresh(entry, now)
+        {
+            return Ok(found(entry.clone(), Source::Hit, now));
+        }
+        let plain = match (self.read(ask.clone(), load).await, near) {
+            (Ok(plain), _) => plain,
+            (Err(error), Some(entry))
+                if error.kind() == ErrorKind::Unavailable && ask.may_serve(&entry, now) =>
+            {
+                return Ok(found(entry, Source::Stale, now));
+            }
+            (Err(error), _) => return Err(error),
+        };
+        // Nothing is made of what is given out only because the store is away.
+        let Some(work) = code(&plain.entry).filter(|_| plain.source != Source::Stale) else {
+            return Ok(plain);
+        };
+        let flight_key = (coded.clone(), Some(plain.entry.generation), plain.entry.computed_at_us);
+        let (flight, _) = self.board(flight_key, |landing| {
+            self.fly_coded(Ask { key: coded, ..ask }, plain.entry.clone(), work, landing).boxed()
+        });
+        match self.in_time(flight).await {
+            Ok(Landed { entry, .. }) => Ok(Found { entry, ..plain }),
+            // The answer is there, only larger.
+            Err(error) => {
+                tracing::debug!(%error, "an answer was not compressed");
+                Ok(plain)
+            }
+        }
+    }
+
+    fn fly_coded(
+        &self,
+        ask: Ask,
+        of: Entry,
+        work: Load,
+        landing: Landing,
+    ) -> impl Future<Output = Result<Landed, Error>> + use<> {
+        let this = self.clone();
+        async move {
+            let _landing = landing;
+            let same =
+                |kept: &Entry| kept.generation == of.generation && kept.computed_at_us == of.computed_at_us;
+            if let Some(entry) = this.lookup(&ask.key).await.filter(same) {
+                return Ok(Landed { entry, cached: None });
+            }
+            let (body, meta) = work.await?;
+            let entry = Entry { body, meta, ..of };
+            this.keep(ask, &entry).await;
+            Ok(Landed { entry, cached: None })
+        }
+    }
+
+    async fn keep(&self, ask: Ask, entry: &Entry) {
+        if entry.body.len() <= self.bytes_max
+            && let Err(error) = self.cache.put(ask.key, entry.clone(), ask.ttl).await
+        {
+            cache_failed("put", &error);
         }
     }
 
@@ -196,9 +274,7 @@ impl Cached {
     }
 
     /// The load that is under way for this key, or a new one.
-    fn board(&self, ask: &Ask, load: impl FnOnce() -> Load) -> (Flight, Source) {
-        let generation = (ask.freshness == Freshness::Strict).then_some(ask.generation);
-        let key = (ask.key.clone(), generation);
+    fn board(&self, key: FlightKey, fly: impl FnOnce(Landing) -> Work) -> (Flight, Source) {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         // Moved out of the lock: a flight that is dropped removes itself.
         if let Some(flight) = flights.by_key.get(&key).and_then(|(_, flight)| flight.upgrade()) {
@@ -206,7 +282,7 @@ impl Cached {
         }
         flights.next += 1;
         let landing = Landing { flights: self.flights.clone(), key: key.clone(), id: flights.next };
-        let flight = self.fly(ask.clone(), load(), landing).boxed().shared();
+        let flight = fly(landing).shared();
         let weak = flight.downgrade().expect("a flight that was never polled is not over");
         let id = flights.next;
         flights.by_key.insert(key, (id, weak));
@@ -241,11 +317,7 @@ impl Cached {
                 (Err(error), _) => return Err(error),
             };
             let entry = Entry { generation: ask.generation, computed_at_us: now, body, meta };
-            if entry.body.len() <= this.bytes_max
-                && let Err(error) = this.cache.put(ask.key, entry.clone(), ask.ttl).await
-            {
-                cache_failed("put", &error);
-            }
+            this.keep(ask, &entry).await;
             Ok(Landed { entry, cached: None })
         };
         AssertUnwindSafe(work).catch_unwind().map(|landed| {

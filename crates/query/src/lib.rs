@@ -13,10 +13,12 @@
 
 mod cached;
 mod check;
+mod coding;
 mod dialect;
 mod error;
 mod http;
 mod options;
+mod params;
 mod read;
 mod sink;
 mod view;
@@ -26,4 +28,5 @@ pub use check::{ViewFault, check_view};
 pub use error::{Error, ErrorKind};
 pub use http::{is_answer, router};
 pub use options::{Clock, Options};
+pub use params::ParamDef;
 pub use view::{RESERVED_PATHS, Read, Shape, ViewDef};

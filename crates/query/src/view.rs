@@ -15,6 +15,7 @@ use crate::dialect::{Allowed, ColumnType, Columns, Item, Named, Query, Term, ord
 use crate::error::{Error, ErrorKind};
 use crate::http::{Policy, view_fault};
 use crate::options::Options;
+use crate::params::{Given, ParamDef, bind};
 use crate::read::Plan;
 
 /// The first parts of paths that belong to the server itself.
@@ -30,8 +31,11 @@ pub struct ViewDef {
     pub dataset: DatasetName,
     /// The columns that it shows; `None` is all but the hidden ones.
     pub columns: Option<Vec<String>>,
-    /// The rows that it shows, as a PostgREST query string: `no2=gt.0&co=lt.9`.
+    /// The rows that it shows, as a PostgREST query string: `no2=gt.0&co=lt.9`; `{name}` stands for
+    /// the value of a parameter.
     pub filter: Option<String>,
+    /// What callers may say beside conditions, by name.
+    pub params: Vec<ParamDef>,
     /// Their order, as in PostgREST; by default by the dataset's `time`.
     pub order: Option<String>,
     /// The form of its answer.
@@ -57,6 +61,42 @@ pub enum Shape {
         /// The column whose value groups the rows.
         by: String,
     },
+    /// As `Rows`, with the newest row of each value of a column (and each client) alone.
+    Latest {
+        /// The column.
+        by: String,
+    },
+    /// `{"series":{"<column>":[…],…},"cache": …}`: an array for each column; with a column that
+    /// groups the rows, such an object for each of its values.
+    Series {
+        /// The column whose value groups the rows.
+        by: Option<String>,
+    },
+}
+
+impl Shape {
+    /// The column whose value groups the rows.
+    pub(crate) fn by(&self) -> Option<&String> {
+        match self {
+            Self::Rows => None,
+            Self::Grouped { by } | Self::Latest { by } => Some(by),
+            Self::Series { by } => by.as_ref(),
+        }
+    }
+
+    /// How many cells stand before those that are shown.
+    pub(crate) fn key_cells(&self) -> usize {
+        match self {
+            Self::Rows | Self::Series { by: None } => 0,
+            Self::Grouped { .. } | Self::Series { by: Some(_) } => 1,
+            Self::Latest { .. } => 2,
+        }
+    }
+
+    /// Whether its answer is a list of rows, which has other forms than JSON.
+    pub(crate) fn is_table(&self) -> bool {
+        matches!(self, Self::Rows | Self::Latest { .. })
+    }
 }
 
 /// Who may read a view.
@@ -79,7 +119,7 @@ pub(crate) struct View {
     /// The key of its answer without parameters.
     pub(crate) key: Key,
     pub(crate) policy: Policy,
-    filter: Query,
+    pub(crate) filter: Query,
     order: Vec<Term>,
 }
 
@@ -114,8 +154,14 @@ impl View {
         Ok(Self { object, public, key, policy, filter, order, def })
     }
 
-    /// The read of a caller's query. For a grouped view the first column is the key.
-    pub(crate) fn plan(&self, dataset: &DatasetDef, query: &Query, rows_max: usize) -> Result<Plan, Error> {
+    /// The read of a caller's query. Columns that group the rows stand before those that are shown.
+    pub(crate) fn plan(
+        &self,
+        dataset: &DatasetDef,
+        query: &Query,
+        given: &Given,
+        rows_max: usize,
+    ) -> Result<Plan, Error> {
         let all = Columns::of_dataset(self.def.dataset.as_str(), dataset);
         let mut columns = self.def.select(&all)?;
         let mut order = self.order(&all, dataset)?;
@@ -129,19 +175,30 @@ impl View {
             }
             Ok(())
         };
-        if let Shape::Grouped { by } = &self.def.shape {
+        let mut keys: Vec<&Named> = Vec::new();
+        if let Some(by) = self.def.shape.by() {
             let by = group_column(&all, by)?;
             also(&by.shown)?;
-            order.retain(|term| term.column != by.name);
-            order.insert(0, OrderBy { column: by.name.clone(), descending: false, nulls: Nulls::Last });
-            columns.insert(0, Column { name: by.name.clone(), alias: by.shown.clone() });
+            keys.push(by);
+        }
+        if let Shape::Latest { .. } = &self.def.shape {
+            // Names of different clients are different things.
+            keys.push(all.find("_client")?);
+            order = newest(dataset);
+        }
+        order.retain(|term| keys.iter().all(|key| key.name != term.column));
+        for key in keys.into_iter().rev() {
+            order.insert(0, OrderBy { column: key.name.clone(), descending: false, nulls: Nulls::Last });
+            columns.insert(0, Column { name: key.name.clone(), alias: key.shown.clone() });
         }
         if self.public.is_none() {
             also("_client")?;
         }
         let shown = Columns::of_view(&self.def.path, named);
-        let filter =
-            Filter::And(vec![all.filter(&self.filter.conditions)?, shown.filter(&query.conditions)?]);
+        let filter = Filter::And(vec![
+            all.filter(&bind(&self.filter.conditions, given))?,
+            shown.filter(&query.conditions)?,
+        ]);
         let limit = match (self.def.limit, query.limit) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -166,6 +223,13 @@ impl View {
             _ => all.order(&self.order),
         }
     }
+}
+
+/// The newest first, by the dataset's time or else as they came.
+fn newest(dataset: &DatasetDef) -> Vec<OrderBy> {
+    let term = |column: String| OrderBy { column, descending: true, nulls: Nulls::Last };
+    let time = dataset.time.as_ref().map(|time| term(time.to_string()));
+    time.into_iter().chain([term("_seq".to_owned())]).collect()
 }
 
 impl ViewDef {
@@ -200,7 +264,12 @@ fn policy(def: &ViewDef) -> Policy {
     Policy {
         cache_control: HeaderValue::try_from(format!("{whose}, {how}")).expect("letters, digits and commas"),
         vary: (def.read == Read::Key)
-            .then(|| HeaderValue::from_static("Authorization, X-API-Key, Orderwire-Client")),
+            .then(|| {
+                HeaderValue::from_static(
+                    "Accept, Accept-Encoding, Authorization, X-API-Key, Orderwire-Client",
+                )
+            })
+            .or(Some(HeaderValue::from_static("Accept, Accept-Encoding"))),
     }
 }
 

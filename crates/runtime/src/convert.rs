@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use orderwire_config::{Clients, Config, Freshness, RULES_QUEUE, Shape, View};
+use orderwire_config::{Clients, Config, Freshness, Param, RULES_QUEUE, Shape, View};
 use orderwire_provisioner::ReconcilerOptions;
-use orderwire_query::ViewDef;
+use orderwire_query::{ParamDef, ViewDef};
 use orderwire_types::{Limits, QueueName, scope};
 
 use crate::transport::RELAY;
@@ -54,9 +54,21 @@ pub(crate) fn views(config: &Config, limits: &Limits) -> Vec<ViewDef> {
     config.views.values().map(|view| view_def(view, limits)).collect()
 }
 
+fn param_def(name: &str, param: &Param) -> ParamDef {
+    ParamDef {
+        name: name.to_owned(),
+        of: param.param_type,
+        required: param.required,
+        default: param.default.as_ref().map(ToString::to_string),
+        description: param.description.clone(),
+    }
+}
+
 pub(crate) fn view_def(view: &View, limits: &Limits) -> ViewDef {
     let shape = match (view.shape, &view.group_by) {
         (Shape::Grouped, Some(by)) => orderwire_query::Shape::Grouped { by: by.clone() },
+        (Shape::Latest, Some(by)) => orderwire_query::Shape::Latest { by: by.clone() },
+        (Shape::Series, by) => orderwire_query::Shape::Series { by: by.clone() },
         _ => orderwire_query::Shape::Rows,
     };
     let read = match view.public_clients() {
@@ -71,6 +83,7 @@ pub(crate) fn view_def(view: &View, limits: &Limits) -> ViewDef {
         dataset: view.dataset.clone(),
         columns: view.columns.clone(),
         filter: view.filter.clone(),
+        params: view.params.iter().map(|(name, param)| param_def(name, param)).collect(),
         order: view.order.clone(),
         shape,
         limit: Some(view.limit.unwrap_or(limits.rows as u64)),

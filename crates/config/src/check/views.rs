@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use orderwire_types::dataset::{DatasetDef, HIDDEN_COLUMNS, Span};
+use orderwire_types::dataset::{DatasetDef, FieldType, HIDDEN_COLUMNS, Span};
 
 use super::{Report, span};
 use crate::model::{Clients, Config, Freshness, Read, Shape, View};
@@ -28,6 +28,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
         }
         columns(config, name, view, report);
         shape(name, view, report);
+        params(name, view, report);
         bounds(config, name, view, report);
         if view.read == Read::Key && view.clients.is_some() && !report.lost(&at("read")) {
             let detail =
@@ -127,15 +128,42 @@ fn missing(def: &DatasetDef, dataset: &str, column: &str) -> String {
 
 fn shape(name: &str, view: &View, report: &mut Report<'_>) {
     match (view.shape, &view.group_by) {
-        (Shape::Grouped, None) if !report.lost(&["views", name, "group_by"]) => {
-            let detail = "shape: grouped needs group_by: the column whose value groups the rows";
+        (Shape::Grouped | Shape::Latest, None) if !report.lost(&["views", name, "group_by"]) => {
+            let shape = if view.shape == Shape::Grouped { "grouped" } else { "latest" };
+            let detail = format!("shape: {shape} needs group_by: the column whose value groups the rows");
             report.fault(&["views", name, "shape"], detail);
         }
         (Shape::Rows, Some(_)) if !report.lost(&["views", name, "shape"]) => {
-            let detail = "group_by belongs to shape: grouped; add that, or remove group_by";
+            let detail = "group_by belongs to shape: grouped, latest or series; add one, or remove group_by";
             report.fault(&["views", name, "group_by"], detail);
         }
         _ => {}
+    }
+}
+
+/// How many parameters a view has at most.
+const PARAMS_MAX: usize = 32;
+
+fn params(name: &str, view: &View, report: &mut Report<'_>) {
+    if view.params.len() > PARAMS_MAX {
+        let detail = format!("has {} parameters; at most {PARAMS_MAX} are served", view.params.len());
+        report.fault(&["views", name, "params"], detail);
+    }
+    for (param, def) in &view.params {
+        let at = ["views", name, "params", param.as_str()];
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let begins = param.starts_with(|c: char| c.is_ascii_alphabetic());
+        if param.len() > 63 || !begins || !param.chars().all(allowed) {
+            let detail =
+                format!("parameter {param:?} is not valid: 1 to 63 of A-Z a-z 0-9 _ and a letter first");
+            report.fault(&at, detail);
+        }
+        if def.param_type == FieldType::Json {
+            report.fault(&at, "a parameter cannot be json; compare with a text");
+        }
+        if def.required && def.default.is_some() {
+            report.fault(&at, "what must be given needs no default; remove one of the two");
+        }
     }
 }
 

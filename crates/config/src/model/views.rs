@@ -1,7 +1,8 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use orderwire_types::dataset::Span;
+use orderwire_types::dataset::{FieldType, Span};
 use orderwire_types::{Client, DatasetName};
 use schemars::JsonSchema;
 use serde::de::{self, SeqAccess, Visitor};
@@ -19,16 +20,22 @@ pub struct View {
     /// The columns that it shows; without it all but the hidden ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    /// The rows that it shows, as a PostgREST query string: `no2=gt.0&co=lt.9`.
+    /// The rows that it shows, as a PostgREST query string: `no2=gt.0&co=lt.9`. `{name}` stands for the
+    /// value of a parameter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// What callers may say, by name: values that the filter uses as `{name}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Param>,
     /// Their order, as in PostgREST: `TimeInstant.asc,id_entity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
-    /// A list of rows, or rows grouped by the value of a column.
+    /// A list of rows, rows grouped by the value of a column, the newest row of each value, or
+    /// an array for each column.
     #[serde(default)]
     pub shape: Shape,
-    /// The column whose value groups the rows; for `shape: grouped`.
+    /// The column whose value groups the rows; for `shape: grouped` and `latest`, and if wanted
+    /// for `series`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_by: Option<String>,
     /// The most rows that it shows; at most `limits.rows`, the default.
@@ -74,6 +81,51 @@ pub enum Shape {
     Rows,
     /// An object with a member for each value of `group_by`.
     Grouped,
+    /// A list with the newest row of each value of `group_by`.
+    Latest,
+    /// An object with an array for each column, in the order of time; with `group_by` one such
+    /// object for each value.
+    Series,
+}
+
+/// A parameter of a view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Param {
+    /// The type of its values.
+    #[serde(rename = "type")]
+    pub param_type: FieldType,
+    /// Whether it must be given. The conditions with one that is not given are left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    /// What it is when it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Scalar>,
+    /// What it means, for the API's description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// A value that needs no quotes where it is a number or a boolean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// true or false.
+    Boolean(bool),
+    /// A number.
+    Number(serde_json::Number),
+    /// Anything else.
+    Text(String),
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean(yes) => yes.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
 }
 
 /// Who may read a view.

@@ -74,6 +74,11 @@ impl Columns {
         })
     }
 
+    /// The type of a column by its name in the dataset.
+    pub(crate) fn type_of(&self, name: &str) -> Option<ColumnType> {
+        self.named.iter().find(|column| column.name == name).map(|column| column.of)
+    }
+
     fn listed(&self) -> String {
         const SHOWN: usize = 50;
         let list = |hidden: bool| {

@@ -17,7 +17,9 @@ mod show;
 
 pub(crate) use columns::Named;
 pub(crate) use columns::{ColumnType, Columns};
+pub(crate) use params::pairs;
 pub(crate) use query::{Allowed, Query};
+pub(crate) use resolve::fits;
 pub(crate) use select::order_of;
 
 /// A condition as it is written.

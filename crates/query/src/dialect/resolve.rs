@@ -129,6 +129,11 @@ fn tested(column: &Named, test: &Test) -> Result<Filter, Error> {
     Ok(Filter::Compare { column: column.name.clone(), compare })
 }
 
+/// Whether a text is a value of a column.
+pub(crate) fn fits(column: &Named, text: &str) -> Result<(), Error> {
+    operand(column, text).map(drop)
+}
+
 /// A comparison with one operand.
 fn binary(column: &Named, operator: Operator, text: &str) -> Result<Compare, Error> {
     let ordered = || -> Result<Operand, Error> {

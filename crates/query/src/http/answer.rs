@@ -2,11 +2,11 @@
 //!
 //! What is kept is what a hit sends, so that a hit copies nothing. Where the
 //! answer holds the flag `"cache"`, a miss sends the same bytes up to the flag
-//! and another end.
+//! and another end. A compressed answer is kept beside, in the same way.
 
 use axum::body::Body;
 use axum::http::header::{
-    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, VARY, WARNING,
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, VARY, WARNING,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -15,7 +15,8 @@ use orderwire_cache::Entry;
 use sha2::{Digest, Sha256};
 
 use super::headers::{self, Media};
-use crate::cached::{Found, Source};
+use crate::cached::{Found, Load, Source};
+use crate::coding::{Coding, LEAST_BYTES};
 use crate::error::{Error, ErrorKind};
 use crate::sink::FLAG;
 
@@ -33,16 +34,13 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// As it is kept: `status media flag_at`, the tag and the range, line by line.
+    /// As it is kept: `status media flag_at`, the tag, the range and, of a compressed body,
+    /// `coding other_end`, line by line.
     /// The tag is over all that the caller gets but the flag.
     pub(super) fn encode(&self, body: &[u8]) -> Bytes {
         let flag_at = if self.flagged { body.len() - HIT_END.len() } else { body.len() };
         debug_assert!(!self.flagged || body[..flag_at].ends_with(FLAG));
-        let media = match self.media {
-            Media::Json => 'j',
-            Media::Csv => 'c',
-            Media::Single => 's',
-        };
+        let media = self.media.letter();
         let range = self.content_range.as_deref().unwrap_or_default();
         let mut hash = Sha256::new();
         hash.update(format!("{} {media} {range}\n", self.status.as_u16()));
@@ -62,6 +60,9 @@ struct Seen {
     flag_at: usize,
     etag: HeaderValue,
     content_range: Option<HeaderValue>,
+    coding: Coding,
+    /// What a miss ends with.
+    other_end: Bytes,
 }
 
 impl Seen {
@@ -70,16 +71,18 @@ impl Seen {
         let (first, tag, range) = (lines.next()?, lines.next()?, lines.next()?);
         let mut words = std::str::from_utf8(first).ok()?.split(' ');
         let status = StatusCode::from_bytes(words.next()?.as_bytes()).ok()?;
-        let media = match words.next()? {
-            "j" => Media::Json,
-            "c" => Media::Csv,
-            "s" => Media::Single,
-            _ => return None,
-        };
+        let media = Media::of_letter(words.next()?)?;
         let flag_at = words.next()?.parse().ok()?;
         let shared = |slice: &[u8]| HeaderValue::from_maybe_shared(meta.slice_ref(slice)).ok();
         let content_range = if range.is_empty() { None } else { Some(shared(range)?) };
-        Some(Self { status, media, flag_at, etag: shared(tag)?, content_range })
+        let (coding, other_end) = match lines.next() {
+            None => (Coding::Identity, Bytes::from_static(MISS_END)),
+            Some(line) => {
+                let (coding, end) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+                (Coding::of(coding)?, of_hex(end)?)
+            }
+        };
+        Some(Self { status, media, flag_at, etag: shared(tag)?, content_range, coding, other_end })
     }
 }
 
@@ -87,6 +90,42 @@ impl Seen {
 /// version, or of somebody else.
 pub fn is_answer(entry: &Entry) -> bool {
     Seen::decode(&entry.meta).is_some_and(|seen| seen.flag_at <= entry.body.len())
+}
+
+/// What compresses a kept answer; nothing where that would save nothing. Not on a thread that
+/// answers others.
+pub(super) fn coded(entry: &Entry, coding: Coding) -> Option<Load> {
+    let seen = Seen::decode(&entry.meta)?;
+    // Parquet is compressed inside.
+    if entry.body.len() < LEAST_BYTES || seen.media == Media::Parquet || coding == Coding::Identity {
+        return None;
+    }
+    let (body, meta) = (entry.body.clone(), entry.meta.clone());
+    Some(Box::pin(async move {
+        let work = move || {
+            let flagged = seen.flag_at < body.len();
+            let (start, end) = body.split_at(seen.flag_at);
+            let coded = coding.code(start, end, if flagged { MISS_END } else { b"" })?;
+            let text = String::from_utf8_lossy(&meta);
+            let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+            let head = first.rsplit_once(' ').map_or(first, |(head, _)| head);
+            let flag_at = if flagged { coded.end_at } else { coded.body.len() };
+            let mut meta = format!("{head} {flag_at}\n{rest}\n{} ", coding.name());
+            coded.other_end.iter().for_each(|byte| meta.push_str(&format!("{byte:02x}")));
+            Ok((coded.body, Bytes::from(meta)))
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Internal, "PGRSTX00", "compressing failed; see the server's log"))
+        })
+    }))
+}
+
+fn of_hex(text: &str) -> Option<Bytes> {
+    let pairs = text.as_bytes().chunks_exact(2);
+    if !pairs.remainder().is_empty() {
+        return None;
+    }
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 /// What is the same for every answer of a route.
@@ -128,14 +167,10 @@ pub(super) fn respond(found: &Found, policy: &Policy, request: &HeaderMap) -> Re
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(match seen.media {
-            Media::Json => "application/json; charset=utf-8",
-            Media::Csv => "text/csv; charset=utf-8",
-            Media::Single => "application/vnd.pgrst.object+json; charset=utf-8",
-        }),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(seen.media.content_type()));
+    if seen.coding != Coding::Identity {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(seen.coding.name()));
+    }
     if let Some(range) = seen.content_range {
         headers.insert(CONTENT_RANGE, range);
     }
@@ -143,8 +178,8 @@ pub(super) fn respond(found: &Found, policy: &Policy, request: &HeaderMap) -> Re
     if found.source.is_cached() || seen.flag_at >= body.len() {
         *response.body_mut() = Body::from(body);
     } else {
-        headers.insert(CONTENT_LENGTH, (seen.flag_at + MISS_END.len()).into());
-        let parts = [body.slice(..seen.flag_at), Bytes::from_static(MISS_END)];
+        headers.insert(CONTENT_LENGTH, (seen.flag_at + seen.other_end.len()).into());
+        let parts = [body.slice(..seen.flag_at), seen.other_end];
         let parts = parts.map(Ok::<_, std::convert::Infallible>);
         *response.body_mut() = Body::from_stream(futures::stream::iter(parts));
     }

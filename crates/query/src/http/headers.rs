@@ -7,21 +7,64 @@ use orderwire_store::Count;
 use crate::error::{Error, ErrorKind};
 
 /// The forms of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Media {
+    #[default]
     Json,
     Csv,
     /// Exactly one row, as an object.
     Single,
+    /// One object a line.
+    Lines,
+    Parquet,
 }
 
 impl Media {
-    const ALL: [(&'static str, Self); 4] = [
+    const ALL: [(&'static str, Self); 7] = [
         ("application/json", Self::Json),
         ("application/vnd.pgrst.array+json", Self::Json),
         ("application/vnd.pgrst.object+json", Self::Single),
         ("text/csv", Self::Csv),
+        ("application/x-ndjson", Self::Lines),
+        ("application/ndjson", Self::Lines),
+        ("application/vnd.apache.parquet", Self::Parquet),
     ];
+
+    /// As it is named in an answer.
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json; charset=utf-8",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Single => "application/vnd.pgrst.object+json; charset=utf-8",
+            Self::Lines => "application/x-ndjson; charset=utf-8",
+            Self::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+
+    /// In one letter, as it is kept.
+    pub(super) fn letter(self) -> char {
+        match self {
+            Self::Json => 'j',
+            Self::Csv => 'c',
+            Self::Single => 's',
+            Self::Lines => 'l',
+            Self::Parquet => 'p',
+        }
+    }
+
+    pub(super) fn of_letter(letter: &str) -> Option<Self> {
+        let all = [Self::Json, Self::Csv, Self::Single, Self::Lines, Self::Parquet];
+        all.into_iter().find(|media| letter.chars().eq([media.letter()]))
+    }
+
+    /// The form of a view's rows: one that was asked for by its name, else JSON. Anyone may read a
+    /// view, so that nobody is refused for what a browser says.
+    pub(super) fn of_view(headers: &HeaderMap) -> Self {
+        match Self::accepted(headers) {
+            Ok(media) if media != Self::Single => media,
+            _ => Self::Json,
+        }
+    }
 
     /// The form that the caller likes best: highest `q`, then first named.
     pub(super) fn accepted(headers: &HeaderMap) -> Result<Self, Error> {
@@ -62,7 +105,7 @@ impl Media {
                 "PGRST107",
                 "none of the media types in Accept is served here",
             )
-            .hint("accept application/json, text/csv or application/vnd.pgrst.object+json")),
+            .hint("accept application/json, text/csv, application/x-ndjson, application/vnd.apache.parquet or application/vnd.pgrst.object+json")),
         }
     }
 }
@@ -170,6 +213,8 @@ mod tests {
             ("application/json; charset=utf-8", Some(Media::Json)),
             ("text/csv;q=0, application/json;q=0.1", Some(Media::Json)),
             ("application/vnd.pgrst.object+json;nulls=stripped", None),
+            ("application/x-ndjson", Some(Media::Lines)),
+            ("application/vnd.apache.parquet, */*;q=0.1", Some(Media::Parquet)),
             ("image/png", None),
         ] {
             assert_eq!(Media::accepted(&headers(&[("accept", accept)])).ok(), media, "{accept}");

@@ -3,6 +3,7 @@
 mod answer;
 mod headers;
 mod rest;
+mod table;
 mod view;
 
 use std::collections::HashSet;
@@ -13,9 +14,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use orderwire_cache::Cache;
 use orderwire_store::Datasets;
-use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{ContentBuilder, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Required, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -105,6 +106,21 @@ fn described(view: &View) -> PathItem {
             "304",
             ResponseBuilder::new().description("the caller has this answer (If-None-Match)").build(),
         );
+    for param in &view.def.params {
+        let described = ParameterBuilder::new()
+            .name(&param.name)
+            .parameter_in(ParameterIn::Query)
+            .required(if param.required && param.default.is_none() {
+                Required::True
+            } else {
+                Required::False
+            })
+            .description(Some(
+                param.description.clone().unwrap_or_else(|| format!("a {}", param.of.as_str())),
+            ))
+            .build();
+        operation = operation.parameter(described);
+    }
     // Said in both cases: a document as a whole may name a key for every route.
     operation = match view.def.read {
         Read::Key => ["bearer", "api_key"].into_iter().fold(operation, |operation, scheme| {

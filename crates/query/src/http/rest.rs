@@ -10,17 +10,19 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use orderwire_api::{Caller, Problem};
+use orderwire_cache::Entry;
 use orderwire_store::{Count, Dataset, Select};
 use orderwire_types::{DatasetName, Right, Scope, scope};
 
-use super::answer::{Meta, Policy, respond};
+use super::answer::{Meta, Policy, coded, respond};
 use super::headers::{self, Media};
-use super::{Service, finish};
+use super::{Service, finish, table};
 use crate::cached::{Ask, Freshness, Load, Source};
+use crate::coding::Coding;
 use crate::dialect::{Allowed, Columns, Query};
 use crate::error::{Error, ErrorKind};
 use crate::read::{Plan, rows};
-use crate::sink::{CsvRows, Frame, JsonRows};
+use crate::sink::{Frame, JsonRows};
 
 /// Rows of a dataset.
 ///
@@ -41,7 +43,7 @@ use crate::sink::{CsvRows, Frame, JsonRows};
         ("and" = Option<String>, Query, description = "a tree of conditions: `(a.gt.1,or(b.is.null,c.eq.x))`; also `or`, `not.and`, `not.or`"),
     ),
     responses(
-        (status = 200, description = "the rows, as JSON or as CSV (`Accept: text/csv`)", content((Vec<Object> = "application/json"), (String = "text/csv"))),
+        (status = 200, description = "the rows, as JSON, CSV, NDJSON or Parquet (`Accept`), compressed by `Accept-Encoding`", content((Vec<Object> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"), (Vec<u8> = "application/vnd.apache.parquet"))),
         (status = 206, description = "a part of the rows; `Content-Range` says which"),
         (status = 304, description = "the caller has this answer (`If-None-Match`)"),
         (status = 400, description = "the query cannot be read, or names what does not exist", body = Problem, content_type = "application/problem+json"),
@@ -87,11 +89,22 @@ async fn answer(
 
     let key = cache_key(&scope, &dataset, &query, media, count, service);
     let load = || load(service.clone(), scope.clone(), dataset.clone(), query, media, count);
+    let coding = Coding::accepted(&parts.headers);
     let found = if options.cache_rest && !headers::no_store(&parts.headers) {
+        let coded_key = format!("{key}\n{}", coding.name());
         let ask = Ask { key: key.into(), generation, freshness: Freshness::Strict, ttl: options.ttl };
-        service.cached.read(ask, load).await?
+        if coding == Coding::Identity {
+            service.cached.read(ask, load).await?
+        } else {
+            let code = |entry: &Entry| coded(entry, coding);
+            service.cached.read_coded(ask, coded_key.into(), load, code).await?
+        }
     } else {
-        service.cached.bypass(generation, load()).await?
+        let mut found = service.cached.bypass(generation, load()).await?;
+        if let Some(work) = coded(&found.entry, coding) {
+            (found.entry.body, found.entry.meta) = work.await?;
+        }
+        found
     };
     let mut response = respond(&found, &policy(), &parts.headers)?;
     let headers = response.headers_mut();
@@ -111,7 +124,8 @@ pub(super) async fn caller(parts: &mut Parts) -> Result<Arc<Scope>, Error> {
 }
 
 fn policy() -> Policy {
-    const VARY: &str = "Accept, Authorization, X-API-Key, Orderwire-Client, Prefer, Range, Range-Unit";
+    const VARY: &str =
+        "Accept, Accept-Encoding, Authorization, X-API-Key, Orderwire-Client, Prefer, Range, Range-Unit";
     Policy {
         cache_control: HeaderValue::from_static("private, no-cache"),
         vary: Some(HeaderValue::from_static(VARY)),
@@ -180,18 +194,11 @@ fn load(
         let rows_max = if media == Media::Single { 1 } else { options.rows };
         let plan = Plan { select, limit: query.limit, rows_max };
         let (read, body) = match media {
-            Media::Json => {
-                let shape = JsonRows::new(&plan.select.columns, Frame::Array);
-                rows(&service, &scope, plan, shape).await?
-            }
             Media::Single => {
                 let shape = JsonRows::new(&plan.select.columns, Frame::Single);
                 rows(&service, &scope, plan, shape).await?
             }
-            Media::Csv => {
-                let shape = CsvRows::new(&plan.select.columns);
-                rows(&service, &scope, plan, shape).await?
-            }
+            media => table::read(&service, &scope, plan, &columns, media, Frame::Array).await?,
         };
         if media == Media::Single && (read.rows != 1 || read.cut) {
             let found = if read.cut { "more than one row" } else { "no row" };

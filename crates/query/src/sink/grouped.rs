@@ -52,7 +52,7 @@ impl Shape for Grouped {
 /// The member's name of a key. `cache` is the flag's and `null` stands for no
 /// value: a text that is one of these, with any number of `_` after it, gets
 /// one `_` more, so that different keys never meet.
-fn member(out: &mut String, cell: Cell<'_>) {
+pub(super) fn member(out: &mut String, cell: Cell<'_>) {
     use std::fmt::Write as _;
     out.clear();
     let written = match cell {

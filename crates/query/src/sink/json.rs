@@ -81,7 +81,8 @@ impl Heads {
     }
 }
 
-fn value(out: &mut Vec<u8>, cell: Cell<'_>) {
+/// A value as JSON.
+pub(super) fn value(out: &mut Vec<u8>, cell: Cell<'_>) {
     const INFALLIBLE: &str = "a buffer takes any value";
     match cell {
         Cell::Null => out.extend_from_slice(b"null"),

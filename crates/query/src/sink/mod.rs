@@ -3,6 +3,10 @@
 mod csv;
 mod grouped;
 mod json;
+mod latest;
+mod lines;
+mod parquet;
+mod series;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +15,10 @@ use orderwire_store::{Cell, RowSink};
 pub(crate) use csv::CsvRows;
 pub(crate) use grouped::Grouped;
 pub(crate) use json::{Frame, JsonRows};
+pub(crate) use latest::LatestRows;
+pub(crate) use lines::LineRows;
+pub(crate) use parquet::{Failed, ParquetRows};
+pub(crate) use series::SeriesRows;
 
 /// What the answer of a view ends with, before and after its flag: false when
 /// it was read for this answer, true when it comes from the cache.
@@ -24,6 +32,10 @@ pub(crate) trait Shape: Send + 'static {
     fn row(&mut self, out: &mut Vec<u8>, cells: &mut dyn Iterator<Item = Cell<'_>>, first: bool);
     /// After the last row.
     fn close(&mut self, out: &mut Vec<u8>, empty: bool);
+    /// About how many bytes it holds that are not written yet.
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 /// What a sink has written.
@@ -67,7 +79,7 @@ impl<S: Shape> RowSink for Sink<S> {
         // The first row is always taken, so that whoever reads on page by page
         // gets on.
         let Written { body, rows } = &mut self.written;
-        if *rows >= self.rows_max || (*rows > 0 && body.len() >= self.bytes_max) {
+        if *rows >= self.rows_max || (*rows > 0 && body.len() + self.shape.held() >= self.bytes_max) {
             return false;
         }
         self.shape.row(body, cells, *rows == 0);

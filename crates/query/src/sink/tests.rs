@@ -1,3 +1,4 @@
+use orderwire_parquet::Kind;
 use orderwire_store::Column;
 use proptest::prelude::*;
 
@@ -91,6 +92,93 @@ fn groups_are_closed_and_their_names_never_meet_the_flag() {
         })
     );
     assert_eq!(written(Grouped::new(&columns(&["n"])), &[]), "{\"cache\": true}");
+}
+
+#[test]
+fn series_are_arrays_of_each_column() {
+    let two = columns(&["at", "n"]);
+    let rows = [vec![Cell::Text("x"), Cell::Integer(1)], vec![Cell::Null, Cell::Float(0.5)]];
+    assert_eq!(
+        written(SeriesRows::new(&two, false), &rows),
+        "{\"series\":{\"at\":[\"x\",null],\n\"n\":[1,0.5]},\n\"cache\": true}"
+    );
+    assert_eq!(
+        written(SeriesRows::new(&two, false), &[]),
+        "{\"series\":{\"at\":[],\n\"n\":[]},\n\"cache\": true}"
+    );
+    assert_eq!(written(SeriesRows::new(&two, true), &[]), "{\"cache\": true}");
+    let row = |key, n| vec![key, Cell::Integer(n)];
+    let rows =
+        [row(Cell::Text("a"), 1), row(Cell::Text("a"), 2), row(Cell::Text("cache"), 3), row(Cell::Null, 4)];
+    assert_eq!(
+        written(SeriesRows::new(&columns(&["n"]), true), &rows),
+        "{\"a\":{\"n\":[1,2]},\n\"cache_\":{\"n\":[3]},\n\"null\":{\"n\":[4]},\n\"cache\": true}"
+    );
+}
+
+#[test]
+fn lines_are_objects_of_their_own() {
+    let rows = [vec![Cell::Integer(1)], vec![Cell::Null]];
+    assert_eq!(written(LineRows::new(&columns(&["n"])), &rows), "{\"n\":1}\n{\"n\":null}\n");
+    assert_eq!(written(LineRows::new(&columns(&["n"])), &[]), "");
+}
+
+fn parquet(kinds: &[(&str, Kind)], rows: &[Vec<Cell<'_>>]) -> Vec<String> {
+    use std::io::Write as _;
+    let columns: Vec<_> = kinds
+        .iter()
+        .map(|(name, kind)| orderwire_parquet::Column { name: (*name).into(), kind: *kind })
+        .collect();
+    let (slot, failed) = (Slot::default(), Failed::default());
+    let mut sink = Sink::new(ParquetRows::new(&columns, failed.clone()), 1_000, usize::MAX, slot.clone());
+    for row in rows {
+        assert!(sink.row(&mut row.iter().copied()));
+    }
+    drop(sink);
+    assert_eq!(failed.take(), None);
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&slot.take().body).unwrap();
+    let (mut all, mut json) = (Vec::new(), String::new());
+    let mut read = orderwire_parquet::Rows::open(file).unwrap();
+    while read.next(&mut json).unwrap() {
+        all.push(json.clone());
+    }
+    all
+}
+
+#[test]
+fn parquet_holds_every_type() {
+    let names = ["z", "t", "i", "f", "b", "at", "id", "raw"];
+    let kinds = [
+        Kind::Text,
+        Kind::Text,
+        Kind::Integer,
+        Kind::Float,
+        Kind::Boolean,
+        Kind::Timestamp,
+        Kind::Text,
+        Kind::Json,
+    ];
+    let kinds: Vec<_> = names.into_iter().zip(kinds).collect();
+    assert_eq!(
+        parquet(&kinds, &[all_types(), vec![Cell::Null; 8]]),
+        [
+            "{\"z\":null,\"t\":\"a\\\"b\\\\\\n\\u0001ä\",\"i\":-9223372036854775808,\"f\":0.1,\"b\":true,\
+             \"at\":\"2026-01-31T12:00:00.25Z\",\"id\":\"9a2ae9de-3f82-4f55-966b-47df50ff51ff\",\
+             \"raw\":{\"n\":9007199254740993,\"f\":1.10}}",
+            "{\"z\":null,\"t\":null,\"i\":null,\"f\":null,\"b\":null,\"at\":null,\"id\":null,\"raw\":null}",
+        ]
+    );
+    assert!(parquet(&[("n", Kind::Integer)], &[]).is_empty());
+}
+
+#[test]
+fn what_parquet_holds_back_counts_as_written() {
+    let columns = [orderwire_parquet::Column { name: "n".into(), kind: Kind::Integer }];
+    let slot = Slot::default();
+    let mut sink = Sink::new(ParquetRows::new(&columns, Failed::default()), 1_000, 500, slot);
+    let taken = (0..1_000).take_while(|n| sink.row(&mut [Cell::Integer(*n)].into_iter())).count();
+    assert!((40..60).contains(&taken), "{taken}");
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
+    pub(crate) bytes: bytes::Bytes,
 }
 
 impl Answer {
@@ -58,6 +59,7 @@ pub(crate) fn view(path: &str) -> ViewDef {
         dataset: "air".parse().unwrap(),
         columns: None,
         filter: None,
+        params: Vec::new(),
         order: None,
         shape: Shape::Rows,
         limit: None,
@@ -160,8 +162,9 @@ impl Bench {
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer { status: parts.status, headers: parts.headers, text }
+        // A compressed answer is no text.
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Answer { status: parts.status, headers: parts.headers, text, bytes }
     }
 
     /// With the key of everyone's rows.

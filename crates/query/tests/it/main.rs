@@ -5,6 +5,7 @@
 mod bench;
 mod both;
 mod cache;
+mod forms;
 mod nodes;
 mod rest;
 mod scope;
