@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use metrics::counter;
 use orderwire_config::RULES_QUEUE;
 use orderwire_queue::Clock;
-use orderwire_store::Traces;
+use orderwire_store::{KnownCause, Link, Traces};
 use orderwire_types::step::{Millis, Step, TraceRecord};
 use orderwire_types::{Event, Label, Scope};
 use orderwire_worker::{Task, TaskHandler, Verdict};
@@ -51,6 +51,8 @@ impl Emitter {
     /// whether that has done it.
     async fn note(&self, task: &Task, emitted: &[(Label, Vec<Event>)]) -> Result<(), orderwire_store::Error> {
         let cause = &task.event;
+        let links: Vec<Link> = emitted.iter().flat_map(|(rule, events)| links(cause, rule, events)).collect();
+        self.traces.add_links(&links).await?;
         if task.delivery.attempt > 1 {
             let known = self.traces.trace(&Scope::internal(ROLE), cause.trace.id).await?;
             let is_this = |step: &Step| step.step == EMITTED && step.event_id == Some(cause.id.0);
@@ -114,6 +116,24 @@ impl TaskHandler for Emitter {
         }
         Verdict::Ack
     }
+}
+
+/// That an event made a rule emit these.
+fn links<'e>(cause: &'e Event, rule: &'e Label, events: &'e [Event]) -> impl Iterator<Item = Link> + 'e {
+    events.iter().map(move |event| Link {
+        effect: event.id,
+        effect_type: event.event_type.to_string(),
+        client: event.client.clone(),
+        trace: event.trace.id,
+        cause: cause.id,
+        known: Some(KnownCause {
+            event_type: cause.event_type.to_string(),
+            client: cause.client.clone(),
+            trace: cause.trace.id,
+        }),
+        by: format!("rule {rule}"),
+        at: event.accepted_at,
+    })
 }
 
 fn count(rule: &Label, outcome: &'static str) {

@@ -22,6 +22,7 @@ mod guards;
 mod health;
 mod keys;
 mod latest;
+mod lineage;
 mod openapi;
 mod problems;
 mod publish;
@@ -77,6 +78,7 @@ pub fn router(gateway: Gateway) -> OpenApiRouter {
         .routes(routes!(dead::replays::post_replay_cancel))
         .routes(routes!(dead::post_discard))
         .routes(routes!(traces::get_trace))
+        .routes(routes!(lineage::get_lineage))
         .routes(routes!(clients::list_clients))
         .routes(routes!(clients::get_client))
         .routes(routes!(keys::http::list_keys, keys::http::post_key))

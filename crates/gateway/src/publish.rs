@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::announce::announcements;
 use crate::faults::Faults;
+use crate::lineage::{link_of, note};
 use crate::problems::of_queue;
 use crate::state::State;
 
@@ -48,10 +49,12 @@ pub(crate) async fn publish(
     }
     let news = announcements(state, events.iter().map(|incoming| &incoming.event)).await;
     events.extend(news);
+    let links = events.iter().filter_map(|incoming| link_of(&incoming.event)).collect();
     let new: Vec<Client> = events[count..].iter().map(|new| new.event.client.clone()).collect();
     let published = state.gateway.outlet.publish(&caller.scope, Publication { events, request }).await;
     let mut published = published.map_err(|err| of_queue(&err))?.events;
     published.truncate(count);
+    note(state, links).await;
     if !new.is_empty() {
         state.known_clients.add(new);
     }
