@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_store::{
-    Dataset, Datasets, Defined, Error, Imported, Loss, Recording, RowSink, RowsRecorded, Select, Selected, Sweep,
-    evolve,
+    Dataset, Datasets, Defined, Error, Imported, Loss, Recording, RowSink, RowsRecorded, Select, Selected,
+    Sweep, evolve,
 };
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::{Client, DatasetName, Scope};

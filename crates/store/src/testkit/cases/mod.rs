@@ -17,8 +17,8 @@ mod select;
 mod stop;
 mod sweep;
 mod traces;
-mod types;
 mod turns;
+mod types;
 mod values;
 
 use super::Case;

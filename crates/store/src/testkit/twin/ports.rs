@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use crate::{
-    ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, Imported, KeyRecord, Keys, Lineage, Link, Loss, Reach, Recording, RowSink, RowsRecorded, Select, Selected, Source, Sweep, TraceView, Traces, Turn, Turns,
+    ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, Imported, KeyRecord,
+    Keys, Lineage, Link, Loss, Reach, Recording, RowSink, RowsRecorded, Select, Selected, Source, Sweep,
+    TraceView, Traces, Turn, Turns,
 };
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
