@@ -10,6 +10,7 @@ mod check;
 mod counts;
 mod generate;
 mod needs;
+mod node;
 mod python;
 mod services;
 mod shell;

@@ -78,6 +78,11 @@ const REQUIRED: &[Requirement] = &[
         wanted_here: true,
     },
     Requirement {
+        name: "npm",
+        suite: "the client library of JavaScript that speaks to /rest: it is installed by npm",
+        wanted_here: true,
+    },
+    Requirement {
         name: "mount",
         suite: "the full disk: a small file system that is filled to its end",
         wanted_here: cfg!(target_os = "linux"),
@@ -157,7 +162,7 @@ fn look() -> Vec<Finding> {
     findings.push(Finding { name: "strace", place: "able to trace a child".to_owned(), found: traces });
     let counts = counts::works();
     findings.push(Finding { name: "valgrind", place: "able to run callgrind".to_owned(), found: counts });
-    for name in ["python3", "node", "php", "curl", "jq", "psql"] {
+    for name in ["python3", "node", "npm", "php", "curl", "jq", "psql"] {
         let runs = shell::succeeds(Command::new(name).arg("--version"));
         findings.push(Finding { name, place: "able to run".to_owned(), found: runs });
     }

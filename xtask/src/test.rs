@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::shell::{self, cargo};
-use crate::{needs, python};
+use crate::{needs, node, python};
 
 /// The packages whose tests drive the real binary.
 const DRIVE_THE_BINARY: &[&str] = &["orderwire-e2e"];
@@ -29,6 +29,7 @@ pub(crate) fn run(extra: &[String]) -> Result<()> {
         // it would carry what their dependencies switch on.
         command.env("ORDERWIRE_BIN_KAFKA", with_kafka()?);
         command.env("ORDERWIRE_BIN", shell::build("orderwire", &[])?);
+        command.env("ORDERWIRE_NODE_MODULES", node::modules(&shell::target()?.join("test-node"))?);
     }
     if wants(START_KAFKA) {
         let python = python::interpreter(&shell::target()?.join("test-python"))?;

@@ -76,7 +76,7 @@ impl Server {
         let file = run.folder.join("admin.key");
         keys.ensure_admin(&file, false).await?;
         let key = std::fs::read_to_string(&file).context("read the key")?;
-        let gateway = orderwire_gateway::router(Gateway {
+        let gateway = Gateway {
             outlet: Arc::new(queues.clone()),
             queues,
             broker: None,
@@ -86,7 +86,8 @@ impl Server {
             clock,
             limits: limits.clone(),
             connections: Places::new(limits.consumer_connections, limits.consumer_connections_per_key),
-        });
+        };
+        let gateway = orderwire_gateway::router(gateway, None);
         let (routes, _) = gateway.merge(reads(&store)?).split_for_parts();
         let guards = Guards {
             authenticator: keys,

@@ -11,6 +11,7 @@ pub mod page;
 pub mod places;
 pub mod problem;
 pub mod responses;
+pub mod rest;
 pub mod wire;
 
 pub use auth::{Authenticator, Caller};

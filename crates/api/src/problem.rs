@@ -190,6 +190,8 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        // For a layer that tells it in other words.
+        response.extensions_mut().insert(self);
         response
     }
 }

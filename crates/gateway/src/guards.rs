@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use futures::FutureExt;
 use orderwire_api::problem::shown;
-use orderwire_api::{Authenticator, Problem};
+use orderwire_api::{Authenticator, Problem, rest};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -60,6 +60,7 @@ pub fn guarded(router: Router, guards: Guards) -> Router {
 async fn guarded_call(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let begin = Instant::now();
     let method = method_label(request.method());
+    let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let places = if route == WAITS { guard.waiting } else { guard.permits };
@@ -89,7 +90,7 @@ async fn guarded_call(State(guard): State<Guard>, request: Request, next: Next) 
         }
     };
     guard.figures.count(method, route, response.status(), begin.elapsed());
-    response
+    rest::told(&path, response)
 }
 
 fn panicked(panic: &(dyn Any + Send), route: &str) -> Response {

@@ -79,15 +79,15 @@ fn select(dataset: &Dataset, key: &str) -> Result<Select, Problem> {
         let operand = operand(field.field_type, value).ok_or_else(|| {
             invalid("", format!("the path: {} is no value of the column {}", shown(value), field.name))
         })?;
-        Ok(Filter::Compare { column: field.name.to_string(), compare: Compare::Eq(operand) })
+        Ok(Filter::Compare { column: field.name.as_str().into(), compare: Compare::Eq(operand) })
     });
     let conditions = conditions.collect::<Result<Vec<_>, Problem>>()?;
-    let latest = |column: &str| OrderBy { column: column.to_owned(), descending: true, nulls: Nulls::Last };
+    let latest = |column: &str| OrderBy { column: column.into(), descending: true, nulls: Nulls::Last };
     let mut order: Vec<OrderBy> = dataset.def.time.iter().map(|time| latest(time.as_str())).collect();
     order.push(latest("_seq"));
     Ok(Select {
         dataset: dataset.name.clone(),
-        columns: names(dataset).into_iter().map(|name| Column { alias: name.clone(), name }).collect(),
+        columns: names(dataset).into_iter().map(|name| Column::named(name.as_str(), name.as_str())).collect(),
         filter: Filter::And(conditions),
         order,
         limit: 1,

@@ -27,12 +27,15 @@ mod openapi;
 mod problems;
 mod publish;
 mod queues;
+mod rest;
 mod rows;
 mod settle;
 mod state;
 mod topics;
 mod traces;
 mod unusable;
+
+use std::sync::Arc;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -45,18 +48,21 @@ pub use guards::{Guards, guarded};
 pub use health::{Component, Readiness};
 pub use keys::{Error, ErrorKind, KeyRing};
 pub use publish::Outlet;
+pub use rest::{Expected, Readback};
 pub use state::Gateway;
 pub use topics::{Gives, Mapping, TakenAs, TopicMessage, Topics};
 
 /// The routes of the gateway with their description. Callers are known to
-/// [`Gateway::keys`]; the routes work inside [`guarded`] only, which installs it.
-pub fn router(gateway: Gateway) -> OpenApiRouter {
+/// [`Gateway::keys`]; the routes work inside [`guarded`] only, which installs it. Rows that
+/// their writers ask for come by way of `readback`.
+pub fn router(gateway: Gateway, readback: Option<Arc<dyn Readback>>) -> OpenApiRouter {
     OpenApiRouter::with_openapi(openapi::Common::openapi())
         .routes(routes!(events::post_events))
         .routes(routes!(events::post_typed_events))
         .routes(routes!(datasets::list_datasets))
         .routes(routes!(datasets::get_dataset, datasets::put_dataset, datasets::delete_dataset))
         .routes(routes!(rows::post_rows))
+        .routes(routes!(rest::post_rest))
         .routes(routes!(datasets::get_import))
         .routes(routes!(latest::get_latest))
         .routes(routes!(queues::list_queues, queues::post_queue))
@@ -87,5 +93,5 @@ pub fn router(gateway: Gateway) -> OpenApiRouter {
         .routes(routes!(asyncapi::get_asyncapi))
         .routes(routes!(health::get_healthz))
         .routes(routes!(health::get_readyz))
-        .with_state(state::State::new(gateway))
+        .with_state(state::State::reading_back(gateway, readback))
 }

@@ -14,6 +14,7 @@ use crate::consume::HandedOut;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
 use crate::publish::Outlet;
+use crate::rest::{NoReadback, Readback};
 use crate::rows::Readers;
 
 /// What the gateway works on.
@@ -46,6 +47,7 @@ pub(crate) struct State {
     pub(crate) known_clients: KnownClients,
     pub(crate) readers: Readers,
     pub(crate) handed_out: HandedOut,
+    pub(crate) readback: Arc<dyn Readback>,
     bodies: Bodies,
 }
 
@@ -53,8 +55,14 @@ pub(crate) struct State {
 pub(crate) type Shared = Arc<State>;
 
 impl State {
+    /// For what is not asked for rows.
     pub(crate) fn new(gateway: Gateway) -> Shared {
+        Self::reading_back(gateway, None)
+    }
+
+    pub(crate) fn reading_back(gateway: Gateway, readback: Option<Arc<dyn Readback>>) -> Shared {
         Arc::new(Self {
+            readback: readback.unwrap_or_else(|| Arc::new(NoReadback)),
             bodies: Bodies::new(gateway.limits.body_bytes, &gateway.limits),
             known_clients: KnownClients::default(),
             readers: Readers::default(),

@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use orderwire_api::Problem;
-use serde::Serialize;
+use orderwire_api::rest::Refusal;
 
 /// The kinds of error, each with one status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,11 +133,15 @@ impl Error {
 
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
-        let (kind, code) = match problem.status {
-            401 => (ErrorKind::Refused, "PGRST301"),
-            503 => (ErrorKind::Unavailable, "PGRST000"),
-            500 => (ErrorKind::Internal, "PGRSTX00"),
-            _ => (ErrorKind::Refused, "42501"),
+        let kind = match problem.status {
+            503 => ErrorKind::Unavailable,
+            500 => ErrorKind::Internal,
+            _ => ErrorKind::Refused,
+        };
+        let code = match Refusal::from(problem.clone()).code {
+            // What of a read is wrong beside its query is who asks, and for whom.
+            "22P02" => "42501",
+            code => code,
         };
         let mut error = Self::new(kind, code, problem.detail.clone());
         error.0.problem = Some(problem);
@@ -167,45 +171,24 @@ impl From<orderwire_store::Error> for Error {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(flatten)]
-    problem: &'a Problem,
-    code: &'a str,
-    message: &'a str,
-    details: Option<&'a str>,
-    hint: Option<&'a str>,
-}
-
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let problem = self.problem();
-        let body = serde_json::to_vec(&Body {
-            problem: &problem,
-            code: self.0.code,
-            message: &self.0.message,
-            details: self.0.details.as_deref(),
-            hint: self.0.hint.as_deref(),
-        })
-        .expect("a problem is serialisable");
-        // The problem's own answer brings its status and headers; only the body is ours.
-        let mut response = problem.into_response();
+        let Parts { kind, code, message, details, hint, total, .. } = *self.0;
+        let mut response = Refusal { problem, code, message, details, hint }.into_response();
         let headers = response.headers_mut();
-        headers.remove(header::CONTENT_LENGTH);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        match self.0.kind {
+        match kind {
             ErrorKind::Method => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             }
             ErrorKind::Range => {
-                let total = self.0.total.map_or_else(|| "*".to_owned(), |total| total.to_string());
+                let total = total.map_or_else(|| "*".to_owned(), |total| total.to_string());
                 if let Ok(range) = HeaderValue::try_from(format!("*/{total}")) {
                     headers.insert(header::CONTENT_RANGE, range);
                 }
             }
             _ => {}
         }
-        *response.body_mut() = body.into();
         response
     }
 }

@@ -14,6 +14,7 @@
 mod cached;
 mod check;
 mod coding;
+mod cursor;
 mod dialect;
 mod error;
 mod http;
@@ -26,7 +27,7 @@ mod view;
 pub use cached::Freshness;
 pub use check::{ViewFault, check_view};
 pub use error::{Error, ErrorKind};
-pub use http::{is_answer, router};
+pub use http::{Expected, Readback, is_answer, router};
 pub use options::{Clock, Options};
 pub use params::ParamDef;
 pub use view::{RESERVED_PATHS, Read, Shape, ViewDef};

@@ -76,6 +76,8 @@ impl ParamDef {
             name: self.name.clone(),
             of: ColumnType::Field(self.of),
             hidden: false,
+            nullable: false,
+            part: None,
         };
         fits(&named, value).map_err(|_| {
             let message = format!("the parameter {} is a {}: {value:?} is none", self.name, self.of.as_str());

@@ -9,7 +9,7 @@ use orderwire_types::Scope;
 
 use crate::error::Error;
 use crate::http::Service;
-use crate::sink::{LatestRows, Shape, Sink, Slot};
+use crate::sink::{Changes, LatestRows, Shape, Sink, Slot};
 
 /// What is read.
 pub(crate) struct Plan {
@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     /// At most this many rows, as the server says: an answer that would have
     /// more is cut.
     pub(crate) rows_max: usize,
+    /// What becomes of the values that are read.
+    pub(crate) changes: Changes,
 }
 
 /// What a read brought.
@@ -28,6 +30,8 @@ pub(crate) struct Read {
     pub(crate) total: Option<u64>,
     /// Whether a limit of the server ended it.
     pub(crate) cut: bool,
+    /// Of the last row, the values that are not shown.
+    pub(crate) last: Vec<Option<String>>,
 }
 
 /// Reads rows in a shape.
@@ -37,18 +41,21 @@ pub(crate) async fn rows<S: Shape>(
     plan: Plan,
     shape: S,
 ) -> Result<(Read, Bytes), Error> {
-    let Plan { mut select, limit, rows_max } = plan;
+    let Plan { mut select, limit, rows_max, changes } = plan;
     // One more than may be sent: so that the answer says whether it was cut.
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     select.limit = limit.min(rows_max.saturating_add(1));
     let slot = Slot::default();
     let rows_max = u64::try_from(rows_max).unwrap_or(u64::MAX);
-    let sink = Sink::new(shape, rows_max, service.options.answer_bytes, slot.clone());
+    let sink = Sink::new(shape, rows_max, service.options.answer_bytes, changes, slot.clone());
     let (selected, sink) =
         service.store.select(scope, select, Box::new(sink), service.options.time_out).await?;
     drop(sink);
     let written = slot.take();
-    let read = Read { rows: written.rows, total: selected.total, cut: selected.cut };
+    if let Some(fault) = written.fault {
+        return Err(fault);
+    }
+    let read = Read { rows: written.rows, total: selected.total, cut: selected.cut, last: written.last };
     Ok((read, written.body.into()))
 }
 
@@ -61,18 +68,18 @@ pub(crate) async fn latest<S: Shape>(
     cells: usize,
     shape: S,
 ) -> Result<(Read, Bytes), Error> {
-    let Plan { mut select, limit, rows_max } = plan;
+    let Plan { mut select, limit, rows_max, changes } = plan;
     let (slot, limited) = (Slot::default(), Arc::new(AtomicBool::new(false)));
     let offset = std::mem::take(&mut select.offset);
     // Whoever counts keys has to see every row.
     select.limit = usize::MAX >> 1;
     let rows_max = u64::try_from(rows_max).unwrap_or(u64::MAX);
-    let sink = Sink::new(shape, rows_max, service.options.answer_bytes, slot.clone());
+    let sink = Sink::new(shape, rows_max, service.options.answer_bytes, changes, slot.clone());
     let sink = LatestRows::new(sink, cells, offset, limit.unwrap_or(u64::MAX), limited.clone());
     let (selected, sink) =
         service.store.select(scope, select, Box::new(sink), service.options.time_out).await?;
     drop(sink);
     let written = slot.take();
     let cut = selected.cut && !limited.load(Ordering::Relaxed);
-    Ok((Read { rows: written.rows, total: None, cut }, written.body.into()))
+    Ok((Read { rows: written.rows, total: None, cut, last: written.last }, written.body.into()))
 }

@@ -11,12 +11,13 @@ use orderwire_types::{DatasetName, Right, Scope, scope};
 use sha2::{Digest, Sha256};
 
 use crate::cached::Freshness;
-use crate::dialect::{Allowed, ColumnType, Columns, Item, Named, Query, Term, order_of};
+use crate::dialect::{Allowed, ColumnType, Columns, Field, Item, Named, Query, Term, order_of};
 use crate::error::{Error, ErrorKind};
 use crate::http::{Policy, view_fault};
 use crate::options::Options;
 use crate::params::{Given, ParamDef, bind};
 use crate::read::Plan;
+use crate::sink::Changes;
 
 /// The first parts of paths that belong to the server itself.
 pub const RESERVED_PATHS: [&str; 9] =
@@ -149,7 +150,7 @@ impl View {
         // Nodes that share a cache may have different definitions of a path for a while.
         let mark = Sha256::digest(format!("{def:?} {} {}", options.rows, options.answer_bytes));
         let mark: String = mark[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let key = format!("view1\n{}\n{mark}", def.path).into();
+        let key = format!("view2\n{}\n{mark}", def.path).into();
         let policy = policy(&def);
         Ok(Self { object, public, key, policy, filter, order, def })
     }
@@ -164,10 +165,11 @@ impl View {
     ) -> Result<Plan, Error> {
         let all = Columns::of_dataset(self.def.dataset.as_str(), dataset);
         let mut columns = self.def.select(&all)?;
+        let changes = Changes::default();
         let mut order = self.order(&all, dataset)?;
         let mut named = Vec::new();
         for column in &columns {
-            named.push(all.find(&column.name)?.clone());
+            named.push(all.find(&column.alias)?.clone());
         }
         let mut also = |name: &str| -> Result<(), Error> {
             if !named.iter().any(|column| column.shown == name) {
@@ -186,10 +188,10 @@ impl View {
             keys.push(all.find("_client")?);
             order = newest(dataset);
         }
-        order.retain(|term| keys.iter().all(|key| key.name != term.column));
+        order.retain(|term| keys.iter().all(|key| !term.column.is(&key.name)));
         for key in keys.into_iter().rev() {
-            order.insert(0, OrderBy { column: key.name.clone(), descending: false, nulls: Nulls::Last });
-            columns.insert(0, Column { name: key.name.clone(), alias: key.shown.clone() });
+            order.insert(0, OrderBy { column: key.expr(), descending: false, nulls: Nulls::Last });
+            columns.insert(0, Column::named(key.name.as_str(), key.shown.as_str()));
         }
         if self.public.is_none() {
             also("_client")?;
@@ -212,14 +214,16 @@ impl View {
             offset: query.offset,
             count: Count::None,
         };
-        Ok(Plan { select, limit, rows_max })
+        Ok(Plan { select, limit, rows_max, changes })
     }
 
     fn order(&self, all: &Columns, dataset: &DatasetDef) -> Result<Vec<OrderBy>, Error> {
         match &dataset.time {
-            Some(time) if self.def.order.is_none() => {
-                all.order(&[Term { column: time.to_string(), descending: false, nulls_first: None }])
-            }
+            Some(time) if self.def.order.is_none() => all.order(&[Term {
+                column: Field::column(time.as_str()),
+                descending: false,
+                nulls_first: None,
+            }]),
             _ => all.order(&self.order),
         }
     }
@@ -227,17 +231,17 @@ impl View {
 
 /// The newest first, by the dataset's time or else as they came.
 fn newest(dataset: &DatasetDef) -> Vec<OrderBy> {
-    let term = |column: String| OrderBy { column, descending: true, nulls: Nulls::Last };
-    let time = dataset.time.as_ref().map(|time| term(time.to_string()));
-    time.into_iter().chain([term("_seq".to_owned())]).collect()
+    let term = |column: &str| OrderBy { column: column.into(), descending: true, nulls: Nulls::Last };
+    let time = dataset.time.as_ref().map(|time| term(time.as_str()));
+    time.into_iter().chain([term("_seq")]).collect()
 }
 
 impl ViewDef {
     /// The columns that it shows.
     pub(crate) fn select(&self, all: &Columns) -> Result<Vec<Column>, Error> {
-        let item = |name: &String| Item::Column { name: name.clone(), alias: None };
+        let item = |name: &String| Item::column(name);
         let items: Option<Vec<Item>> = self.columns.as_ref().map(|names| names.iter().map(item).collect());
-        all.select(items.as_deref())
+        Ok(all.select(items.as_deref())?.columns)
     }
 }
 

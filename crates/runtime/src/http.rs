@@ -23,6 +23,7 @@ use utoipa_axum::routes;
 
 use crate::convert;
 use crate::error::{Error, While as _};
+use crate::readback;
 
 /// How long a request may take beside a long poll's wait.
 const TIME_BESIDE_WAITING: Duration = Duration::from_secs(60);
@@ -44,11 +45,12 @@ pub(crate) fn router(parts: Parts) -> Result<Router, Error> {
     let Parts { views, gateway, cache, provisioner, forwarder, closing, metrics } = parts;
     let (limits, keys) = (gateway.limits.clone(), gateway.keys.clone());
     let options = convert::query_options(&limits);
+    let readback = orderwire_query::Readback::new(options.clone(), gateway.store.clone(), cache.clone());
     let query = orderwire_query::router(options, views, gateway.store.clone(), cache)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         .while_("serving the views")?;
     let orders = orderwire_provisioner::router(provisioner, &limits, closing);
-    let gateway = orderwire_gateway::router(gateway);
+    let gateway = orderwire_gateway::router(gateway, Some(Arc::new(readback::Recorded(readback))));
     let forwards = orderwire_forwarder::router(forwarder);
     let own = Arc::new(Own { metrics, api: OnceLock::new() });
     let routes = OpenApiRouter::new()

@@ -18,6 +18,7 @@ mod http;
 mod load;
 mod mqtt;
 mod orders;
+mod readback;
 mod ready;
 mod rules;
 mod server;

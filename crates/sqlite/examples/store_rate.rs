@@ -105,7 +105,7 @@ impl RowSink for Counts {
 }
 
 async fn read(store: &SqliteStore, name: &DatasetName) -> Result<(), Fault> {
-    let column = |name: &str| Column { name: name.to_owned(), alias: name.to_owned() };
+    let column = |name: &str| Column::named(name, name);
     let all = Select {
         dataset: name.clone(),
         columns: ["TimeInstant", "id_entity", "so2", "pm2_5"].map(column).into(),
@@ -117,10 +117,9 @@ async fn read(store: &SqliteStore, name: &DatasetName) -> Result<(), Fault> {
     };
     let own =
         Scope::internal("rate").narrowed_to(&Client::default_client()).expect("an internal scope covers all");
-    let after =
-        |seq| Filter::Compare { column: "_seq".to_owned(), compare: Compare::Gt(Operand::Integer(seq)) };
+    let after = |seq| Filter::Compare { column: "_seq".into(), compare: Compare::Gt(Operand::Integer(seq)) };
     let recent = Filter::Compare {
-        column: "TimeInstant".to_owned(),
+        column: "TimeInstant".into(),
         compare: Compare::Lt(Operand::Timestamp(Timestamp::from_second(1_700_000_010)?)),
     };
     for (what, select) in [

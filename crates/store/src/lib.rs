@@ -15,12 +15,15 @@
 
 pub mod error;
 pub mod evolve;
+pub mod expr;
+pub mod groups;
 pub mod like;
 pub mod lineage;
 pub mod log;
 mod merge;
 pub mod model;
 pub mod orders;
+pub mod part;
 pub mod regular;
 mod rows;
 pub mod select;
@@ -33,6 +36,7 @@ pub mod typed;
 
 pub use error::{Error, ErrorKind};
 pub use evolve::Loss;
+pub use expr::{Aggregate, Arrow, Expr, Value};
 pub use lineage::{KnownCause, Lineage, Link, Reach};
 pub use log::DeliveryLog;
 pub use model::*;

@@ -7,33 +7,52 @@ use jiff::civil::Date;
 use orderwire_types::{DatasetName, Decimal};
 use uuid::Uuid;
 
+use crate::expr::{Expr, Value};
+
 /// A read of one dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Select {
     /// The dataset.
     pub dataset: DatasetName,
     /// The columns, in order: of the dataset or hidden. An engine answers
-    /// `Invalid` to any other name.
+    /// `Invalid` to any other name. Where one of them is an aggregate, the rows are
+    /// grouped: those whose other columns are equal become one, and without other columns
+    /// all of them do, also where there is none.
     pub columns: Vec<Column>,
     /// Which rows.
     pub filter: Filter,
-    /// In which order; ties and the end of the list go by `_seq`.
+    /// In which order; ties and the end of the list go by `_seq`. Groups are ordered by
+    /// what they are made of alone, ties by the rest of it, in the order of the columns, nulls last.
     pub order: Vec<OrderBy>,
-    /// At most this many rows.
+    /// At most this many rows or groups.
     pub limit: usize,
-    /// After this many rows.
+    /// After this many.
     pub offset: u64,
-    /// Whether to count all rows that match.
+    /// Whether to count all rows or groups that match.
     pub count: Count,
+}
+
+impl Select {
+    /// Whether rows are grouped.
+    pub fn is_grouped(&self) -> bool {
+        self.columns.iter().any(|column| !matches!(column.value, Value::Row(_)))
+    }
 }
 
 /// A column of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name in the dataset.
-    pub name: String,
+    /// What it holds.
+    pub value: Value,
     /// Its name in the answer.
     pub alias: String,
+}
+
+impl Column {
+    /// A column of the dataset under this name.
+    pub fn named(name: impl Into<String>, alias: impl Into<String>) -> Self {
+        Self { value: Value::Row(Expr::Column(name.into())), alias: alias.into() }
+    }
 }
 
 /// A condition.
@@ -45,11 +64,20 @@ pub enum Filter {
     Or(Vec<Filter>),
     /// It does not hold.
     Not(Box<Filter>),
+    /// What is read of a row, one after the other, is not before these values: where rows are
+    /// ordered by it, this is where reading goes on. None of it can be null, and all of it
+    /// runs in one direction.
+    From {
+        /// What is read of a row, with its value: one at least.
+        values: Vec<(Expr, Operand)>,
+        /// Whether the greatest come first.
+        descending: bool,
+    },
     /// A comparison of a column. As in SQL, a comparison with null is unknown,
     /// and neither it nor its `Not` holds.
     Compare {
-        /// The column.
-        column: String,
+        /// The column, or what is read of it.
+        column: Expr,
         /// How.
         compare: Compare,
     },
@@ -126,8 +154,8 @@ pub enum Operand {
 /// An order of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderBy {
-    /// The column.
-    pub column: String,
+    /// The column, or what is read of it.
+    pub column: Expr,
     /// Greatest first?
     pub descending: bool,
     /// Where nulls stand.

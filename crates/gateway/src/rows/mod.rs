@@ -1,17 +1,20 @@
 //! Rows in: checked against their dataset, accepted as one event.
 
 mod check;
+mod picked;
 mod readers;
 
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use orderwire_api::extract::{Body, Params, Segments, content_type, work_on};
 use orderwire_api::problem::shown;
 use orderwire_api::wire::BatchAccepted;
 use orderwire_api::{Caller, Problem, WriteProblems};
+use orderwire_queue::NamedRequest;
 use orderwire_types::envelope::{Incoming, parse_traceparent};
 use orderwire_types::event::ImportedLines;
 use orderwire_types::{
@@ -26,6 +29,7 @@ use crate::publish::{named_request, publish, with_outcome};
 use crate::state::Shared;
 
 pub(crate) use check::check_event;
+pub(crate) use picked::only;
 pub(crate) use readers::Readers;
 
 /// What the types of rows begin with; the dataset's name follows.
@@ -33,7 +37,7 @@ pub(crate) const ROWS: &str = "orderwire.rows.";
 
 /// The forms of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     /// One JSON object or an array of them.
     Json,
     /// One JSON object a line.
@@ -43,7 +47,7 @@ enum Form {
 }
 
 impl Form {
-    fn word(self) -> &'static [u8] {
+    pub(crate) fn word(self) -> &'static [u8] {
         match self {
             Self::Json => b"json",
             Self::Lines => b"lines",
@@ -97,19 +101,53 @@ pub(crate) async fn post_rows(
         [form.word(), client.as_str().as_bytes(), dataset.as_bytes(), query.as_bytes(), &body.bytes];
     let request = named_request(&headers, &caller, "POST /v1/datasets/{dataset}/rows", &parts)?;
 
+    let request =
+        Request { dataset: &dataset, form, client, piece, on_error: params.on_error, named: request };
+    let accepted = accept(&state, &caller, &headers, request, &body.bytes).await?;
+    Ok((StatusCode::ACCEPTED, Json(accepted.answer)))
+}
+
+/// Rows that somebody sends.
+pub(crate) struct Request<'r> {
+    pub(crate) dataset: &'r str,
+    pub(crate) form: Form,
+    pub(crate) client: Client,
+    pub(crate) piece: Option<ImportedLines>,
+    pub(crate) on_error: OnError,
+    /// The name that the caller gave to the request.
+    pub(crate) named: Option<NamedRequest>,
+}
+
+/// Rows that are durable.
+pub(crate) struct Accepted {
+    pub(crate) answer: BatchAccepted,
+    /// The event that they travel in.
+    pub(crate) event: EventId,
+    pub(crate) trace: TraceId,
+}
+
+/// Accepts rows: checked against their dataset, durable as one event.
+pub(crate) async fn accept(
+    state: &Shared,
+    caller: &Caller,
+    headers: &HeaderMap,
+    request: Request<'_>,
+    body: &Bytes,
+) -> Result<Accepted, Problem> {
+    let Request { dataset, form, client, piece, on_error, named: request } = request;
     // The body comes before the name also where there is no dataset to check it.
     let known = dataset.parse::<DatasetName>().ok();
-    let known = known.and_then(|name| Some((state.readers.of(&state, &caller.scope, &name)?, name)));
+    let known = known.and_then(|name| Some((state.readers.of(state, &caller.scope, &name)?, name)));
     let Some((reader, name)) = known else {
-        check::syntax(form, &body.bytes, state.limits())?;
-        return Err(Problem::not_found(format!("dataset {} does not exist", shown(&dataset))));
+        check::syntax(form, body, state.limits())?;
+        return Err(Problem::not_found(format!("dataset {} does not exist", shown(dataset))));
     };
     let rows = {
-        let (state, bytes) = (Arc::clone(&state), body.bytes.clone());
+        let (state, bytes) = (Arc::clone(state), body.clone());
         work_on(bytes.len(), move || check::rows(&reader, form, &bytes, state.limits())).await?
     };
     caller.covering(&client)?;
-    if !rows.faults.is_empty() && params.on_error == OnError::Fail {
+    if !rows.faults.is_empty() && on_error == OnError::Fail {
         metrics::counter!("orderwire_rows_rejected_total").increment(rows.faults.count());
         return Err(rows.faults.into_problem(rows.entries, "rows"));
     }
@@ -132,12 +170,12 @@ pub(crate) async fn post_rows(
     let mut answer = batch_answer(accepted, rows.faults, &trace);
     metrics::counter!("orderwire_rows_rejected_total").increment(answer.rejected);
     if accepted > 0 {
-        let event = event(id, event_type, client, trace, &caller, rows.json, piece, state.now());
-        publish(&state, &caller, vec![Incoming { event, named: named.is_some() }], request).await?;
+        let event = event(id, event_type, client, trace.clone(), caller, rows.json, piece, state.now());
+        publish(state, caller, vec![Incoming { event, named: named.is_some() }], request).await?;
         metrics::counter!("orderwire_rows_accepted_total").increment(accepted);
         answer.event_id = Some(id.to_string());
     }
-    Ok((StatusCode::ACCEPTED, Json(answer)))
+    Ok(Accepted { answer, event: id, trace })
 }
 
 #[expect(clippy::too_many_arguments, reason = "the members of one event, named at the only call")]
@@ -172,7 +210,7 @@ fn event(
     }
 }
 
-fn form(headers: &HeaderMap) -> Result<Form, Problem> {
+pub(crate) fn form(headers: &HeaderMap) -> Result<Form, Problem> {
     match content_type(headers)?.as_deref() {
         None | Some("application/json") => Ok(Form::Json),
         Some("application/x-ndjson" | "application/ndjson") => Ok(Form::Lines),

@@ -116,7 +116,7 @@ impl Server {
             limits: limits.clone(),
             connections: Places::new(limits.consumer_connections, limits.consumer_connections_per_key),
         };
-        let (routes, openapi) = router(gateway.clone()).split_for_parts();
+        let (routes, openapi) = router(gateway.clone(), None).split_for_parts();
         let guards = Guards {
             authenticator: keys.clone(),
             concurrent_requests: limits.concurrent_requests,

@@ -1,15 +1,16 @@
 //! A tree of conditions as SQL with bound values.
 
 use orderwire_store::like::PATTERN;
-use orderwire_store::typed::{CONDITIONS, DEPTH, Kind, VALUES, column};
-use orderwire_store::{Compare, Error, Filter, Operand, regular};
+use orderwire_store::typed::{CONDITIONS, DEPTH, Kind, VALUES};
+use orderwire_store::{Compare, Error, Expr, Filter, Operand, regular};
 use orderwire_types::Client;
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
 
 use super::error::invalid;
+use super::expr::written;
 use super::pattern;
-use super::table::{push, quoted};
+use super::table::push;
 use super::value::{Bound, Day, Exact, Moment};
 
 /// A statement under way: what was written, and the values that belong to it.
@@ -30,9 +31,14 @@ impl Query {
 
     /// Writes a value.
     pub(super) fn bind(&mut self, value: Bound) {
-        self.bound.push(value);
-        let number = self.bound.len();
+        let number = self.value(value);
         push(&mut self.sql, format_args!("${number}"));
+    }
+
+    /// Binds a value that is still to be written: its number.
+    pub(super) fn value(&mut self, value: Bound) -> usize {
+        self.bound.push(value);
+        self.bound.len()
     }
 
     /// Appends ` AND …` so that only rows of these clients remain.
@@ -117,6 +123,7 @@ impl Builder<'_> {
                 self.query.push("NOT ");
                 self.filter(filter, depth + 1)
             }
+            Filter::From { values, descending } => self.from(values, *descending),
             Filter::Compare { column, compare } => self.compare(column, compare),
         }
     }
@@ -136,13 +143,32 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn compare(&mut self, name: &str, compare: &Compare) -> Result<(), Error> {
+    /// As a comparison of rows, which an index on these columns gives in one piece.
+    fn from(&mut self, values: &[(Expr, Operand)], descending: bool) -> Result<(), Error> {
+        self.count(values.len())?;
+        let mut columns = Vec::with_capacity(values.len());
+        for (expr, value) in values {
+            let kind = expr.known(self.def)?.kind;
+            kind.compares(expr.column(), value)?;
+            columns.push(compared(expr, kind, self.query));
+        }
+        let operator = if descending { "<=" } else { ">=" };
+        push(&mut self.query.sql, format_args!("(ROW({}) {operator} ROW(", columns.join(", ")));
+        for (i, (_, value)) in values.iter().enumerate() {
+            self.query.push(if i == 0 { "" } else { ", " });
+            self.query.bind(bound(value.clone()));
+        }
+        self.query.push("))");
+        Ok(())
+    }
+
+    fn compare(&mut self, expr: &Expr, compare: &Compare) -> Result<(), Error> {
         self.conditions += 1;
         if self.conditions > CONDITIONS {
             return Err(invalid(format!("filter: more than {CONDITIONS} conditions")));
         }
-        let known = column(self.def, name).ok_or_else(|| invalid(format!("filter: no column {name:?}")))?;
-        let column = Compared { name, sql: expression(name, known.kind), kind: known.kind };
+        let kind = expr.known(self.def)?.kind;
+        let column = Compared { name: expr.column(), sql: compared(expr, kind, self.query), kind };
         match compare {
             Compare::Eq(value) => self.binary(&column, "=", value),
             Compare::Neq(value) => self.binary(&column, "<>", value),
@@ -325,12 +351,13 @@ fn without_nul<'o, 't>(operator: &'o str, text: &'t str) -> Option<(&'o str, &'t
     }
 }
 
-/// A column as an expression that compares by its kind.
-pub(super) fn expression(name: &str, kind: Kind) -> String {
+/// What is read of a row as an expression that compares by its kind.
+pub(super) fn compared(expr: &Expr, kind: Kind, query: &mut Query) -> String {
+    let written = written(expr, kind, query);
     match kind {
         // As text, letter by letter.
-        Kind::Json => format!("({}::text COLLATE \"C\")", quoted(name)),
-        _ => quoted(name),
+        Kind::Json => format!("({written}::text COLLATE \"C\")"),
+        _ => written,
     }
 }
 

@@ -26,6 +26,7 @@ mod define;
 mod delivery_log;
 mod error;
 mod evolve;
+mod expr;
 mod filter;
 mod follow;
 mod imports;

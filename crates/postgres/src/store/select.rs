@@ -18,8 +18,9 @@ use tokio_postgres::{Row, Statement};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Failure, not_found};
+use super::filter::Query;
 use super::open::Shared;
-use super::plan::{PAGE, Plan};
+use super::plan::Plan;
 use super::session::Session;
 use super::table::wire_type;
 use super::value::Raw;
@@ -126,9 +127,7 @@ impl Reading {
         let ended = !selected.cut && selected.rows < plan.limit && (selected.rows > 0 || plan.offset == 0);
         selected.total = Some(match ended {
             true => plan.offset + selected.rows,
-            false => {
-                self.on_a_connection(async |session: &Session| self.count(session, plan, count).await).await?
-            }
+            false => self.on_a_connection(async |session: &Session| self.count(session, count).await).await?,
         });
         Ok(())
     }
@@ -195,12 +194,10 @@ impl Reading {
     }
 
     /// How many rows match.
-    async fn count(&self, session: &Session, plan: &Plan, sql: &str) -> Result<Read<u64>, Stop> {
+    async fn count(&self, session: &Session, count: &Query) -> Result<Read<u64>, Stop> {
         let client = session.client();
-        let values = plan.rows.values();
-        let of_the_filter = &values[..values.len() - PAGE];
-        let statement = self.prepare(session, sql).await?;
-        let row = self.in_time(client.query_one(&statement, of_the_filter)).await?;
+        let statement = self.prepare(session, &count.sql).await?;
+        let row = self.in_time(client.query_one(&statement, &count.values())).await?;
         let count: i64 = row.try_get(0).map_err(Failure::from)?;
         Ok(Read { done: count.unsigned_abs(), to_the_end: true })
     }

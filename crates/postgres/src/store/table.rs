@@ -35,14 +35,6 @@ pub(super) fn sql_type(kind: Kind) -> &'static str {
     }
 }
 
-/// A column as it is answered.
-pub(super) fn answered(name: &str, kind: Kind) -> String {
-    match kind {
-        Kind::Texts => format!("array_to_json({})::text", quoted(name)),
-        _ => quoted(name),
-    }
-}
-
 /// The type of an answer as the wire names it.
 pub(super) fn wire_type(kind: Kind) -> Type {
     match kind {

@@ -44,6 +44,15 @@ impl ToSql for Moment {
     to_sql_checked!();
 }
 
+/// A moment before all that is stored, from which buckets of this length are counted: it is a
+/// whole number of them before 1970.
+pub(super) fn earliest(micros: i64) -> Timestamp {
+    let first = EARLIEST + EPOCH;
+    let aligned = first - first.rem_euclid(micros);
+    let begin = if aligned < first { aligned + micros } else { aligned };
+    Timestamp::from_microsecond(begin).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 impl<'a> FromSql<'a> for Moment {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Wrong> {
         Ok(Self(moment(raw).ok_or("not a moment")?))

@@ -1,7 +1,9 @@
 //! What a query may name.
 
+use orderwire_store::{Arrow, Expr};
 use orderwire_types::dataset::{DatasetDef, FieldType, HIDDEN_COLUMNS};
 
+use super::field::Field;
 use super::params::shorten;
 use crate::error::{Error, ErrorKind};
 
@@ -24,13 +26,32 @@ pub(crate) struct Named {
     pub(crate) of: ColumnType,
     /// Whether `*` and messages leave it out.
     pub(crate) hidden: bool,
+    /// Whether it can be null.
+    pub(crate) nullable: bool,
+    /// The part of it that is meant, and whether as text.
+    pub(crate) part: Option<(Vec<Arrow>, bool)>,
+}
+
+impl Named {
+    pub(crate) fn is_json(&self) -> bool {
+        self.of == ColumnType::Field(FieldType::Json)
+    }
+
+    /// What is read of a row.
+    pub(crate) fn expr(&self) -> Expr {
+        let column = self.name.clone();
+        match &self.part {
+            None => Expr::Column(column),
+            Some((path, as_text)) => Expr::Part { column, path: path.clone(), as_text: *as_text },
+        }
+    }
 }
 
 /// The columns that a query may name.
 #[derive(Clone, Debug)]
 pub(crate) struct Columns {
     what: String,
-    named: Vec<Named>,
+    pub(super) named: Vec<Named>,
 }
 
 impl Columns {
@@ -41,12 +62,16 @@ impl Columns {
             name: field.name.to_string(),
             of: ColumnType::Field(field.field_type),
             hidden: false,
+            nullable: !field.required,
+            part: None,
         });
         let hidden = HIDDEN_COLUMNS.iter().map(|name| Named {
             shown: (*name).to_owned(),
             name: (*name).to_owned(),
             of: hidden_type(name),
             hidden: true,
+            nullable: false,
+            part: None,
         });
         Self { what: format!("dataset {name}"), named: own.chain(hidden).collect() }
     }
@@ -74,9 +99,24 @@ impl Columns {
         })
     }
 
-    /// The type of a column by its name in the dataset.
-    pub(crate) fn type_of(&self, name: &str) -> Option<ColumnType> {
-        self.named.iter().find(|column| column.name == name).map(|column| column.of)
+    /// The column that a caller names, or the part of it.
+    pub(crate) fn field(&self, field: &Field) -> Result<Named, Error> {
+        let column = self.find(&field.name)?;
+        if field.path.is_empty() {
+            return Ok(column.clone());
+        }
+        if column.of != ColumnType::Field(FieldType::Json) {
+            let message = format!("column {} is {}, and only json has parts", column.shown, column.of.name());
+            return Err(Error::new(ErrorKind::Invalid, "42883", message));
+        }
+        let of = if field.as_text { FieldType::Text } else { FieldType::Json };
+        Ok(Named {
+            shown: field.to_string(),
+            of: ColumnType::Field(of),
+            nullable: true,
+            part: Some((field.path.clone(), field.as_text)),
+            ..column.clone()
+        })
     }
 
     fn listed(&self) -> String {

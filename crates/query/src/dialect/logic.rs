@@ -2,6 +2,7 @@
 
 use orderwire_types::array;
 
+use super::field::Field;
 use super::params::shorten;
 use super::scan::Scan;
 use super::{Condition, Each, Is, Operator, Test};
@@ -36,7 +37,7 @@ impl Budget {
 pub(super) fn horizontal(column: &str, text: &str, budget: &mut Budget) -> Result<Condition, Error> {
     budget.condition()?;
     let mut scan = Scan::new(text);
-    let condition = test(column_name(column)?, &mut scan, Place::Alone, budget)?;
+    let condition = test(Field::of(column)?, &mut scan, Place::Alone, budget)?;
     if scan.is_done() { Ok(condition) } else { Err(scan.fault("the end")) }
 }
 
@@ -86,15 +87,8 @@ fn member(scan: &mut Scan<'_>, budget: &mut Budget, depth: usize) -> Result<Cond
             return members(negated, all, scan, budget, depth + 1);
         }
     }
-    let column = match scan.quoted() {
-        Some(name) => name,
-        None => {
-            let name = scan.until(&['.', ',', '(', ')']).trim();
-            refuse_paths(name)?;
-            name.to_owned()
-        }
-    };
-    if column.is_empty() || !scan.take(".") {
+    let column = Field::read(scan, &['.', ',', '(', ')'])?;
+    if !scan.take(".") {
         return Err(scan
             .fault("a condition such as column.eq.value")
             .hint("put names with dots in double quotes"));
@@ -110,8 +104,9 @@ enum Place {
     Group,
 }
 
-fn test(column: String, scan: &mut Scan<'_>, place: Place, budget: &mut Budget) -> Result<Condition, Error> {
+fn test(field: Field, scan: &mut Scan<'_>, place: Place, budget: &mut Budget) -> Result<Condition, Error> {
     let negated = scan.take("not.");
+    let column = &field.name;
     let name = scan.until(&['.', '(', ',', ')']);
     let supported = || {
         let names: Vec<&str> = Operator::ALL.iter().map(|(name, _)| *name).collect();
@@ -119,8 +114,8 @@ fn test(column: String, scan: &mut Scan<'_>, place: Place, budget: &mut Budget) 
     };
     let known = matches!(name, "in" | "is") || Operator::of(name).is_some();
     if known && scan.rest().starts_with('(') {
-        let test = each(&column, name, scan, place, budget)?;
-        return Ok(Condition::Test { column, negated, test });
+        let test = each(column, name, scan, place, budget)?;
+        return Ok(Condition::Test { column: field, negated, test });
     }
     if !known || !scan.take(".") {
         let message = if known {
@@ -143,7 +138,7 @@ fn test(column: String, scan: &mut Scan<'_>, place: Place, budget: &mut Budget) 
         }
         _ => Test::Binary(Operator::of(name).expect("known, and neither in nor is"), value(scan, place)),
     };
-    Ok(Condition::Test { column, negated, test })
+    Ok(Condition::Test { column: field, negated, test })
 }
 
 /// `op(any).{a,b}`, behind the operator.
@@ -212,28 +207,4 @@ fn list(scan: &mut Scan<'_>, budget: &mut Budget) -> Result<Vec<String>, Error> 
             return Err(scan.fault("',' or ')'"));
         }
     }
-}
-
-/// The name of a column where it stands alone.
-pub(super) fn column_name(text: &str) -> Result<String, Error> {
-    let mut scan = Scan::new(text);
-    match scan.quoted() {
-        Some(name) if scan.is_done() => Ok(name),
-        _ => {
-            refuse_paths(text)?;
-            Ok(text.to_owned())
-        }
-    }
-}
-
-/// What may stand beside a name in PostgREST and is not served here.
-pub(super) fn refuse_paths(name: &str) -> Result<(), Error> {
-    let what = if name.contains("->") {
-        "paths into json columns"
-    } else if name.contains("::") {
-        "casts"
-    } else {
-        return Ok(());
-    };
-    Err(Error::syntax(format!("{:?}: {what} are not supported", shorten(name))))
 }

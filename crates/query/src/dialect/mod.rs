@@ -6,7 +6,9 @@
 //! different for others, so it serves as a cache key. [`Columns`] knows what a
 //! dataset has and gives every operand the type of its column.
 
+mod cast;
 mod columns;
+mod field;
 mod logic;
 mod params;
 mod query;
@@ -15,12 +17,17 @@ mod scan;
 mod select;
 mod show;
 
+pub(crate) use cast::{Cast, Casted, text_of};
 pub(crate) use columns::Named;
 pub(crate) use columns::{ColumnType, Columns};
+pub(crate) use field::Field;
 pub(crate) use params::pairs;
 pub(crate) use query::{Allowed, Query};
-pub(crate) use resolve::fits;
+pub(crate) use resolve::{fits, operand, picked_order};
 pub(crate) use select::order_of;
+
+use orderwire_store::Aggregate;
+use orderwire_types::dataset::Span;
 
 /// A condition as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +35,7 @@ pub(crate) enum Condition {
     /// A test of one column.
     Test {
         /// The column, as written.
-        column: String,
+        column: Field,
         /// Whether `not.` stands before the operator.
         negated: bool,
         /// What is tested.
@@ -181,20 +188,42 @@ impl Is {
 pub(crate) enum Item {
     /// `*`: the dataset's own columns.
     All,
-    /// One column.
-    Column {
-        /// Its name, as written.
-        name: String,
+    /// One column of the answer.
+    One {
+        /// What it is.
+        output: Output,
+        /// What it becomes at last.
+        cast: Option<Cast>,
         /// Its name in the answer, if another.
         alias: Option<String>,
     },
+}
+
+/// What a column of an answer is, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// A column, or a part of one.
+    Field(Field),
+    /// `count()`: how many rows.
+    Rows,
+    /// An aggregate of a column.
+    Of(Aggregate, Field),
+    /// The bucket of time that a column lies in.
+    Bucket(Span, Field),
+}
+
+impl Item {
+    /// A column as it is.
+    pub(crate) fn column(name: &str) -> Self {
+        Self::One { output: Output::Field(Field::column(name)), cast: None, alias: None }
+    }
 }
 
 /// An entry of `order`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Term {
     /// The column, as written.
-    pub(crate) column: String,
+    pub(crate) column: Field,
     /// Greatest first?
     pub(crate) descending: bool,
     /// Whether nulls come first, if it is said.

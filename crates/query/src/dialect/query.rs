@@ -6,7 +6,7 @@ use super::logic::{self, Budget};
 use super::params::{pairs, shorten};
 use super::select::{columns_of, order_of};
 use super::show::commas;
-use super::{Condition, Item, Term};
+use super::{Condition, Item, Output, Term};
 use crate::error::Error;
 use crate::options::Options;
 
@@ -58,6 +58,8 @@ pub(crate) struct Query {
     pub(crate) limit: Option<u64>,
     /// After this many rows.
     pub(crate) offset: u64,
+    /// Where to go on reading, as an earlier answer said; or `start`.
+    pub(crate) cursor: Option<String>,
 }
 
 impl Query {
@@ -70,7 +72,7 @@ impl Query {
         let mut budget = Budget { depth: bounds.depth, conditions: bounds.conditions, values: bounds.values };
         let mut seen: Vec<String> = Vec::new();
         for (name, value) in pairs(text, bounds.bytes)? {
-            let once = matches!(name.as_str(), "select" | "order" | "limit" | "offset");
+            let once = matches!(name.as_str(), "select" | "order" | "limit" | "offset" | "cursor");
             if once {
                 refuse(&name, allowed)?;
                 if seen.contains(&name) {
@@ -83,6 +85,7 @@ impl Query {
                 "order" => query.order = order_of(&value, bounds.conditions)?,
                 "limit" => query.limit = Some(number(&name, &value)?),
                 "offset" => query.offset = number(&name, &value)?,
+                "cursor" => query.cursor = Some(value),
                 "and" | "or" | "not.and" | "not.or" => {
                     let all = name.ends_with("and");
                     query.conditions.push(logic::group(name.starts_with("not."), all, &value, &mut budget)?);
@@ -91,6 +94,22 @@ impl Query {
             }
         }
         Ok(query)
+    }
+
+    /// All rows, of which these columns are asked for.
+    ///
+    /// # Errors
+    /// `Invalid` for what cannot be read.
+    pub(crate) fn selecting(select: Option<&str>) -> Result<Self, Error> {
+        let select = select.map(columns_of).transpose()?;
+        if select
+            .iter()
+            .flatten()
+            .any(|item| matches!(item, Item::One { output: Output::Rows | Output::Of(..), .. }))
+        {
+            return Err(Error::syntax("select: rows that were written are not grouped"));
+        }
+        Ok(Self { select, ..Self::default() })
     }
 
     /// A text that is the same for queries that differ in the order or the
@@ -111,8 +130,11 @@ impl Query {
             text.push_str(" order=");
             commas(&mut text, &self.order)?;
             write!(text, " offset={}", self.offset)?;
-            match self.limit {
-                Some(limit) => write!(text, " limit={limit}"),
+            if let Some(limit) = self.limit {
+                write!(text, " limit={limit}")?;
+            }
+            match &self.cursor {
+                Some(cursor) => write!(text, " cursor={cursor:?}"),
                 None => Ok(()),
             }
         })();

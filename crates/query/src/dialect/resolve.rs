@@ -2,17 +2,66 @@
 //! operands get the type of their column.
 
 use jiff::Timestamp;
-use orderwire_store::{Column, Compare, Filter, Nulls, Operand, OrderBy, regular};
+use orderwire_store::{Aggregate, Column, Compare, Expr, Filter, Nulls, Operand, OrderBy, Value, regular};
 use orderwire_types::array;
 use orderwire_types::dataset::FieldType;
 use orderwire_types::decimal::InvalidDecimal;
 use orderwire_types::envelope::{parse_rfc3339, parse_time};
 use orderwire_types::row::parse_date;
 
+use super::cast::truth;
 use super::columns::{ColumnType, Columns, Named};
 use super::params::shorten;
-use super::{Condition, Each, Is, Item, Operator, Term, Test};
+use super::{Cast, Condition, Each, Is, Item, Operator, Output, Term, Test};
 use crate::error::{Error, ErrorKind};
+
+/// The columns of an answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chosen {
+    pub(crate) columns: Vec<Column>,
+    /// What becomes of each at last.
+    pub(crate) casts: Vec<Option<Cast>>,
+}
+
+impl Chosen {
+    fn push(&mut self, value: Value, alias: &str, cast: Option<Cast>) -> Result<(), Error> {
+        if self.columns.iter().any(|column| column.alias == alias) {
+            let message = format!("select names {:?} twice", shorten(alias));
+            return Err(Error::syntax(message).hint("give one of them another name: alias:column"));
+        }
+        self.columns.push(Column { value, alias: alias.to_owned() });
+        self.casts.push(cast);
+        Ok(())
+    }
+}
+
+/// The order of an answer, in which the alias of a bucket may stand for it.
+pub(crate) fn picked_order(
+    columns: &Columns,
+    chosen: &Chosen,
+    terms: &[Term],
+) -> Result<Vec<OrderBy>, Error> {
+    let bucket = |term: &Term| {
+        let name = term.column.path.is_empty().then_some(&term.column.name)?;
+        let column = chosen.columns.iter().find(|column| column.alias == *name)?;
+        match &column.value {
+            Value::Row(bucket @ Expr::Bucket { .. }) => Some(bucket.clone()),
+            _ => None,
+        }
+    };
+    let by = |term: &Term| match bucket(term) {
+        Some(column) => Ok(ordered(column, term)),
+        None => Ok(columns.order(std::slice::from_ref(term))?.remove(0)),
+    };
+    terms.iter().map(by).collect()
+}
+
+/// Nulls stand where PostgreSQL puts them: as if they were greater than every value.
+fn ordered(column: Expr, term: &Term) -> OrderBy {
+    let nulls_first = term.nulls_first.unwrap_or(term.descending);
+    let nulls = if nulls_first { Nulls::First } else { Nulls::Last };
+    OrderBy { column, descending: term.descending, nulls }
+}
 
 impl Columns {
     /// All conditions as one filter.
@@ -23,52 +72,115 @@ impl Columns {
     }
 
     /// The columns of an answer.
-    pub(crate) fn select(&self, items: Option<&[Item]>) -> Result<Vec<Column>, Error> {
-        let mut columns: Vec<Column> = Vec::new();
-        let mut push = |name: &str, alias: &str| {
-            if columns.iter().any(|column| column.alias == alias) {
-                let message = format!("select names {:?} twice", shorten(alias));
-                return Err(Error::syntax(message).hint("give one of them another name: alias:column"));
-            }
-            columns.push(Column { name: name.to_owned(), alias: alias.to_owned() });
-            Ok(())
-        };
+    pub(crate) fn select(&self, items: Option<&[Item]>) -> Result<Chosen, Error> {
+        let mut chosen = Chosen::default();
+        let mut grouping: Vec<Cast> = Vec::new();
         for item in items.unwrap_or(&[Item::All]) {
             match item {
-                Item::All => self.own().try_for_each(|column| push(&column.name, &column.shown))?,
-                Item::Column { name, alias } => {
-                    push(&self.find(name)?.name, alias.as_ref().unwrap_or(name))?;
+                Item::All => {
+                    for column in self.own() {
+                        chosen.push(Value::Row(column.expr()), &column.shown, None)?;
+                    }
+                }
+                Item::One { output, cast, alias } => {
+                    let (value, of, name) = self.output(output)?;
+                    if let Some(cast) = cast {
+                        cast.check(of, alias.as_deref().unwrap_or(name))?;
+                        grouping.extend(matches!(value, Value::Row(_)).then_some(*cast));
+                    }
+                    chosen.push(value, alias.as_deref().unwrap_or(name), *cast)?;
                 }
             }
         }
-        Ok(columns)
+        let grouped = chosen.columns.iter().any(|column| !matches!(column.value, Value::Row(_)));
+        for column in chosen.columns.iter().filter(|_| grouped) {
+            let json = |name: &str| self.named.iter().any(|named| named.name == name && named.is_json());
+            if let Value::Row(Expr::Column(name) | Expr::Part { column: name, as_text: false, .. }) =
+                &column.value
+                && json(name)
+            {
+                let message = format!("select: column {:?} is json, which cannot group rows", column.alias);
+                return Err(Error::new(ErrorKind::Invalid, "42883", message)
+                    .hint("take a part as text: column->>name"));
+            }
+        }
+        // Values that differ may become one by any other cast.
+        if grouped && let Some(cast) = grouping.iter().find(|cast| **cast != Cast::Text) {
+            let message =
+                format!("select: what rows are grouped by is cast to text alone, not to {}", cast.name());
+            return Err(Error::syntax(message).hint("group times by column.bucket(1d)"));
+        }
+        Ok(chosen)
     }
 
-    /// The order of an answer. Nulls stand where PostgreSQL puts them: as if
-    /// they were greater than every value.
+    /// What a column of an answer is, of which type, and how it is called.
+    fn output<'o>(&self, output: &'o Output) -> Result<(Value, ColumnType, &'o str), Error> {
+        let number = ColumnType::Field(FieldType::Integer);
+        Ok(match output {
+            Output::Rows => (Value::Rows, number, "count"),
+            Output::Field(field) => {
+                let named = self.field(field)?;
+                (Value::Row(named.expr()), named.of, field.own_name())
+            }
+            Output::Bucket(span, field) => {
+                let named = self.field(field)?;
+                if named.of != ColumnType::Field(FieldType::Timestamp) {
+                    return Err(mismatch(&named, "bucket()", "a timestamp column"));
+                }
+                let micros = i64::try_from(span.0.as_micros())
+                    .map_err(|_| Error::syntax(format!("bucket({span}) is too long")))?;
+                (Value::Row(Expr::Bucket { column: named.name, micros }), named.of, "bucket")
+            }
+            Output::Of(aggregate, field) => {
+                let named = self.field(field)?;
+                let of = match (aggregate, named.of) {
+                    (Aggregate::Count, _) => number,
+                    (Aggregate::Sum, of @ ColumnType::Field(FieldType::Integer | FieldType::Float)) => of,
+                    (Aggregate::Avg, ColumnType::Field(FieldType::Integer | FieldType::Float)) => {
+                        ColumnType::Field(FieldType::Float)
+                    }
+                    (Aggregate::Sum | Aggregate::Avg, _) => {
+                        return Err(mismatch(
+                            &named,
+                            &format!("{}()", aggregate.name()),
+                            "a column of numbers",
+                        ));
+                    }
+                    (
+                        Aggregate::Min | Aggregate::Max,
+                        of @ ColumnType::Field(
+                            FieldType::Integer | FieldType::Float | FieldType::Text | FieldType::Timestamp,
+                        ),
+                    ) => of,
+                    (Aggregate::Min | Aggregate::Max, _) => {
+                        let needs = "a column of numbers, text or times";
+                        return Err(mismatch(&named, &format!("{}()", aggregate.name()), needs));
+                    }
+                };
+                (Value::Of(*aggregate, named.expr()), of, aggregate.name())
+            }
+        })
+    }
+
+    /// The order of an answer.
     pub(crate) fn order(&self, terms: &[Term]) -> Result<Vec<OrderBy>, Error> {
         terms
             .iter()
             .map(|term| {
-                let column = self.find(&term.column)?;
-                if !is_ordered(column) {
+                let column = self.field(&term.column)?;
+                if !is_ordered(&column) {
                     let (shown, kind) = (&column.shown, column.of.name());
                     let message = format!("order: column {shown} is {kind}, which has no order");
                     return Err(Error::new(ErrorKind::Invalid, "42883", message));
                 }
-                let nulls_first = term.nulls_first.unwrap_or(term.descending);
-                Ok(OrderBy {
-                    column: column.name.clone(),
-                    descending: term.descending,
-                    nulls: if nulls_first { Nulls::First } else { Nulls::Last },
-                })
+                Ok(ordered(column.expr(), term))
             })
             .collect()
     }
 
     fn condition(&self, condition: &Condition) -> Result<Filter, Error> {
         let (negated, filter) = match condition {
-            Condition::Test { column, negated, test } => (*negated, tested(self.find(column)?, test)?),
+            Condition::Test { column, negated, test } => (*negated, tested(&self.field(column)?, test)?),
             Condition::Group { negated, all, of } => {
                 let of = of.iter().map(|condition| self.condition(condition)).collect::<Result<_, _>>()?;
                 (*negated, if *all { Filter::And(of) } else { Filter::Or(of) })
@@ -92,10 +204,7 @@ fn tested(column: &Named, test: &Test) -> Result<Filter, Error> {
         // promises of empty lists.
         Test::Each(operator, each, values) => {
             let one = |value: &String| {
-                Ok(Filter::Compare {
-                    column: column.name.clone(),
-                    compare: binary(column, *operator, value)?,
-                })
+                Ok(Filter::Compare { column: column.expr(), compare: binary(column, *operator, value)? })
             };
             let filters = values.iter().map(one).collect::<Result<_, Error>>()?;
             return Ok(match each {
@@ -114,7 +223,7 @@ fn tested(column: &Named, test: &Test) -> Result<Filter, Error> {
                 Is::Null => Compare::IsNull,
                 Is::NotNull => {
                     let compare = Compare::IsNull;
-                    let null = Filter::Compare { column: column.name.clone(), compare };
+                    let null = Filter::Compare { column: column.expr(), compare };
                     return Ok(Filter::Not(Box::new(null)));
                 }
                 Is::Unknown if boolean => Compare::IsNull,
@@ -126,7 +235,7 @@ fn tested(column: &Named, test: &Test) -> Result<Filter, Error> {
             }
         }
     };
-    Ok(Filter::Compare { column: column.name.clone(), compare })
+    Ok(Filter::Compare { column: column.expr(), compare })
 }
 
 /// Whether a text is a value of a column.
@@ -230,7 +339,8 @@ fn pattern(column: &Named, operator: Operator, text: &str) -> Result<String, Err
     Ok(pattern)
 }
 
-fn operand(column: &Named, text: &str) -> Result<Operand, Error> {
+/// An operand in the type of its column.
+pub(crate) fn operand(column: &Named, text: &str) -> Result<Operand, Error> {
     let wrong = |code: &'static str, expected: &str| {
         let message = format!(
             "invalid input syntax for column {} of type {}: {:?}",
@@ -256,11 +366,9 @@ fn operand(column: &Named, text: &str) -> Result<Operand, Error> {
             }
             Operand::Float(number)
         }
-        ColumnType::Field(FieldType::Boolean) => match trimmed.to_ascii_lowercase().as_str() {
-            "true" | "t" | "yes" | "y" | "on" | "1" => Operand::Boolean(true),
-            "false" | "f" | "no" | "n" | "off" | "0" => Operand::Boolean(false),
-            _ => return Err(wrong("22P02", "true or false")),
-        },
+        ColumnType::Field(FieldType::Boolean) => {
+            Operand::Boolean(truth(trimmed).ok_or_else(|| wrong("22P02", "true or false"))?)
+        }
         ColumnType::Field(FieldType::Timestamp) => Operand::Timestamp(
             moment(trimmed)
                 .ok_or_else(|| wrong("22007", "an RFC 3339 time such as 2026-01-31T12:00:00Z, or a date"))?,
@@ -282,7 +390,7 @@ fn operand(column: &Named, text: &str) -> Result<Operand, Error> {
 /// A moment, cut to the microsecond as stored ones are. Without an offset it
 /// is in UTC. A `+` before an offset that was not written as `%2B` has become
 /// a space, which can mean nothing else there.
-fn moment(text: &str) -> Option<Timestamp> {
+pub(super) fn moment(text: &str) -> Option<Timestamp> {
     let date_only = text.len() == 10 && text.as_bytes()[4] == b'-';
     let moment = parse_rfc3339(text)
         .or_else(|| parse_time(text).filter(|_| date_only))

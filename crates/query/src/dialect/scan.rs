@@ -47,6 +47,29 @@ impl<'a> Scan<'a> {
         taken
     }
 
+    /// Takes everything before one of these characters or texts.
+    pub(super) fn until_text(&mut self, ends: &[char], texts: &[&str]) -> &'a str {
+        let at = texts.iter().filter_map(|text| self.rest.find(text)).chain(self.rest.find(ends)).min();
+        let (taken, rest) = self.rest.split_at(at.unwrap_or(self.rest.len()));
+        self.rest = rest;
+        taken
+    }
+
+    /// Takes everything before this character, unless it stands in quotes.
+    pub(super) fn until_outside_quotes(&mut self, end: char) -> &'a str {
+        let mut quoted = false;
+        let mut escaped = false;
+        let found = self.rest.char_indices().find(|(_, c)| {
+            let is_end = !quoted && *c == end;
+            quoted ^= *c == '"' && !escaped;
+            escaped = quoted && *c == '\\' && !escaped;
+            is_end
+        });
+        let (taken, rest) = self.rest.split_at(found.map_or(self.rest.len(), |(at, _)| at));
+        self.rest = rest;
+        taken
+    }
+
     pub(super) fn everything(&mut self) -> &'a str {
         std::mem::take(&mut self.rest)
     }

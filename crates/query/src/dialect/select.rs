@@ -1,16 +1,22 @@
 //! `select` and `order`.
 
-use super::logic::{column_name, refuse_paths};
+use orderwire_store::Aggregate;
+use orderwire_types::dataset::Span;
+
+use super::field::Field;
 use super::params::shorten;
 use super::scan::Scan;
-use super::{Item, Term};
+use super::{Cast, Item, Output, Term};
 use crate::error::Error;
 
 /// More than the columns of any dataset.
 const ITEMS_MAX: usize = 600;
 
-/// `a,b,alias:col,*`.
-pub(crate) fn columns_of(text: &str) -> Result<Vec<Item>, Error> {
+/// Where an unquoted name ends.
+const ENDS: [char; 5] = [',', ':', '(', ')', '"'];
+
+/// `a,b,alias:col,raw->>x::integer,n.sum(),at.bucket(1h),*`.
+pub(super) fn columns_of(text: &str) -> Result<Vec<Item>, Error> {
     let mut scan = Scan::new(text);
     let mut items = Vec::new();
     loop {
@@ -23,7 +29,7 @@ pub(crate) fn columns_of(text: &str) -> Result<Vec<Item>, Error> {
             return Ok(items);
         }
         if !scan.take(",") {
-            return Err(unsupported(&scan));
+            return Err(scan.fault("',' or the end"));
         }
     }
 }
@@ -33,42 +39,81 @@ fn item(scan: &mut Scan<'_>) -> Result<Item, Error> {
     if scan.take("*") {
         return Ok(Item::All);
     }
-    let first = name(scan)?;
-    if scan.rest().starts_with(':') && !scan.rest().starts_with("::") {
+    if scan.rest().starts_with("...") {
+        return Err(embedding(scan));
+    }
+    let mut field = Field::read(scan, &ENDS)?;
+    let mut alias = None;
+    if field.path.is_empty() && scan.rest().starts_with(':') && !scan.rest().starts_with("::") {
         scan.take(":");
-        return Ok(Item::Column { name: name(scan)?, alias: Some(first) });
+        alias = Some(field.name);
+        field = Field::read(scan, &ENDS)?;
     }
-    Ok(Item::Column { name: first, alias: None })
+    let output = output(scan, field)?;
+    let cast = if scan.take("::") { Some(cast(scan)?) } else { None };
+    Ok(Item::One { output, cast, alias })
 }
 
-fn name(scan: &mut Scan<'_>) -> Result<String, Error> {
-    if let Some(name) = scan.quoted() {
-        return Ok(name);
-    }
-    let text = scan.until(&[',', ':', '(', ')', '"']).trim();
-    refuse_paths(text)?;
-    if text.is_empty() || text.starts_with("...") {
-        return Err(scan.fault("the name of a column"));
-    }
-    Ok(text.to_owned())
-}
-
-/// What PostgREST allows after a name and is not served here.
-fn unsupported(scan: &Scan<'_>) -> Error {
-    let rest = scan.rest();
-    let what = if rest.starts_with("::") {
-        "casts are not supported; values come in the type of their column"
-    } else if rest.starts_with("()") {
-        "aggregates are not supported"
-    } else if rest.starts_with('(') {
-        "embedding of other datasets is not supported; read each by itself"
+/// What is made of a field, where a function follows it.
+fn output(scan: &mut Scan<'_>, mut field: Field) -> Result<Output, Error> {
+    let function = if scan.take(".") {
+        Some(scan.until(&['(', ',', ')', ':']).to_owned())
+    } else if field == Field::column("count") && scan.take("()") {
+        return Ok(Output::Rows);
+    } else if scan.rest().starts_with('(') {
+        match field.last_word().and_then(|word| Some((word.rfind('.')?, word))) {
+            Some((dot, word)) => {
+                let function = word[dot + 1..].to_owned();
+                word.truncate(dot);
+                Some(function)
+            }
+            None => return Err(embedding(scan)),
+        }
     } else {
-        return scan.fault("',' or the end");
+        None
     };
-    Error::syntax(format!("select: {what}")).details(format!("found {:?}", shorten(rest)))
+    let Some(function) = function else { return Ok(Output::Field(field)) };
+    if !scan.take("(") {
+        return Err(scan.fault("'('"));
+    }
+    let argument = scan.until(&[')', ',']).trim();
+    if !scan.take(")") {
+        return Err(scan.fault("')'"));
+    }
+    let aggregates = [Aggregate::Count, Aggregate::Sum, Aggregate::Avg, Aggregate::Min, Aggregate::Max];
+    if function == "bucket" {
+        let span: Span = argument.parse().map_err(|fault| Error::syntax(format!("bucket: {fault}")))?;
+        if span.0.is_zero() {
+            return Err(Error::syntax("bucket: a bucket of no length holds nothing"));
+        }
+        return Ok(Output::Bucket(span, field));
+    }
+    match aggregates.into_iter().find(|aggregate| aggregate.name() == function) {
+        Some(aggregate) if argument.is_empty() => Ok(Output::Of(aggregate, field)),
+        Some(_) => Err(Error::syntax(format!("select: {function}() takes nothing between its brackets"))),
+        None => Err(Error::syntax(format!("select: there is no function {:?}", shorten(&function)))
+            .hint("count(), sum(), avg(), min(), max() and bucket(1h) are there")),
+    }
 }
 
-/// `a.desc.nullslast,b`. Names may hold dots, so directions are taken from the end.
+fn cast(scan: &mut Scan<'_>) -> Result<Cast, Error> {
+    let name = scan.until(&[',', '(', ')']).trim();
+    if scan.rest().starts_with('(') {
+        return Err(Error::syntax("select: a cast before an aggregate is not supported")
+            .hint("cast what the aggregate gives: column.sum()::text"));
+    }
+    Cast::of(name).ok_or_else(|| {
+        Error::syntax(format!("select: there is no cast to {:?}", shorten(name)))
+            .hint(format!("casts are {}", Cast::names().join(", ")))
+    })
+}
+
+fn embedding(scan: &Scan<'_>) -> Error {
+    Error::syntax("select: embedding of other datasets is not supported; read each by itself")
+        .details(format!("found {:?}", shorten(scan.rest())))
+}
+
+/// `a.desc.nullslast,raw->>b`. Names may hold dots, so directions are taken from the end.
 pub(crate) fn order_of(text: &str, terms_max: usize) -> Result<Vec<Term>, Error> {
     let mut scan = Scan::new(text);
     let mut terms = Vec::new();
@@ -76,7 +121,7 @@ pub(crate) fn order_of(text: &str, terms_max: usize) -> Result<Vec<Term>, Error>
         if terms.len() == terms_max {
             return Err(Error::syntax(format!("order names more than {terms_max} columns")));
         }
-        terms.push(term(&mut scan)?);
+        terms.push(term(scan.until_outside_quotes(','))?);
         if scan.is_done() {
             return Ok(terms);
         }
@@ -86,10 +131,8 @@ pub(crate) fn order_of(text: &str, terms_max: usize) -> Result<Vec<Term>, Error>
     }
 }
 
-fn term(scan: &mut Scan<'_>) -> Result<Term, Error> {
-    scan.spaces();
-    let quoted = scan.quoted();
-    let text = scan.until(&[',']);
+fn term(text: &str) -> Result<Term, Error> {
+    let text = text.trim();
     let (rest, nulls_first) = match (text.strip_suffix(".nullsfirst"), text.strip_suffix(".nullslast")) {
         (Some(rest), _) => (rest, Some(true)),
         (_, Some(rest)) => (rest, Some(false)),
@@ -100,10 +143,8 @@ fn term(scan: &mut Scan<'_>) -> Result<Term, Error> {
         (_, Some(rest)) => (rest, false),
         _ => (rest, false),
     };
-    let rest = rest.trim();
-    let column = match quoted {
-        Some(name) if rest.is_empty() => name,
-        None if !rest.is_empty() && !rest.contains(['(', ')', '"']) => column_name(rest)?,
+    let column = match Field::of(rest.trim()) {
+        Ok(field) if !field.name.contains(['(', ')', '"']) || rest.starts_with('"') => field,
         _ => {
             return Err(Error::syntax(format!("order: {:?} cannot be read", shorten(text)))
                 .hint("write column, column.asc or column.desc, with .nullsfirst or .nullslast after it"));

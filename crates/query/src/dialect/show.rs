@@ -4,10 +4,10 @@ use std::fmt::{self, Display, Formatter};
 
 use orderwire_types::array;
 
-use super::{Condition, Item, Term, Test};
+use super::{Condition, Item, Output, Term, Test};
 
 /// A text in double quotes.
-struct Quoted<'a>(&'a str);
+pub(super) struct Quoted<'a>(pub(super) &'a str);
 
 impl Display for Quoted<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -27,7 +27,7 @@ impl Display for Condition {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Test { column, negated, test } => {
-                write!(f, "{}.{}{test}", Quoted(column), if *negated { "not." } else { "" })
+                write!(f, "{column}.{}{test}", if *negated { "not." } else { "" })
             }
             Self::Group { negated, all, of } => {
                 f.write_str(if *negated { "not." } else { "" })?;
@@ -60,15 +60,25 @@ impl Display for Item {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("*"),
-            Self::Column { name, alias: None } => Quoted(name).fmt(f),
-            Self::Column { name, alias: Some(alias) } => write!(f, "{}:{}", Quoted(alias), Quoted(name)),
+            Self::One { output, cast, alias } => {
+                if let Some(alias) = alias {
+                    write!(f, "{}:", Quoted(alias))?;
+                }
+                match output {
+                    Output::Field(field) => field.fmt(f)?,
+                    Output::Rows => f.write_str("count()")?,
+                    Output::Of(aggregate, field) => write!(f, "{field}.{}()", aggregate.name())?,
+                    Output::Bucket(span, field) => write!(f, "{field}.bucket({span})")?,
+                }
+                cast.map_or(Ok(()), |cast| write!(f, "::{}", cast.name()))
+            }
         }
     }
 }
 
 impl Display for Term {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", Quoted(&self.column), if self.descending { ".desc" } else { ".asc" })?;
+        write!(f, "{}{}", self.column, if self.descending { ".desc" } else { ".asc" })?;
         match self.nulls_first {
             None => Ok(()),
             Some(true) => f.write_str(".nullsfirst"),

@@ -1,4 +1,4 @@
-use orderwire_store::{Compare, Filter, Nulls, Operand};
+use orderwire_store::{Arrow, Compare, Expr, Filter, Nulls, Operand, Value};
 use orderwire_types::dataset::DatasetDef;
 use proptest::prelude::*;
 
@@ -34,7 +34,7 @@ fn only(text: &str) -> Filter {
 }
 
 fn compare(column: &str, compare: Compare) -> Filter {
-    Filter::Compare { column: column.to_owned(), compare }
+    Filter::Compare { column: column.into(), compare }
 }
 
 fn message(text: &str) -> String {
@@ -120,6 +120,16 @@ fn every_operator_is_read_in_the_type_of_its_column() {
         ("ok=not.is.false", Filter::Not(Box::new(compare("ok", Compare::Is(false))))),
         ("ok=is.unknown", compare("ok", Compare::IsNull)),
         ("raw=eq.{\"a\":1}", compare("raw", Compare::Eq(text("{\"a\":1}")))),
+        ("raw->a->>0=gte.x", {
+            let path = vec![Arrow::Member("a".to_owned()), Arrow::Element(0)];
+            let column = Expr::Part { column: "raw".to_owned(), path, as_text: true };
+            Filter::Compare { column, compare: Compare::Gte(text("x")) }
+        }),
+        ("and=(raw->\"b.c\".eq.1)", {
+            let path = vec![Arrow::Member("b.c".to_owned())];
+            let column = Expr::Part { column: "raw".to_owned(), path, as_text: false };
+            Filter::And(vec![Filter::Compare { column, compare: Compare::Eq(text("1")) }])
+        }),
         ("_client=eq.acme", compare("_client", Compare::Eq(text("acme")))),
         ("_seq=gt.10", compare("_seq", Compare::Gt(Operand::Integer(10)))),
     ] {
@@ -229,8 +239,10 @@ fn what_is_wrong_is_said_clearly() {
         ("day=eq.2026-01-31T00:00:00Z", "of type date"),
         ("id=eq.7", "of type uuid"),
         ("name=fts.cat", "no known operator (\"fts\")"),
-        ("raw->a=eq.1", "paths into json columns are not supported"),
-        ("name::text=eq.1", "casts are not supported"),
+        ("name->a=eq.1", "only json has parts"),
+        ("raw->a=gt.1", "raw\"->\"a\" is json"),
+        ("name::text=eq.1", "casts are for select alone"),
+        ("order=name::text", "cannot be read"),
         ("name=like.a\\", "ends with a lone backslash"),
         ("name=like.%fo", "% is not followed by two hex digits"),
         ("name=eq.%ff", "is not UTF-8"),
@@ -245,8 +257,6 @@ fn what_is_wrong_is_said_clearly() {
         ("limit=1&limit=2", "given twice"),
         ("offset=9223372036854775808", "expected a whole number"),
         ("select=", "expected the name of a column"),
-        ("select=n::text", "casts are not supported"),
-        ("select=n.sum()", "aggregates are not supported"),
         ("select=n,other(*)", "embedding of other datasets is not supported"),
         ("order=n.down(", "cannot be read"),
         ("order=", "cannot be read"),
@@ -282,13 +292,77 @@ fn select_and_order_are_resolved() {
         let select = parse(text)?.select;
         let picked = columns.select(select.as_deref())?;
         Ok::<_, Error>(
-            picked.into_iter().map(|c| format!("{}={}", c.alias, c.name)).collect::<Vec<_>>().join(" "),
+            picked
+                .columns
+                .into_iter()
+                .zip(picked.casts)
+                .map(|(column, cast)| {
+                    let value = match column.value {
+                        Value::Row(Expr::Column(name)) => name,
+                        Value::Row(Expr::Part { column, path, as_text }) => {
+                            format!("{column}{path:?}{}", if as_text { ">>" } else { "" })
+                        }
+                        Value::Row(Expr::Bucket { column, micros }) => format!("{column}/{micros}"),
+                        Value::Rows => "rows".to_owned(),
+                        Value::Of(aggregate, expr) => format!("{}({})", aggregate.name(), expr.column()),
+                    };
+                    let cast = cast.map(|cast| format!("::{}", cast.name())).unwrap_or_default();
+                    format!("{}={value}{cast}", column.alias)
+                })
+                .collect::<Vec<_>>()
+                .join(" "),
         )
     };
     let own = "name=name n=n x=x ok=ok at=at raw=raw a.b=a.b d=d day=day id=id tags=tags";
     assert_eq!(select("").unwrap(), own);
     assert_eq!(select("select=*,_client").unwrap(), format!("{own} _client=_client"));
     assert_eq!(select("select=m:n, \"a.b\",a.b2:a.b").unwrap(), "m=n a.b=a.b a.b2=a.b");
+    for (query, expected) in [
+        ("raw->a->0->>b", "b=raw[Member(\"a\"), Element(0), Member(\"b\")]>>"),
+        ("x:raw->\"a.b\"->-1", "x=raw[Member(\"a.b\"), Element(-1)]"),
+        ("raw->\"0\"", "0=raw[Member(\"0\")]"),
+        ("raw->0", "raw=raw[Element(0)]"),
+        ("n::text,f:n::float8", "n=n::text f=n::float"),
+        ("raw->>a::integer", "a=raw[Member(\"a\")]>>::integer"),
+        (
+            "name,count(),n.sum(),top:x.max(),n.avg()::text,many:raw.count()",
+            "name=name count=rows sum=sum(n) top=max(x) avg=avg(n)::text many=count(raw)",
+        ),
+        ("a.b.min(),\"a.b\".max()", "min=min(a.b) max=max(a.b)"),
+        ("raw->>a.max(),raw->>\"b\".min()", "max=max(raw) min=min(raw)"),
+        ("at.bucket(15m),hour:at.bucket(1h),n.sum()", "bucket=at/900000000 hour=at/3600000000 sum=sum(n)"),
+    ] {
+        let encoded = query.replace('"', "%22");
+        assert_eq!(select(&format!("select={encoded}")).unwrap(), expected, "{query}");
+        // What is shown is read back.
+        let shown = parse(&format!("select={encoded}")).unwrap().select.unwrap();
+        let again: Vec<String> = shown.iter().map(ToString::to_string).collect();
+        let again = again.join(",").replace('"', "%22");
+        assert_eq!(parse(&format!("select={again}")).unwrap().select.unwrap(), shown, "{query}");
+    }
+    for (query, part) in [
+        ("n->a", "only json has parts"),
+        ("raw->>a->b", "expected ',' or the end"),
+        ("raw->", "expected the name of a column"),
+        ("raw->99999999999", "a place of 32 bits"),
+        ("n::money", "there is no cast to"),
+        ("ok::date", "cannot cast ok of type boolean to date"),
+        ("n::float.sum()", "a cast before an aggregate is not supported"),
+        ("n.median()", "there is no function"),
+        ("n.sum(1)", "takes nothing between its brackets"),
+        ("name.sum()", "operator sum() needs a column of numbers"),
+        ("ok.max()", "operator max() needs"),
+        ("n.bucket(1h)", "operator bucket() needs a timestamp column"),
+        ("at.bucket(0s)", "of no length"),
+        ("at.bucket(1month)", "is not a length of time"),
+        ("raw,count()", "is json, which cannot group rows"),
+        ("raw->a,count()", "is json, which cannot group rows"),
+        ("at::date,count()", "is cast to text alone"),
+        ("count(),count()", "twice"),
+    ] {
+        let error = select(&format!("select={query}")).unwrap_err();
+        assert!(error.to_string().contains(part), "{query}: {error}");
+    }
     assert!(select("select=n,m:n,n").unwrap_err().to_string().contains("twice"));
     assert!(select("select=nope").unwrap_err().to_string().contains("does not exist"));
 
@@ -301,10 +375,10 @@ fn select_and_order_are_resolved() {
     assert_eq!(
         terms,
         [
-            ("n".to_owned(), true, Nulls::First),
-            ("x".to_owned(), false, Nulls::Last),
-            ("a.b".to_owned(), false, Nulls::First),
-            ("a.b".to_owned(), true, Nulls::Last),
+            ("n".into(), true, Nulls::First),
+            ("x".into(), false, Nulls::Last),
+            ("a.b".into(), false, Nulls::First),
+            ("a.b".into(), true, Nulls::Last),
         ]
     );
     assert!(order("order=raw").unwrap_err().to_string().contains("json"));
@@ -342,6 +416,15 @@ fn queries_that_mean_the_same_have_one_canonical_text() {
     }
 }
 
+fn fields() -> impl Strategy<Value = Field> {
+    let arrow = prop_oneof![
+        "[a-z0-9\".\\\\,>: -]{1,5}".prop_map(Arrow::Member),
+        any::<i32>().prop_map(Arrow::Element),
+    ];
+    ("[a-z\".\\\\]{1,5}", prop::collection::vec(arrow, 0..3), any::<bool>())
+        .prop_map(|(name, path, as_text)| Field { as_text: as_text && !path.is_empty(), name, path })
+}
+
 fn conditions() -> impl Strategy<Value = Condition> {
     let text = "[ -~äß\"\\\\,()]{0,6}";
     let operator = prop::sample::select(Operator::ALL.map(|(_, operator)| operator).to_vec());
@@ -354,8 +437,11 @@ fn conditions() -> impl Strategy<Value = Condition> {
         prop::collection::vec(text, 0..4).prop_map(Test::In),
         is.prop_map(Test::Is),
     ];
-    let leaf = ("[a-z\".\\\\]{1,5}", any::<bool>(), test)
-        .prop_map(|(column, negated, test)| Condition::Test { column, negated, test });
+    let leaf = (fields(), any::<bool>(), test).prop_map(|(column, negated, test)| Condition::Test {
+        column,
+        negated,
+        test,
+    });
     leaf.prop_recursive(3, 20, 4, |inner| {
         (any::<bool>(), any::<bool>(), prop::collection::vec(inner, 1..4))
             .prop_map(|(negated, all, of)| Condition::Group { negated, all, of })

@@ -21,6 +21,8 @@ use crate::error::{Error, ErrorKind};
 use crate::sink::FLAG;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// The cursor of the next page.
+pub(super) const NEXT: HeaderName = HeaderName::from_static("orderwire-next");
 const HIT_END: &[u8] = b"true}";
 const MISS_END: &[u8] = b"false}";
 
@@ -31,25 +33,28 @@ pub(super) struct Meta {
     /// Whether the body ends with the flag.
     pub(super) flagged: bool,
     pub(super) content_range: Option<String>,
+    /// The cursor of the next page.
+    pub(super) next: Option<String>,
 }
 
 impl Meta {
-    /// As it is kept: `status media flag_at`, the tag, the range and, of a compressed body,
-    /// `coding other_end`, line by line.
+    /// As it is kept: `status media flag_at`, the tag, the range, the next page and, of a compressed
+    /// body, `coding other_end`, line by line.
     /// The tag is over all that the caller gets but the flag.
     pub(super) fn encode(&self, body: &[u8]) -> Bytes {
         let flag_at = if self.flagged { body.len() - HIT_END.len() } else { body.len() };
         debug_assert!(!self.flagged || body[..flag_at].ends_with(FLAG));
         let media = self.media.letter();
         let range = self.content_range.as_deref().unwrap_or_default();
+        let next = self.next.as_deref().unwrap_or_default();
         let mut hash = Sha256::new();
-        hash.update(format!("{} {media} {range}\n", self.status.as_u16()));
+        hash.update(format!("{} {media} {range} {next}\n", self.status.as_u16()));
         hash.update(&body[..flag_at]);
         let mut tag = String::with_capacity(32);
         for byte in &hash.finalize()[..16] {
             tag.push_str(&format!("{byte:02x}"));
         }
-        format!("{} {media} {flag_at}\nW/\"{tag}\"\n{range}", self.status.as_u16()).into()
+        format!("{} {media} {flag_at}\nW/\"{tag}\"\n{range}\n{next}", self.status.as_u16()).into()
     }
 }
 
@@ -60,6 +65,7 @@ struct Seen {
     flag_at: usize,
     etag: HeaderValue,
     content_range: Option<HeaderValue>,
+    next: Option<HeaderValue>,
     coding: Coding,
     /// What a miss ends with.
     other_end: Bytes,
@@ -68,13 +74,14 @@ struct Seen {
 impl Seen {
     fn decode(meta: &Bytes) -> Option<Self> {
         let mut lines = meta.split(|byte| *byte == b'\n');
-        let (first, tag, range) = (lines.next()?, lines.next()?, lines.next()?);
+        let (first, tag, range, next) = (lines.next()?, lines.next()?, lines.next()?, lines.next()?);
         let mut words = std::str::from_utf8(first).ok()?.split(' ');
         let status = StatusCode::from_bytes(words.next()?.as_bytes()).ok()?;
         let media = Media::of_letter(words.next()?)?;
         let flag_at = words.next()?.parse().ok()?;
         let shared = |slice: &[u8]| HeaderValue::from_maybe_shared(meta.slice_ref(slice)).ok();
-        let content_range = if range.is_empty() { None } else { Some(shared(range)?) };
+        let some = |slice: &[u8]| if slice.is_empty() { Some(None) } else { shared(slice).map(Some) };
+        let (content_range, next) = (some(range)?, some(next)?);
         let (coding, other_end) = match lines.next() {
             None => (Coding::Identity, Bytes::from_static(MISS_END)),
             Some(line) => {
@@ -82,7 +89,7 @@ impl Seen {
                 (Coding::of(coding)?, of_hex(end)?)
             }
         };
-        Some(Self { status, media, flag_at, etag: shared(tag)?, content_range, coding, other_end })
+        Some(Self { status, media, flag_at, etag: shared(tag)?, content_range, next, coding, other_end })
     }
 }
 
@@ -128,6 +135,19 @@ fn of_hex(text: &str) -> Option<Bytes> {
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
+/// The answer to a call that is of it alone.
+pub(super) fn fresh(status: StatusCode, body: Bytes, meta: &Meta) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(meta.media.content_type()));
+    if let Some(range) = meta.content_range.as_ref().and_then(|range| HeaderValue::try_from(range).ok()) {
+        headers.insert(CONTENT_RANGE, range);
+    }
+    response
+}
+
 /// What is the same for every answer of a route.
 pub(crate) struct Policy {
     pub(crate) cache_control: HeaderValue,
@@ -163,6 +183,9 @@ pub(super) fn respond(found: &Found, policy: &Policy, request: &HeaderMap) -> Re
         headers.insert(WARNING, HeaderValue::from_static("110 orderwire \"Response is Stale\""));
     }
     headers.insert(ETAG, seen.etag);
+    if let Some(next) = seen.next {
+        headers.insert(NEXT, next);
+    }
     if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);

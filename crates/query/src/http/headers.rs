@@ -20,8 +20,10 @@ pub(super) enum Media {
 }
 
 impl Media {
-    const ALL: [(&'static str, Self); 7] = [
+    const ALL: [(&'static str, Self); 9] = [
         ("application/json", Self::Json),
+        ("application/vnd.pgrst.array", Self::Json),
+        ("application/vnd.pgrst.object", Self::Single),
         ("application/vnd.pgrst.array+json", Self::Json),
         ("application/vnd.pgrst.object+json", Self::Single),
         ("text/csv", Self::Csv),

@@ -2,7 +2,10 @@
 
 mod answer;
 mod headers;
+mod load;
+mod readback;
 mod rest;
+mod root;
 mod table;
 mod view;
 
@@ -10,6 +13,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::http::HeaderValue;
+use axum::http::header::ALLOW;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use orderwire_cache::Cache;
@@ -27,6 +32,7 @@ use crate::view::{Read, View, ViewDef};
 
 pub(crate) use answer::Policy;
 pub use answer::is_answer;
+pub use readback::{Expected, Readback};
 
 /// What every route shares.
 pub(crate) struct Service {
@@ -66,8 +72,12 @@ pub fn router(
     let cached = Cached::new(cache, &options);
     let service = Arc::new(Service { store, cached, options });
     let (schemas, rest_paths, methods) = routes!(rest::read);
-    let mut router: OpenApiRouter<Arc<Service>> =
-        OpenApiRouter::new().routes((schemas, rest_paths, methods.fallback(not_allowed)));
+    let mut router: OpenApiRouter<Arc<Service>> = OpenApiRouter::new().routes((
+        schemas,
+        rest_paths,
+        methods.patch(never_changed).put(never_changed).delete(never_changed),
+    ));
+    router = router.routes(routes!(root::describe)).route(orderwire_api::rest::ROOT, get(root::describe));
     for view in compiled {
         let path = view.def.path.clone();
         router.get_openapi_mut().paths.paths.insert(path.clone(), described(&view));
@@ -84,9 +94,23 @@ pub(crate) fn view_fault(path: &str, detail: &str) -> Error {
     Error::new(ErrorKind::Invalid, "PGRST100", format!("view {path}: {detail}"))
 }
 
+/// What a view is not called with.
 async fn not_allowed() -> Error {
     Error::new(ErrorKind::Method, "PGRST117", "only GET and HEAD are served here")
-        .hint("rows are written by POST /v1/datasets/{dataset}/rows")
+        .hint("rows are written by POST /rest/{dataset} or POST /v1/datasets/{dataset}/rows")
+}
+
+/// What a dataset is not called with: rows are recorded, and neither changed nor taken away.
+async fn never_changed() -> Response {
+    let error = Error::new(
+        ErrorKind::Method,
+        "PGRST117",
+        "rows are added and replaced by their key, not changed or deleted",
+    )
+    .hint("POST replaces the row that has the key, where the dataset says on_conflict: update");
+    let mut response = error.into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+    response
 }
 
 fn described(view: &View) -> PathItem {

@@ -6,29 +6,29 @@ use std::time::Instant;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::header::LINK;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Uri};
 use axum::response::Response;
 use orderwire_api::{Caller, Problem};
 use orderwire_cache::Entry;
-use orderwire_store::{Count, Dataset, Select};
+use orderwire_store::{Count, Dataset};
 use orderwire_types::{DatasetName, Right, Scope, scope};
 
-use super::answer::{Meta, Policy, coded, respond};
+use super::answer::{NEXT, Policy, coded, respond};
 use super::headers::{self, Media};
-use super::{Service, finish, table};
+use super::load::{Asked, load};
+use super::{Service, finish};
 use crate::cached::{Ask, Freshness, Load, Source};
 use crate::coding::Coding;
-use crate::dialect::{Allowed, Columns, Query};
+use crate::dialect::{Allowed, Query};
 use crate::error::{Error, ErrorKind};
-use crate::read::{Plan, rows};
-use crate::sink::{Frame, JsonRows};
 
 /// Rows of a dataset.
 ///
-/// `column=operator.value` with the operators eq, neq, gt, gte, lt, lte, like,
-/// ilike, in and is, each also with `not.` before it; `and=(…)`, `or=(…)`;
-/// `Range: 0-24` and `Prefer: count=exact`. HEAD answers with the headers only.
+/// `column=operator.value` with the operators of PostgREST, each also with `not.` before it;
+/// `and=(…)`, `or=(…)`; `Range: 0-24` and `Prefer: count=exact`. HEAD answers with the headers
+/// only. docs/query.md says what is supported.
 #[utoipa::path(
     get,
     path = "/rest/{dataset}",
@@ -36,10 +36,11 @@ use crate::sink::{Frame, JsonRows};
     security(("bearer" = []), ("api_key" = [])),
     params(
         ("dataset" = String, Path, description = "the dataset's name"),
-        ("select" = Option<String>, Query, description = "columns: `a,b,alias:c`; default `*`, the dataset's own"),
+        ("select" = Option<String>, Query, description = "columns: `a,alias:b,raw->>c::integer,n.sum(),count(),at.bucket(1h)`; default `*`, the dataset's own"),
         ("order" = Option<String>, Query, description = "`a.desc.nullslast,b`"),
         ("limit" = Option<u64>, Query, description = "at most this many rows"),
         ("offset" = Option<u64>, Query, description = "after this many rows"),
+        ("cursor" = Option<String>, Query, description = "`start`, then what the header `Orderwire-Next` of the page before says (also in `Link`, `rel=next`)"),
         ("and" = Option<String>, Query, description = "a tree of conditions: `(a.gt.1,or(b.is.null,c.eq.x))`; also `or`, `not.and`, `not.or`"),
     ),
     responses(
@@ -88,7 +89,16 @@ async fn answer(
         headers::window(query.offset, query.limit, headers::range(&parts.headers)?)?;
 
     let key = cache_key(&scope, &dataset, &query, media, count, service);
-    let load = || load(service.clone(), scope.clone(), dataset.clone(), query, media, count);
+    let load = || {
+        let (service, scope, dataset) = (service.clone(), scope.clone(), dataset.clone());
+        let load: Load = Box::pin(async move {
+            let asked = Asked { query: &query, media, count, also: None };
+            let (body, meta) = load(&service, &scope, &dataset, asked).await?;
+            let meta = meta.encode(&body);
+            Ok((body, meta))
+        });
+        load
+    };
     let coding = Coding::accepted(&parts.headers);
     let found = if options.cache_rest && !headers::no_store(&parts.headers) {
         let coded_key = format!("{key}\n{}", coding.name());
@@ -109,6 +119,9 @@ async fn answer(
     let mut response = respond(&found, &policy(), &parts.headers)?;
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("range-unit"), HeaderValue::from_static("items"));
+    if let Some(link) = headers.get(NEXT).and_then(|next| next_page(&parts.uri, next.to_str().ok()?)) {
+        headers.insert(LINK, link);
+    }
     if count == Count::Exact {
         let applied = HeaderValue::from_static("count=exact");
         headers.insert(HeaderName::from_static("preference-applied"), applied);
@@ -132,14 +145,26 @@ fn policy() -> Policy {
     }
 }
 
-fn unknown(name: &str) -> Error {
+/// The address of the next page, unless it is longer than everybody takes.
+fn next_page(uri: &Uri, cursor: &str) -> Option<HeaderValue> {
+    const BYTES_MAX: usize = 8 << 10;
+    let mut page = format!("<{}?", uri.path());
+    for pair in uri.query()?.split('&').filter(|pair| !pair.starts_with("cursor=")) {
+        page.push_str(pair);
+        page.push('&');
+    }
+    page.push_str(&format!("cursor={cursor}>; rel=\"next\""));
+    if page.len() > BYTES_MAX { None } else { HeaderValue::try_from(page).ok() }
+}
+
+pub(super) fn unknown(name: &str) -> Error {
     let name: String = name.chars().take(64).collect();
     Error::new(ErrorKind::NotFound, "42P01", format!("there is no dataset {name:?}"))
         .hint("GET /v1/datasets lists those that this key can read")
 }
 
 /// Everything that the answer depends on, line by line; what callers write
-/// comes last and is quoted, so that no two reads share a key. The `1` is the
+/// comes last and is quoted, so that no two reads share a key. The `2` is the
 /// form of what is kept: raised with it, since a cache may outlive a process.
 fn cache_key(
     scope: &Scope,
@@ -149,7 +174,7 @@ fn cache_key(
     count: Count,
     service: &Service,
 ) -> String {
-    let mut key = format!("rest1\n{}\n", dataset.name);
+    let mut key = format!("rest2\n{}\n", dataset.name);
     write_clients(&mut key, scope);
     let Service { options, .. } = service;
     write!(key, "\n{media:?} {count:?} {} {}\n", options.rows, options.answer_bytes)
@@ -169,65 +194,6 @@ pub(super) fn write_clients(key: &mut String, scope: &Scope) {
             }
         }
     }
-}
-
-fn load(
-    service: Arc<Service>,
-    scope: Arc<Scope>,
-    dataset: Arc<Dataset>,
-    query: Query,
-    media: Media,
-    count: Count,
-) -> Load {
-    Box::pin(async move {
-        let columns = Columns::of_dataset(dataset.name.as_str(), &dataset.def);
-        let select = Select {
-            dataset: dataset.name.clone(),
-            columns: columns.select(query.select.as_deref())?,
-            filter: columns.filter(&query.conditions)?,
-            order: columns.order(&query.order)?,
-            limit: 0,
-            offset: query.offset,
-            count,
-        };
-        let options = &service.options;
-        let rows_max = if media == Media::Single { 1 } else { options.rows };
-        let plan = Plan { select, limit: query.limit, rows_max };
-        let (read, body) = match media {
-            Media::Single => {
-                let shape = JsonRows::new(&plan.select.columns, Frame::Single);
-                rows(&service, &scope, plan, shape).await?
-            }
-            media => table::read(&service, &scope, plan, &columns, media, Frame::Array).await?,
-        };
-        if media == Media::Single && (read.rows != 1 || read.cut) {
-            let found = if read.cut { "more than one row" } else { "no row" };
-            let message = "exactly one row is asked for, and there is not exactly one";
-            return Err(Error::new(ErrorKind::NotAcceptable, "PGRST116", message)
-                .details(format!("the result has {found}"))
-                .hint("narrow the filter, or accept application/json"));
-        }
-        let total = read.total;
-        if let Some(total) = total.filter(|total| query.offset > *total) {
-            let message = "the range begins after the last row".to_owned();
-            return Err(headers::out_of_range(message)
-                .details(format!("offset {} was asked for, and there are {total} rows", query.offset))
-                .total(Some(total)));
-        }
-        let status = match total {
-            _ if read.cut && media != Media::Single => StatusCode::PARTIAL_CONTENT,
-            Some(total) if read.rows < total => StatusCode::PARTIAL_CONTENT,
-            _ => StatusCode::OK,
-        };
-        let meta = Meta {
-            status,
-            media,
-            flagged: false,
-            content_range: Some(content_range(query.offset, read.rows, total)),
-        };
-        let meta = meta.encode(&body);
-        Ok((body, meta))
-    })
 }
 
 /// `0-24/3573`, with `*` for what is not known or not there.

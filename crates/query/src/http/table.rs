@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use orderwire_parquet::{Column, Kind};
+use orderwire_store::typed::Kind as Stored;
 use orderwire_types::Scope;
-use orderwire_types::dataset::FieldType;
+use orderwire_types::dataset::DatasetDef;
 
 use super::Service;
 use super::headers::Media;
-use crate::dialect::{ColumnType, Columns};
+use crate::dialect::Cast;
 use crate::error::{Error, ErrorKind};
 use crate::read::{Plan, Read, latest, rows};
 use crate::sink::{CsvRows, Failed, Frame, JsonRows, LineRows, ParquetRows, Shape};
@@ -17,11 +18,11 @@ pub(super) async fn read(
     service: &Service,
     scope: &Scope,
     plan: Plan,
-    columns: &Columns,
+    def: &DatasetDef,
     media: Media,
     frame: Frame,
 ) -> Result<(Read, Bytes), Error> {
-    keyed(service, scope, plan, columns, 0, media, frame).await
+    keyed(service, scope, plan, def, 0, media, frame).await
 }
 
 /// As [`read`], where the first `cells` columns are a key, of which the first row alone is shown.
@@ -29,12 +30,12 @@ pub(super) async fn keyed(
     service: &Service,
     scope: &Scope,
     plan: Plan,
-    columns: &Columns,
+    def: &DatasetDef,
     cells: usize,
     media: Media,
     frame: Frame,
 ) -> Result<(Read, Bytes), Error> {
-    let shown = &plan.select.columns[cells..];
+    let shown = &plan.select.columns[cells..plan.changes.shown.unwrap_or(plan.select.columns.len())];
     match media {
         Media::Json | Media::Single => {
             let shape = JsonRows::new(shown, frame);
@@ -50,8 +51,12 @@ pub(super) async fn keyed(
         }
         Media::Parquet => {
             let mut typed = Vec::with_capacity(shown.len());
-            for column in shown {
-                typed.push(Column { name: column.alias.clone(), kind: kind(columns.type_of(&column.name)) });
+            for (place, column) in shown.iter().enumerate() {
+                let kind = match plan.changes.casts.get(cells + place).copied().flatten() {
+                    Some(cast) => casted(cast),
+                    None => kind(column.value.kind(def)?),
+                };
+                typed.push(Column { name: column.alias.clone(), kind });
             }
             let failed = Failed::default();
             let shape = ParquetRows::new(&typed, failed.clone());
@@ -82,13 +87,25 @@ async fn shaped<S: Shape>(
 }
 
 /// What a column is in Parquet. What has no form of its own there is its text.
-fn kind(of: Option<ColumnType>) -> Kind {
+fn kind(of: Stored) -> Kind {
     match of {
-        Some(ColumnType::Field(FieldType::Integer)) => Kind::Integer,
-        Some(ColumnType::Field(FieldType::Float)) => Kind::Float,
-        Some(ColumnType::Field(FieldType::Boolean)) => Kind::Boolean,
-        Some(ColumnType::Field(FieldType::Timestamp)) => Kind::Timestamp,
-        Some(ColumnType::Field(FieldType::Json)) => Kind::Json,
-        _ => Kind::Text,
+        Stored::Integer => Kind::Integer,
+        Stored::Float => Kind::Float,
+        Stored::Boolean => Kind::Boolean,
+        Stored::Timestamp => Kind::Timestamp,
+        Stored::Json => Kind::Json,
+        Stored::Text | Stored::Decimal | Stored::Date | Stored::Uuid | Stored::Texts => Kind::Text,
+    }
+}
+
+/// The same of what a column is cast to.
+fn casted(to: Cast) -> Kind {
+    match to {
+        Cast::Integer => Kind::Integer,
+        Cast::Float => Kind::Float,
+        Cast::Boolean => Kind::Boolean,
+        Cast::Timestamp => Kind::Timestamp,
+        Cast::Json => Kind::Json,
+        Cast::Text | Cast::Date => Kind::Text,
     }
 }

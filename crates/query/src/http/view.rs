@@ -17,7 +17,7 @@ use super::rest::{caller, content_range, write_clients};
 use super::{Service, finish, table};
 use crate::cached::{Ask, Load, Source};
 use crate::coding::Coding;
-use crate::dialect::{Allowed, Columns, Query};
+use crate::dialect::{Allowed, Query};
 use crate::error::{Error, ErrorKind};
 use crate::params::{Given, take};
 use crate::read::rows;
@@ -103,8 +103,7 @@ fn load(service: Arc<Service>, view: Arc<View>, scope: Arc<Scope>, asked: Asked)
         let cells = view.def.shape.key_cells();
         let (read, body) = match &view.def.shape {
             Shape::Rows | Shape::Latest { .. } => {
-                let columns = Columns::of_dataset(view.def.dataset.as_str(), &dataset.def);
-                table::keyed(&service, &scope, plan, &columns, cells, media, Frame::View).await?
+                table::keyed(&service, &scope, plan, &dataset.def, cells, media, Frame::View).await?
             }
             Shape::Grouped { .. } => {
                 let shape = Grouped::new(&plan.select.columns[cells..]);
@@ -120,6 +119,7 @@ fn load(service: Arc<Service>, view: Arc<View>, scope: Arc<Scope>, asked: Asked)
             media,
             flagged: media == Media::Json,
             content_range: read.cut.then(|| content_range(query.offset, read.rows, None)),
+            next: None,
         };
         let meta = meta.encode(&body);
         Ok((body, meta))

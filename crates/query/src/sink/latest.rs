@@ -67,13 +67,14 @@ impl<S: Shape> RowSink for LatestRows<S> {
 mod tests {
     use orderwire_store::Column;
 
-    use super::super::{LineRows, Slot};
+    use super::super::{Changes, LineRows, Slot};
     use super::*;
 
     fn latest(offset: u64, limit: u64, rows_max: u64) -> (String, bool, bool) {
         let slot = Slot::default();
-        let columns = [Column { name: "n".into(), alias: "n".into() }];
-        let inner = Sink::new(LineRows::new(&columns), rows_max, usize::MAX, slot.clone());
+        let columns = [Column::named("n", "n")];
+        let inner =
+            Sink::new(LineRows::new(&columns), rows_max, usize::MAX, Changes::default(), slot.clone());
         let limited = Arc::new(AtomicBool::new(false));
         let mut sink = LatestRows::new(inner, 2, offset, limit, limited.clone());
         let rows = [("a", "x", 1), ("a", "x", 2), ("a", "y", 3), ("b", "y", 4), ("b", "y", 5), ("c", "x", 6)];

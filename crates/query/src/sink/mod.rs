@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use orderwire_store::{Cell, RowSink};
 
+use crate::dialect::{Cast, Casted, text_of};
+use crate::error::Error;
+
 pub(crate) use csv::CsvRows;
 pub(crate) use grouped::Grouped;
 pub(crate) use json::{Frame, JsonRows};
@@ -43,6 +46,19 @@ pub(crate) trait Shape: Send + 'static {
 pub(crate) struct Written {
     pub(crate) body: Vec<u8>,
     pub(crate) rows: u64,
+    /// Of the last row, the cells that are not shown, as texts.
+    pub(crate) last: Vec<Option<String>>,
+    /// A value that could not become what it is cast to; the read ended there.
+    pub(crate) fault: Option<Error>,
+}
+
+/// What becomes of the cells of a row before they are shown.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Changes {
+    /// What each is cast to; none at all where there is nothing to cast.
+    pub(crate) casts: Vec<Option<Cast>>,
+    /// How many cells are shown, where more are read.
+    pub(crate) shown: Option<usize>,
 }
 
 /// Where a sink leaves what it has written: the store hands sinks back as
@@ -63,14 +79,42 @@ pub(crate) struct Sink<S: Shape> {
     written: Written,
     rows_max: u64,
     bytes_max: usize,
+    changes: Changes,
     slot: Slot,
 }
 
 impl<S: Shape> Sink<S> {
-    pub(crate) fn new(mut shape: S, rows_max: u64, bytes_max: usize, slot: Slot) -> Self {
+    pub(crate) fn new(mut shape: S, rows_max: u64, bytes_max: usize, changes: Changes, slot: Slot) -> Self {
         let mut written = Written::default();
         shape.open(&mut written.body);
-        Self { shape, written, rows_max, bytes_max, slot }
+        Self { shape, written, rows_max, bytes_max, changes, slot }
+    }
+
+    /// A row whose cells are changed before they are shown; false after a fault.
+    fn changed(&mut self, cells: &mut dyn Iterator<Item = Cell<'_>>) -> bool {
+        let Changes { casts, shown } = &self.changes;
+        let mut casted = Vec::with_capacity(casts.len());
+        let mut last = Vec::new();
+        for (place, cell) in cells.enumerate() {
+            if shown.is_some_and(|shown| place >= shown) {
+                last.push((cell != Cell::Null).then(|| text_of(cell)));
+                continue;
+            }
+            match casts.get(place).copied().flatten() {
+                None => casted.push(Casted::As(cell)),
+                Some(cast) => match cast.apply(cell) {
+                    Ok(value) => casted.push(value),
+                    Err(fault) => {
+                        self.written.fault = Some(fault);
+                        return false;
+                    }
+                },
+            }
+        }
+        let Written { body, rows, .. } = &mut self.written;
+        self.shape.row(body, &mut casted.iter().map(Casted::cell), *rows == 0);
+        self.written.last = last;
+        true
     }
 }
 
@@ -78,12 +122,16 @@ impl<S: Shape> RowSink for Sink<S> {
     fn row(&mut self, cells: &mut dyn Iterator<Item = Cell<'_>>) -> bool {
         // The first row is always taken, so that whoever reads on page by page
         // gets on.
-        let Written { body, rows } = &mut self.written;
+        let Written { body, rows, .. } = &mut self.written;
         if *rows >= self.rows_max || (*rows > 0 && body.len() + self.shape.held() >= self.bytes_max) {
             return false;
         }
-        self.shape.row(body, cells, *rows == 0);
-        *rows += 1;
+        if self.changes.shown.is_none() && self.changes.casts.iter().all(Option::is_none) {
+            self.shape.row(body, cells, *rows == 0);
+        } else if !self.changed(cells) {
+            return false;
+        }
+        self.written.rows += 1;
         true
     }
 }

@@ -5,12 +5,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn columns(names: &[&str]) -> Vec<Column> {
-    names.iter().map(|name| Column { name: (*name).to_owned(), alias: (*name).to_owned() }).collect()
+    names.iter().map(|name| Column::named(*name, *name)).collect()
 }
 
 fn written<S: Shape>(shape: S, rows: &[Vec<Cell<'_>>]) -> String {
     let slot = Slot::default();
-    let mut sink: Box<dyn RowSink> = Box::new(Sink::new(shape, 1_000, usize::MAX, slot.clone()));
+    let mut sink: Box<dyn RowSink> =
+        Box::new(Sink::new(shape, 1_000, usize::MAX, Changes::default(), slot.clone()));
     for row in rows {
         assert!(sink.row(&mut row.iter().copied()));
     }
@@ -185,8 +186,13 @@ fn what_parquet_holds_back_counts_as_written() {
 fn rows_and_bytes_are_bounded_but_one_row_is_always_taken() {
     for (rows_max, bytes_max, expected) in [(2, usize::MAX, 2), (10, 1, 1), (10, 20, 3)] {
         let slot = Slot::default();
-        let mut sink =
-            Sink::new(JsonRows::new(&columns(&["n"]), Frame::Array), rows_max, bytes_max, slot.clone());
+        let mut sink = Sink::new(
+            JsonRows::new(&columns(&["n"]), Frame::Array),
+            rows_max,
+            bytes_max,
+            Changes::default(),
+            slot.clone(),
+        );
         let taken = (0..10).take_while(|n| sink.row(&mut [Cell::Integer(*n)].into_iter())).count();
         drop(sink);
         let written = slot.take();

@@ -157,9 +157,14 @@ async fn an_error_is_a_problem_with_postgrests_members() {
             "{path}"
         );
     }
-    let answer = bench.send("POST", "/rest/air", &[("authorization", "Bearer all")]).await;
-    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(answer.header("allow"), "GET, HEAD");
+    for method in ["PATCH", "PUT", "DELETE"] {
+        let answer = bench.send(method, "/rest/air", &[("authorization", "Bearer all")]).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(
+            (answer.header("allow"), answer.json()["code"].as_str()),
+            ("GET, HEAD, POST", Some("PGRST117"))
+        );
+    }
 }
 
 #[tokio::test]
@@ -194,4 +199,117 @@ async fn head_says_what_get_would() {
         assert_eq!(head.header(name), get.header(name), "{name}");
         assert_ne!(head.header(name), "", "{name}");
     }
+}
+
+#[tokio::test]
+async fn values_are_cast_and_parts_taken() {
+    let bench = Bench::new(vec![]).await;
+    bench.sample().await;
+    let answer = bench.get("/rest/air?select=n::text,no2::integer,day:TimeInstant::date,ok::integer,a:raw-%3Ea,b:raw-%3E%3Ea::float&n=eq.9007199254740993").await;
+    assert_eq!(
+        answer.text,
+        "[{\"n\":\"9007199254740993\",\"no2\":2,\"day\":\"2026-01-01\",\"ok\":1,\"a\":1.10,\"b\":1.1}]"
+    );
+    let answer = bench.get("/rest/air?select=n&raw-%3E%3Ea=eq.1.10&order=raw-%3E%3Ea.desc").await;
+    assert_eq!(answer.text, "[{\"n\":9007199254740993}]");
+    // A value that cannot become what it is cast to ends the read.
+    let answer = bench.get("/rest/air?select=id_entity::integer").await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (StatusCode::BAD_REQUEST, Some("22P02")));
+}
+
+#[tokio::test]
+async fn rows_are_grouped_by_what_is_not_an_aggregate() {
+    let bench = Bench::new(vec![]).await;
+    bench.sample().await;
+    for (query, expected) in [
+        ("select=count()", "[{\"count\":4}]"),
+        ("select=count()&n=eq.99", "[{\"count\":0}]"),
+        (
+            "select=id_entity,count(),no2.avg(),n.sum()::text&order=id_entity.desc&limit=2",
+            "[{\"id_entity\":\"x,1\",\"count\":1,\"avg\":null,\"sum\":\"4\"},\n\
+             {\"id_entity\":\"s2\",\"count\":1,\"avg\":2.5,\"sum\":\"2\"}]",
+        ),
+        (
+            "select=day:TimeInstant.bucket(1d),many:count()&order=day.desc",
+            "[{\"day\":\"2026-01-02T00:00:00Z\",\"many\":1},\n{\"day\":\"2026-01-01T00:00:00Z\",\"many\":3}]",
+        ),
+        ("select=id_entity,no2.max()&n=eq.99", "[]"),
+    ] {
+        let answer = bench.get(&format!("/rest/air?{query}")).await;
+        assert_eq!((answer.status, answer.text.as_str()), (StatusCode::OK, expected), "{query}");
+    }
+    let answer = bench.get("/rest/air?select=count()&order=n").await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_cursor_goes_on_where_the_page_before_ended() {
+    let bench = Bench::new(vec![]).await;
+    bench.sample().await;
+    for (order, expected) in [
+        ("", "9007199254740993 2 3 4"),
+        ("order=TimeInstant.desc", "4 3 2 9007199254740993"),
+        ("order=id_entity,TimeInstant", "9007199254740993 3 2 4"),
+        ("order=no2", "9007199254740993 2 3 4"),
+        ("order=no2.desc", "3 4 2 9007199254740993"),
+        ("order=no2.desc.nullslast,n.desc", "2 9007199254740993 4 3"),
+        ("order=no2.nullsfirst,n.desc", "4 3 9007199254740993 2"),
+        ("order=ok,raw-%3E%3Ea", "2 9007199254740993 3 4"),
+    ] {
+        for limit in 1..=5 {
+            let mut seen = Vec::new();
+            let mut path = format!("/rest/air?select=n&{order}&limit={limit}&cursor=start");
+            loop {
+                let answer = bench.get(&path).await;
+                assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+                assert_eq!(answer.header("content-range"), "");
+                seen.extend(answer.json().as_array().unwrap().iter().map(|row| row["n"].to_string()));
+                let link = answer.header("link").to_owned();
+                assert_eq!(link.is_empty(), answer.header("orderwire-next").is_empty());
+                let Some(next) = link.strip_prefix('<').and_then(|link| link.split_once(">; rel=\"next\""))
+                else {
+                    break;
+                };
+                path = next.0.to_owned();
+            }
+            assert_eq!(seen.join(" "), expected, "{order} {limit}");
+        }
+    }
+    // Rows that come in between move nothing.
+    let first = bench.get("/rest/air?select=n&order=TimeInstant&limit=2&cursor=start").await;
+    bench.record("default", r#"[{"TimeInstant":"2025-01-01T00:00:00Z","id_entity":"s9","n":9}]"#).await;
+    let next = first.header("orderwire-next");
+    let second = bench.get(&format!("/rest/air?select=n&order=TimeInstant&limit=2&cursor={next}")).await;
+    assert_eq!(second.text, "[{\"n\":3},\n{\"n\":4}]");
+    for query in [
+        format!("order=n&cursor={next}"),
+        format!("order=TimeInstant&n=gt.1&cursor={next}"),
+        format!("order=TimeInstant&offset=1&cursor={next}"),
+        format!("order=TimeInstant&select=count()&cursor={next}"),
+        "cursor=nonsense".to_owned(),
+        "cursor=1.e30".to_owned(),
+        "cursor=".to_owned(),
+        "limit=0&cursor=start".to_owned(),
+    ] {
+        let answer = bench.get(&format!("/rest/air?{query}")).await;
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (StatusCode::BAD_REQUEST, Some("PGRST100")),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_root_describes_the_datasets_of_the_key() {
+    let bench = Bench::new(vec![]).await;
+    let answer = bench.get("/rest/").await;
+    assert_eq!(answer.header("content-type"), "application/openapi+json; charset=utf-8");
+    let api = answer.json();
+    assert_eq!(api["definitions"]["air"]["required"], serde_json::json!(["TimeInstant", "id_entity"]));
+    assert_eq!(api["definitions"]["air"]["properties"]["no2"]["format"], "double precision");
+    assert!(api["parameters"]["rowFilter.air.n"].is_object(), "{api}");
+    let other = bench.send("GET", "/rest", &[("authorization", "Bearer other")]).await;
+    assert_eq!(other.json()["definitions"], serde_json::json!({}));
+    assert_eq!(bench.send("GET", "/rest/", &[]).await.status, StatusCode::UNAUTHORIZED);
 }

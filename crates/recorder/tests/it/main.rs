@@ -94,7 +94,7 @@ async fn numbers(store: &SqliteStore) -> Vec<i64> {
     }
     let select = Select {
         dataset: "air".parse().unwrap(),
-        columns: vec![Column { name: "n".to_owned(), alias: "n".to_owned() }],
+        columns: vec![Column::named("n", "n")],
         filter: Filter::And(Vec::new()),
         order: Vec::new(),
         limit: 1_000,

@@ -1,8 +1,8 @@
 //! A tree of conditions as SQL with bound values.
 
 use orderwire_store::like::PATTERN;
-use orderwire_store::typed::{CONDITIONS, DEPTH, Kind, VALUES, column};
-use orderwire_store::{Compare, Error, Filter, Operand, regular};
+use orderwire_store::typed::{CONDITIONS, DEPTH, Kind, VALUES};
+use orderwire_store::{Compare, Error, Expr, Filter, Operand, regular};
 use orderwire_types::array;
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
@@ -11,8 +11,9 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use uuid::Uuid;
 
 use super::error::invalid;
+use super::expr::written;
 use super::pattern;
-use super::table::{push, quoted};
+use super::table::push;
 
 /// A value that is bound to a statement.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +80,7 @@ impl Builder<'_> {
                 self.sql.push_str("NOT ");
                 self.filter(filter, depth + 1)
             }
+            Filter::From { values, descending } => self.from(values, *descending),
             Filter::Compare { column, compare } => self.compare(column, compare),
         }
     }
@@ -98,13 +100,29 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn compare(&mut self, name: &str, compare: &Compare) -> Result<(), Error> {
+    /// As a comparison of rows, which an index on these columns gives in one piece.
+    fn from(&mut self, values: &[(Expr, Operand)], descending: bool) -> Result<(), Error> {
+        let mut columns = Vec::with_capacity(values.len());
+        let mut bindings = Vec::with_capacity(values.len());
+        for (expr, value) in values {
+            let kind = expr.known(self.def)?.kind;
+            let column = Compared { name: expr.column(), quoted: written(expr, self.bound), kind };
+            bindings.push(column.bind(value)?);
+            columns.push(column.quoted);
+        }
+        let operator = if descending { "<=" } else { ">=" };
+        let marks = vec!["?"; values.len()].join(", ");
+        push(self.sql, format_args!("(({}) {operator} ({marks}))", columns.join(", ")));
+        bindings.into_iter().try_for_each(|binding| self.bind(binding))
+    }
+
+    fn compare(&mut self, expr: &Expr, compare: &Compare) -> Result<(), Error> {
         self.conditions += 1;
         if self.conditions > CONDITIONS {
             return Err(invalid(format!("filter: more than {CONDITIONS} conditions")));
         }
-        let known = column(self.def, name).ok_or_else(|| invalid(format!("filter: no column {name:?}")))?;
-        let column = Compared { name, quoted: quoted(name), kind: known.kind };
+        let kind = expr.known(self.def)?.kind;
+        let column = Compared { name: expr.column(), quoted: written(expr, self.bound), kind };
         match compare {
             Compare::Eq(value) => self.binary(&column, "=", value),
             Compare::Neq(value) => self.binary(&column, "<>", value),

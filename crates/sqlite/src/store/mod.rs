@@ -25,6 +25,7 @@ mod define;
 mod delivery_log;
 mod error;
 mod evolve;
+mod expr;
 mod filter;
 mod functions;
 mod imports;

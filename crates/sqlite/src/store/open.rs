@@ -113,7 +113,8 @@ impl SqliteStore {
         selects
             .prepare(|connection| {
                 super::pattern::register(connection)?;
-                super::functions::register(connection)
+                super::functions::register(connection)?;
+                super::expr::register(connection)
             })
             .map_err(|error| crate::Error::sqlite(&file, "opening", &error))?;
         let orders_changed = watch::Sender::new(0);

@@ -4,24 +4,24 @@
 //! and of all clients. SQLite keeps no statistics that would let it choose
 //! between these three; [`Access`] does.
 
-use orderwire_store::typed::{Kind, column};
-use orderwire_store::{Compare, Count, Error, Filter, Nulls, Select};
-use orderwire_types::Scope;
+use orderwire_store::groups::{ByPlace, Groups};
+use orderwire_store::typed::Kind;
+use orderwire_store::{Compare, Count, Error, Filter, Nulls, Select, Value};
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
+use orderwire_types::{ColumnName, Scope};
 
-use super::error::invalid;
+use super::expr::Query;
 use super::filter::{self, Binding, clients_clause};
 use super::indexes::ALL_CLIENTS;
-use super::table::{push, quoted, table_name};
+use super::table::{push, table_name};
 
 /// A read as statements.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) rows: String,
-    pub(super) count: Option<String>,
-    /// The values of the condition; those of limit and offset follow.
-    pub(super) bound: Vec<Binding>,
+    /// The values of limit and offset follow.
+    pub(super) rows: Query,
+    pub(super) count: Option<Query>,
     pub(super) kinds: Vec<Kind>,
     pub(super) limit: u64,
     pub(super) offset: u64,
@@ -29,46 +29,91 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(def: &DatasetDef, scope: &Scope, select: &Select) -> Result<Self, Error> {
-        let name = &select.dataset;
-        let known = |column_name: &str| {
-            column(def, column_name)
-                .ok_or_else(|| invalid(format!("reading dataset {name}: no column {column_name:?}")))
-        };
         let mut kinds = Vec::with_capacity(select.columns.len());
-        let mut columns = String::new();
-        for column in &select.columns {
-            kinds.push(known(&column.name)?.kind);
-            let comma = if columns.is_empty() { "" } else { ", " };
-            push(&mut columns, format_args!("{comma}{}", quoted(&column.name)));
+        let mut rows = Query::new("SELECT ");
+        for (i, column) in select.columns.iter().enumerate() {
+            kinds.push(column.value.kind(def)?);
+            rows.push(if i == 0 { "" } else { ", " });
+            rows.value(def, &column.value, select.is_grouped())?;
         }
-        if columns.is_empty() {
-            columns.push('1');
+        if select.columns.is_empty() {
+            rows.push("1");
         }
-        let mut bound = Vec::new();
-        let table = table_name(name);
-        let mut from = format!("FROM {table} WHERE ");
-        filter::write(def, &select.filter, &mut from, &mut bound)?;
-        access(def, scope, select).write(scope, &mut from, &mut bound);
-        let mut order = String::new();
-        for by in &select.order {
-            let known = known(&by.column)?;
-            known.kind.orders(&by.column)?;
-            let direction = if by.descending { "DESC" } else { "ASC" };
-            push(&mut order, format_args!("{} {direction}", quoted(&by.column)));
-            // Said only where there can be nulls: an index then gives the order.
-            if known.nullable {
-                order.push_str(match by.nulls {
-                    Nulls::First => " NULLS FIRST",
-                    Nulls::Last => " NULLS LAST",
-                });
+        from(def, scope, select, &mut rows)?;
+        let count = (select.count == Count::Exact).then(|| counting(def, scope, select)).transpose()?;
+        match Groups::of(def, select)? {
+            Some(groups) => {
+                group_by(groups.columns.iter().map(|(place, _)| *place), &mut rows);
+                rows.push(" ORDER BY ");
+                for ByPlace { place, descending, nulls } in groups.order {
+                    push(&mut rows.sql, format_args!("{place}{}", direction(descending, Some(nulls))));
+                }
+                // Of one group there is no order.
+                rows.push("NULL");
             }
-            order.push_str(", ");
+            None => order(def, select, &mut rows)?,
         }
-        order.push_str("_seq");
-        let rows = format!("SELECT {columns} {from} ORDER BY {order} LIMIT ? OFFSET ?");
-        let count = (select.count == Count::Exact).then(|| format!("SELECT count(*) {from}"));
+        rows.push(" LIMIT ? OFFSET ?");
         let limit = u64::try_from(select.limit).unwrap_or(u64::MAX);
-        Ok(Self { rows, count, bound, kinds, limit, offset: select.offset })
+        Ok(Self { rows, count, kinds, limit, offset: select.offset })
+    }
+}
+
+/// How many rows or groups there are.
+fn counting(def: &DatasetDef, scope: &Scope, select: &Select) -> Result<Query, Error> {
+    let Some(groups) = Groups::of(def, select)? else {
+        let mut count = Query::new("SELECT count(*)");
+        from(def, scope, select, &mut count)?;
+        return Ok(count);
+    };
+    let mut count = Query::new("SELECT count(*) FROM (SELECT ");
+    for (_, expr) in &groups.columns {
+        count.value(def, &Value::Row((*expr).clone()), true)?;
+        count.push(", ");
+    }
+    count.push("count(*)");
+    from(def, scope, select, &mut count)?;
+    group_by(1..=groups.columns.len(), &mut count);
+    count.push(") AS groups");
+    Ok(count)
+}
+
+fn from(def: &DatasetDef, scope: &Scope, select: &Select, query: &mut Query) -> Result<(), Error> {
+    push(&mut query.sql, format_args!(" FROM {} WHERE ", table_name(&select.dataset)));
+    filter::write(def, &select.filter, &mut query.sql, &mut query.bound)?;
+    access(def, scope, select).write(scope, &mut query.sql, &mut query.bound);
+    Ok(())
+}
+
+fn group_by(places: impl Iterator<Item = usize>, query: &mut Query) {
+    for (i, place) in places.enumerate() {
+        push(&mut query.sql, format_args!("{}{place}", if i == 0 { " GROUP BY " } else { ", " }));
+    }
+}
+
+fn order(def: &DatasetDef, select: &Select, query: &mut Query) -> Result<(), Error> {
+    query.push(" ORDER BY ");
+    for by in &select.order {
+        let known = by.column.known(def)?;
+        known.kind.orders(by.column.column())?;
+        query.expr(def, &by.column)?;
+        // Said only where there can be nulls: an index then gives the order.
+        let nulls = known.nullable.then_some(by.nulls);
+        query.push(direction(by.descending, nulls));
+    }
+    query.push("_seq");
+    Ok(())
+}
+
+/// A direction, and what stands between it and the next column.
+fn direction(descending: bool, nulls: Option<Nulls>) -> &'static str {
+    match (descending, nulls) {
+        (false, None) => " ASC, ",
+        (true, None) => " DESC, ",
+        (false, Some(Nulls::First)) => " ASC NULLS FIRST, ",
+        (false, Some(Nulls::Last)) => " ASC NULLS LAST, ",
+        (true, Some(Nulls::First)) => " DESC NULLS FIRST, ",
+        (true, Some(Nulls::Last)) => " DESC NULLS LAST, ",
     }
 }
 
@@ -85,9 +130,10 @@ enum Access {
 }
 
 fn access(def: &DatasetDef, scope: &Scope, select: &Select) -> Access {
-    let first = select.order.first().map(|by| by.column.as_str());
-    let by_seq = first.is_none_or(|column| column == "_seq");
-    let by_time = def.time.as_ref().is_some_and(|time| first == Some(time.as_str()));
+    let first = select.order.first().map(|by| &by.column);
+    // Groups come in no order of the table.
+    let by_seq = !select.is_grouped() && first.is_none_or(|column| column.is("_seq"));
+    let by_time = first.zip(def.time.as_ref()).is_some_and(|(column, time)| column.is(time.as_str()));
     let narrow = narrowing(def, &select.filter);
     match &scope.clients {
         Clients::All if narrow.client => Access::Client,
@@ -136,14 +182,28 @@ fn narrowing(def: &DatasetDef, filter: &Filter) -> Narrowing {
             })
         }
         Filter::Compare { column, compare } => {
-            let key = def.key.first().is_some_and(|key| key.as_str() == column);
-            let time = def.time.as_ref().is_some_and(|time| time.as_str() == column);
+            let key = def.key.first().is_some_and(|key| column.is(key.as_str()));
+            let time = def.time.as_ref().is_some_and(|time| column.is(time.as_str()));
             let one = matches!(compare, Compare::Eq(_) | Compare::In(_));
             Narrowing {
-                client: one && column == "_client",
+                client: one && column.is("_client"),
                 exact: one && (key || time),
                 from: time && matches!(compare, Compare::Gt(_) | Compare::Gte(_)),
                 until: time && matches!(compare, Compare::Lt(_) | Compare::Lte(_)),
+            }
+        }
+        Filter::From { values, descending } => {
+            let first = values.first().map(|(expr, _)| expr);
+            let is = |column: Option<&ColumnName>| {
+                first.zip(column).is_some_and(|(expr, column)| expr.is(column.as_str()))
+            };
+            let time = is(def.time.as_ref());
+            Narrowing {
+                // Rows come in the order of the key, so that one page ends the read.
+                exact: is(def.key.first()),
+                from: time && !descending,
+                until: time && *descending,
+                ..Narrowing::default()
             }
         }
         Filter::Or(_) | Filter::Not(_) => Narrowing::default(),

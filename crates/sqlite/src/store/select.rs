@@ -11,7 +11,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params_from_iter};
 use uuid::Uuid;
 
-use super::error::{damaged_value, not_found};
+use super::error::{damaged_value, invalid, not_found};
 use super::filter::Binding;
 use super::open::SqliteStore;
 use super::plan::Plan;
@@ -29,10 +29,15 @@ pub(super) async fn select(
     let plan = Plan::new(&entry.dataset.def, scope, &select)?;
     let read = move |connection: &Connection| {
         let mut sink = sink;
-        plan.run(connection, sink.as_mut()).map(|selected| (selected, sink))
+        match plan.run(connection, sink.as_mut()) {
+            Ok(selected) => Ok(Some((selected, sink))),
+            Err(rusqlite::Error::IntegralValueOutOfRange(..)) => Ok(None),
+            Err(error) => Err(error),
+        }
     };
     match store.selects.read_within("reading a dataset", time_out, read).await {
-        Ok(Some(done)) => Ok(done),
+        Ok(Some(Some(done))) => Ok(done),
+        Ok(Some(None)) => Err(invalid(format!("reading dataset {name}: a number is out of range"))),
         Ok(None) => {
             let message = format!("reading dataset {name} took longer than {time_out:?}");
             Err(Error::new(ErrorKind::TooCostly, message))
@@ -48,8 +53,8 @@ impl Plan {
         let mut selected = Selected { rows: 0, total: None, cut: false };
         let number = |number: u64| Binding::Integer(i64::try_from(number).unwrap_or(i64::MAX));
         let page = [number(self.limit), number(self.offset)];
-        let mut statement = connection.prepare_cached(&self.rows)?;
-        let mut rows = statement.query(params_from_iter(self.bound.iter().chain(&page)))?;
+        let mut statement = connection.prepare_cached(&self.rows.sql)?;
+        let mut rows = statement.query(params_from_iter(self.rows.bound.iter().chain(&page)))?;
         while let Some(row) = rows.next()? {
             let mut cells = Cells { row, kinds: &self.kinds, at: 0, damage: None };
             let more = sink.row(&mut cells);
@@ -70,9 +75,9 @@ impl Plan {
             selected.total = Some(match ended {
                 true => self.offset + selected.rows,
                 false => {
-                    let mut statement = connection.prepare_cached(count)?;
+                    let mut statement = connection.prepare_cached(&count.sql)?;
                     statement
-                        .query_row(params_from_iter(&self.bound), |row| row.get::<_, i64>(0))?
+                        .query_row(params_from_iter(&count.bound), |row| row.get::<_, i64>(0))?
                         .unsigned_abs()
                 }
             });
@@ -116,7 +121,11 @@ fn cell<'r>(row: &'r Row<'_>, at: usize, kind: Kind) -> rusqlite::Result<Cell<'r
         (Kind::Text, text) => Cell::Text(text.as_str()?),
         (Kind::Json, text) => Cell::Json(text.as_str()?),
         (Kind::Integer, ValueRef::Integer(integer)) => Cell::Integer(integer),
-        (Kind::Float, ValueRef::Real(float)) => Cell::Float(float),
+        (Kind::Float, ValueRef::Real(float)) if float.is_finite() => Cell::Float(float),
+        // Of values that are all finite: their sum.
+        (Kind::Float, ValueRef::Real(_)) => {
+            return Err(rusqlite::Error::IntegralValueOutOfRange(at, i64::MAX));
+        }
         (Kind::Texts, text) => Cell::Texts(text.as_str()?),
         (Kind::Decimal, text) => {
             Cell::Decimal(text.as_str()?.parse().map_err(|_| damaged_value(at, "decimal"))?)

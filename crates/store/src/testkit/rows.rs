@@ -14,7 +14,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A read of dataset `d`: these columns of all rows in order of arrival.
 pub(super) fn of(columns: &[&str]) -> Select {
-    let column = |&name: &&str| Column { name: name.to_owned(), alias: format!("as_{name}") };
+    let column = |&name: &&str| Column::named(name, format!("as_{name}"));
     Select {
         dataset: dataset("d"),
         columns: columns.iter().map(column).collect(),
@@ -32,11 +32,11 @@ pub(super) fn only_if(select: Select, filter: Filter) -> Select {
 }
 
 pub(super) fn compare(column: &str, compare: Compare) -> Filter {
-    Filter::Compare { column: column.to_owned(), compare }
+    Filter::Compare { column: column.into(), compare }
 }
 
 pub(super) fn ascending(column: &str, nulls: Nulls) -> OrderBy {
-    OrderBy { column: column.to_owned(), descending: false, nulls }
+    OrderBy { column: column.into(), descending: false, nulls }
 }
 
 pub(super) fn descending(column: &str, nulls: Nulls) -> OrderBy {

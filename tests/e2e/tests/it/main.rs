@@ -34,6 +34,7 @@ mod postgres_faults;
 mod postgres_nodes;
 mod readme;
 mod replaced;
+mod rest_clients;
 mod retention;
 mod rules;
 mod sync;

@@ -202,7 +202,7 @@ async fn slow(database: &TestDatabase) -> (Arc<PostgresStore>, Select) {
     connect(&database.url()).await.batch_execute(fill).await.unwrap();
     let pattern = format!("%{}b%", "a".repeat(900));
     let like = Compare::Like { pattern, ignore_case: false };
-    let filter = Filter::Compare { column: "t".to_owned(), compare: like };
+    let filter = Filter::Compare { column: "t".into(), compare: like };
     (store, Select { filter, ..column("t") })
 }
 
@@ -431,14 +431,14 @@ async fn texts_stay_values(texts: &[String]) {
         let like = |ignore_case| Compare::Like { pattern: exactly.clone(), ignore_case };
         for compare in [eq, like(false), like(true)] {
             let what = format!("{compare:?}");
-            let filter = Filter::Compare { column: "k".to_owned(), compare };
+            let filter = Filter::Compare { column: "k".into(), compare };
             let found =
                 read(&store, Select { filter, ..column("k") }, Duration::from_secs(30)).await.unwrap();
             assert!(found.contains(&format!("Text({value:?})")), "{what} finds {found:?}");
         }
         // As names, it is refused.
-        let named = Filter::Compare { column: text.clone(), compare: Compare::IsNull };
-        let order = OrderBy { column: text.clone(), descending: true, nulls: select::Nulls::First };
+        let named = Filter::Compare { column: text.clone().into(), compare: Compare::IsNull };
+        let order = OrderBy { column: text.clone().into(), descending: true, nulls: select::Nulls::First };
         let known = |name: &str| ["k", "j"].contains(&name);
         for select in [
             column(text),

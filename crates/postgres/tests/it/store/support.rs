@@ -79,7 +79,7 @@ pub(super) fn batch(from: i64, to: i64, rows: &str) -> Recording {
 pub(super) fn column(name: &str) -> Select {
     Select {
         dataset: "d".parse().unwrap(),
-        columns: vec![Column { name: name.to_owned(), alias: name.to_owned() }],
+        columns: vec![Column::named(name, name)],
         filter: Filter::And(Vec::new()),
         order: Vec::new(),
         limit: 1_000_000,

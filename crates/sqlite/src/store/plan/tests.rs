@@ -16,7 +16,7 @@ fn only(clients: &[&str]) -> Scope {
 }
 
 fn compare(column: &str, compare: Compare) -> Filter {
-    Filter::Compare { column: column.to_owned(), compare }
+    Filter::Compare { column: column.into(), compare }
 }
 
 fn after(second: i64) -> Filter {
@@ -28,7 +28,7 @@ fn before(second: i64) -> Filter {
 }
 
 fn by(column: &str) -> Vec<OrderBy> {
-    vec![OrderBy { column: column.to_owned(), descending: false, nulls: Nulls::Last }]
+    vec![OrderBy { column: column.into(), descending: false, nulls: Nulls::Last }]
 }
 
 fn station(name: &str) -> Filter {
@@ -46,13 +46,13 @@ fn explained_of(def: &str, scope: &Scope, filter: Filter, order: Vec<OrderBy>) -
     let name = "d".parse().unwrap();
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(&table::create(&name, &def, 7)).unwrap();
-    let column = Column { name: "v".to_owned(), alias: "v".to_owned() };
+    let column = Column::named("v", "v");
     let columns = vec![column];
     let select = Select { dataset: name, columns, filter, order, limit: 100, offset: 0, count: Count::Exact };
     let plan = Plan::new(&def, scope, &select).unwrap();
-    let explain = |sql: &str, page: &[Binding]| {
-        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let bound = params_from_iter(plan.bound.iter().chain(page));
+    let explain = |query: &Query, page: &[Binding]| {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", query.sql)).unwrap();
+        let bound = params_from_iter(query.bound.iter().chain(page));
         let lines = statement.query_map(bound, |row| row.get::<_, String>("detail")).unwrap();
         lines.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("\n")
     };
@@ -188,4 +188,56 @@ fn a_condition_within_an_alternative_narrows_nothing() {
     assert_eq!(narrowing(&def, &Filter::Not(Box::new(after(1)))), Narrowing::default());
     let nested = Filter::And(vec![Filter::And(vec![after(1)]), before(9)]);
     assert_eq!(narrowing(&def, &nested), Narrowing { from: true, until: true, ..Narrowing::default() });
+}
+
+/// How many steps SQLite takes for a page that begins behind the row of this number.
+fn steps(connection: &Connection, scope: &Scope, order: Vec<OrderBy>, filter: Filter) -> i32 {
+    let def: DatasetDef = serde_json::from_str(DEF).unwrap();
+    let columns = vec![Column::named("v", "v")];
+    let count = Count::None;
+    let select =
+        Select { dataset: "d".parse().unwrap(), columns, filter, order, limit: 10, offset: 0, count };
+    let plan = Plan::new(&def, scope, &select).unwrap();
+    let mut statement = connection.prepare(&plan.rows.sql).unwrap();
+    let page = [Binding::Integer(10), Binding::Integer(0)];
+    let mut rows = statement.query(params_from_iter(plan.rows.bound.iter().chain(&page))).unwrap();
+    let mut count = 0;
+    while rows.next().unwrap().is_some() {
+        count += 1;
+    }
+    drop(rows);
+    assert_eq!(count, 10);
+    statement.get_status(rusqlite::StatementStatus::VmStep)
+}
+
+#[test]
+fn page_ten_thousand_takes_as_many_steps_as_page_one() {
+    const ROWS: i64 = 120_000;
+    let def: DatasetDef = serde_json::from_str(DEF).unwrap();
+    let connection = Connection::open_in_memory().unwrap();
+    connection.execute_batch(&table::create(&"d".parse().unwrap(), &def, 7)).unwrap();
+    connection
+        .execute(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1) INSERT INTO data_d \
+             SELECT n, 'a', x'00', x'00', 0, 's' || (n % 3), n / 2 * 1000000, n FROM n",
+            [ROWS],
+        )
+        .unwrap();
+    let moment = |n: i64| Operand::Timestamp(Timestamp::from_second(n / 2).unwrap());
+    let seq = |n: i64| compare("_seq", Compare::Gt(Operand::Integer(n)));
+    // As cursors are: the range of the index, and what of it is behind the row.
+    let by_time = |n: i64| {
+        let further = compare("at", Compare::Gt(moment(n)));
+        let tie = Filter::And(vec![compare("at", Compare::Eq(moment(n))), seq(n)]);
+        let range = Filter::From { values: vec![("at".into(), moment(n))], descending: false };
+        Filter::And(vec![range, Filter::Or(vec![further, tie])])
+    };
+    let nothing = || Filter::And(Vec::new());
+    for scope in [Scope::internal("test"), only(&["a"])] {
+        for (order, page) in [(Vec::new(), seq(100_000)), (by("at"), by_time(100_000))] {
+            let first = steps(&connection, &scope, order.clone(), nothing());
+            let far = steps(&connection, &scope, order.clone(), page);
+            assert!(far <= 2 * first, "{order:?} {:?}: {first} steps, then {far}", scope.clients);
+        }
+    }
 }

@@ -53,7 +53,7 @@ pub(super) async fn define(store: &SqliteStore) {
 
 /// The first `limit` rows.
 pub(super) fn select(limit: usize) -> Select {
-    let column = |name: &str| Column { name: name.to_owned(), alias: name.to_owned() };
+    let column = |name: &str| Column::named(name, name);
     Select {
         dataset: name(),
         columns: vec![column("n"), column("t")],
@@ -99,7 +99,7 @@ async fn rows_and_their_count_are_of_one_moment() {
     store.record(recording(0, 2, 1)).await.unwrap();
     let select = || Select {
         dataset: name(),
-        columns: vec![Column { name: "n".to_owned(), alias: "n".to_owned() }],
+        columns: vec![Column::named("n", "n")],
         filter: Filter::And(Vec::new()),
         order: Vec::new(),
         limit: 1,

@@ -96,7 +96,7 @@ async fn read(store: &SqliteStore, select: Select) -> (Vec<i64>, Option<u64>) {
 fn of(filter: Filter, order: &[OrderBy]) -> Select {
     Select {
         dataset: name(),
-        columns: vec![Column { name: "_seq".to_owned(), alias: "_seq".to_owned() }],
+        columns: vec![Column::named("_seq", "_seq")],
         filter,
         order: order.to_vec(),
         limit: 1_000,
@@ -106,7 +106,7 @@ fn of(filter: Filter, order: &[OrderBy]) -> Select {
 }
 
 fn compare(column: &str, compare: Compare) -> Filter {
-    Filter::Compare { column: column.to_owned(), compare }
+    Filter::Compare { column: column.into(), compare }
 }
 
 type Test = fn(&Row) -> bool;
@@ -147,7 +147,7 @@ type Order = fn(&Row, &Row) -> Ordering;
 /// Orders, and what they mean; ties are in order of arrival. `None` is less
 /// than any moment.
 fn orders() -> Vec<(Vec<OrderBy>, Order)> {
-    let by = |column: &str, descending, nulls| OrderBy { column: column.to_owned(), descending, nulls };
+    let by = |column: &str, descending, nulls| OrderBy { column: column.into(), descending, nulls };
     vec![
         (Vec::new(), |_, _| Ordering::Equal),
         (vec![by("at", false, Nulls::First)], |a, b| a.at.cmp(&b.at)),

@@ -1,6 +1,7 @@
 //! The cases, by what they are about.
 
 mod clients;
+mod computed;
 mod define;
 mod evolve;
 mod imports;
@@ -34,6 +35,7 @@ pub fn cases() -> Vec<Case> {
         types::CASES,
         imports::CASES,
         select::CASES,
+        computed::CASES,
         scope::CASES,
         stop::CASES,
         keys::CASES,

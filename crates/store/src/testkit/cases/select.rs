@@ -331,7 +331,7 @@ async fn a_sink_ends_the_read(factory: Arc<dyn Factory>) -> Outcome {
 async fn wrong_columns_and_values_are_invalid(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
     typed(&store).await?;
-    let column = |name: &str| Column { name: name.to_owned(), alias: "x".to_owned() };
+    let column = |name: &str| Column::named(name, "x");
     for name in ["nope", "T", "", "*", "rowid", "_row", "t\" --", "_SEQ"] {
         let equal = compare(name, Compare::Eq(text("x")));
         for select in [

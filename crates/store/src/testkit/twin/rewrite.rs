@@ -1,6 +1,6 @@
 //! Faults that turn one request into another.
 
-use crate::{Compare, Filter, Nulls, Operand, OrderBy, Select};
+use crate::{Aggregate, Compare, Expr, Filter, Nulls, Operand, OrderBy, Select, Value};
 use orderwire_types::dataset::{DatasetDef, OnConflict};
 use orderwire_types::scope::Clients;
 use orderwire_types::{Decimal, Scope};
@@ -37,14 +37,36 @@ pub(super) fn select(fault: Fault, mut select: Select) -> Select {
     match fault {
         Fault::IgnoresOrder => select.order.clear(),
         Fault::TiesBackwards => {
-            let column = "_seq".to_owned();
+            let column = "_seq".into();
             select.order.push(OrderBy { column, descending: true, nulls: Nulls::Last });
         }
         Fault::NullsLast => select.order.iter_mut().for_each(|order| order.nulls = Nulls::Last),
         Fault::IgnoresOffset => select.offset = 0,
+        Fault::StopsShortOfParts | Fault::CountsNulls | Fault::AveragesSums | Fault::DoublesBuckets => {
+            for column in &mut select.columns {
+                column.value = computed(fault, column.value.clone());
+            }
+        }
         _ => select.filter = filter(fault, select.filter),
     }
     select
+}
+
+fn computed(fault: Fault, value: Value) -> Value {
+    match (fault, value) {
+        (Fault::StopsShortOfParts, Value::Row(Expr::Part { column, mut path, as_text }))
+            if path.len() > 1 =>
+        {
+            path.pop();
+            Value::Row(Expr::Part { column, path, as_text })
+        }
+        (Fault::CountsNulls, Value::Of(Aggregate::Count, _)) => Value::Rows,
+        (Fault::AveragesSums, Value::Of(Aggregate::Sum, expr)) => Value::Of(Aggregate::Avg, expr),
+        (Fault::DoublesBuckets, Value::Row(Expr::Bucket { column, micros })) => {
+            Value::Row(Expr::Bucket { column, micros: micros * 2 })
+        }
+        (_, value) => value,
+    }
 }
 
 fn filter(fault: Fault, given: Filter) -> Filter {
@@ -62,6 +84,8 @@ fn filter(fault: Fault, given: Filter) -> Filter {
             other => Filter::Not(Box::new(other)),
         },
         (_, Filter::Not(inner)) => Filter::Not(Box::new(filter(fault, *inner))),
+        (Fault::BeginsAnew, Filter::From { .. }) => Filter::And(Vec::new()),
+        (_, from @ Filter::From { .. }) => from,
         (_, Filter::Compare { column, compare }) => {
             Filter::Compare { column, compare: comparison(fault, compare) }
         }

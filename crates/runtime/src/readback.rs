@@ -1,0 +1,47 @@
+//! Rows back to who wrote them: the gateway asks, the query side answers.
+
+use async_trait::async_trait;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use orderwire_api::Caller;
+use orderwire_gateway::{Expected, Readback};
+use orderwire_query::ErrorKind::{Internal, TooCostly, Unavailable};
+use orderwire_types::{Client, EventId};
+use uuid::Uuid;
+
+/// The query side as the gateway knows it.
+pub(crate) struct Recorded(pub(crate) orderwire_query::Readback);
+
+#[async_trait]
+impl Readback for Recorded {
+    async fn expect(
+        &self,
+        caller: &Caller,
+        client: &Client,
+        dataset: &str,
+        select: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Box<dyn Expected>, Response> {
+        match self.0.expect(caller, client, dataset, select, headers).await {
+            Ok(expected) => Ok(Box::new(Rows(expected))),
+            Err(error) => Err(error.into_response()),
+        }
+    }
+}
+
+struct Rows(orderwire_query::Expected);
+
+#[async_trait]
+impl Expected for Rows {
+    async fn rows(&self, event: EventId, trace: Uuid, count: u64) -> Option<Response> {
+        match self.0.rows(event, trace, count).await {
+            Ok(response) => response,
+            // The rows are durable, whatever is the matter with reading them.
+            Err(error) if matches!(error.kind(), Unavailable | TooCostly | Internal) => {
+                tracing::warn!(%error, "rows that were written cannot be read back");
+                None
+            }
+            Err(error) => Some(error.into_response()),
+        }
+    }
+}
