@@ -151,10 +151,10 @@ async fn a_node_that_is_killed_is_gone_on_from_by_the_other() -> Result<()> {
     let release = text(&order, "release_id")?.to_owned();
     let two = node(folder.path(), "two", &start)?;
     let before = processes::until_count(&release, |count| count > 0)?;
-    ensure!(processes::of_data(&folder.path().join("two"))?.is_empty(), "both run the release");
     // An order that one node takes is worked on by the other.
     let other = ordered(&two, &json!({"client": "acme", "product": "web"})).await?;
     ensure!(other["state"] == "ready", "{other}");
+    ensure!(processes::of_data(&folder.path().join("two"))?.is_empty(), "both run releases");
     let (status, answer) = two.post("/v1/queues", &json!({"name": "work", "types": ["work.#"]})).await?;
     ensure!(status < 300, "{answer}");
     let (status, answer) = two.post("/v1/events/work.a", &json!({"n": 1})).await?;
