@@ -9,6 +9,9 @@ use crate::orders::ordered;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/air-quality");
 
+/// What a test has posted itself: a module that was ordered records rows of its client there, too.
+const MINE: &str = "/rest/air?select=id_entity&_client=eq.default&limit=1000000";
+
 /// The environment of a server on this PostgreSQL.
 pub(crate) fn env(url: &str, password: Option<&str>) -> Vec<(String, String)> {
     let mut env = vec![("ORDERWIRE__STORE__URL".to_owned(), url.to_owned())];
@@ -42,7 +45,7 @@ async fn the_whole_line_works_on_a_postgresql() -> Result<()> {
     let accepted: Value = serde_json::from_str(&answer.text().await?)?;
     let trace = accepted["trace_id"].as_str().context("a trace")?;
     server.until(&format!("/v1/traces/{trace}"), |trace| trace["state"] == "done").await?;
-    let found = server.get("/rest/air?select=id_entity&limit=1000000").await?;
+    let found = server.get(MINE).await?;
     ensure!(found.as_array().is_some_and(|found| found.len() == rows), "{rows} rows: {found}");
     for cached in [false, true] {
         let view = server.get("/api/v1/measures/air").await?;
@@ -84,7 +87,7 @@ async fn the_whole_line_works_on_a_postgresql() -> Result<()> {
     let removed =
         ordered(&server, &json!({"client": "acme", "product": "sensor", "action": "remove"})).await?;
     ensure!(removed["state"] == "removed", "{removed}");
-    ensure!(server.get("/rest/air?select=id_entity&limit=1000000").await? == found, "rows after a restart");
+    ensure!(server.get(MINE).await? == found, "rows after a restart");
 
     // The folder is one process's here, too.
     let second = run_with(&["up", "--listen", "127.0.0.1:0", "--data", &data.to_string_lossy()], &start.env)?;
