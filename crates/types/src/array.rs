@@ -38,7 +38,7 @@ pub fn from_literal(literal: &str) -> Result<Vec<String>, &'static str> {
     }
     let mut chars = inner.chars().peekable();
     loop {
-        while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+        while chars.next_if(char::is_ascii_whitespace).is_some() {}
         let mut text = String::new();
         if chars.next_if_eq(&'"').is_some() {
             loop {
@@ -49,7 +49,7 @@ pub fn from_literal(literal: &str) -> Result<Vec<String>, &'static str> {
                     None => return Err("a quote that ends"),
                 }
             }
-            while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+            while chars.next_if(char::is_ascii_whitespace).is_some() {}
         } else {
             // Where the text ends that is no white space at the end.
             let mut end = 0;

@@ -12,6 +12,9 @@ use rusqlite::types::ValueRef;
 
 type Wrong = Box<dyn std::error::Error + Send + Sync>;
 
+/// What a list has to have of others.
+type Holds = fn(&Set, &[Cow<'_, str>]) -> bool;
+
 /// The most memory of one expression in use, in bytes.
 const EXPRESSION: usize = 8 << 20;
 
@@ -23,7 +26,7 @@ const EXPRESSION: usize = 8 << 20;
 pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("ow_match", 2, flags, matches)?;
-    let sets: [(&str, fn(&Set, &[Cow<'_, str>]) -> bool); 3] = [
+    let sets: [(&str, Holds); 3] = [
         ("ow_contains", |others, list| {
             let list: HashSet<&str> = list.iter().map(Cow::as_ref).collect();
             others.0.iter().all(|other| list.contains(other.as_str()))
@@ -54,10 +57,7 @@ fn matches(context: &Context<'_>) -> rusqlite::Result<Option<bool>> {
 /// The others, read once for a statement.
 struct Set(HashSet<String>);
 
-fn compared(
-    context: &Context<'_>,
-    holds: fn(&Set, &[Cow<'_, str>]) -> bool,
-) -> rusqlite::Result<Option<bool>> {
+fn compared(context: &Context<'_>, holds: Holds) -> rusqlite::Result<Option<bool>> {
     let others: Arc<Set> = context.get_or_create_aux(1, |value| -> Result<_, Wrong> {
         let texts = array::from_json(value.as_str()?).ok_or("no list of texts")?;
         Ok(Set(texts.into_iter().map(Cow::into_owned).collect()))
