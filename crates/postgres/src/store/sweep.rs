@@ -30,8 +30,7 @@ pub(super) async fn sweep(shared: &Shared, sweep: Sweep) -> Result<u64, Error> {
     let forgotten = write!(&shared.database, "forgetting events", |session| {
         remembered::forget(session, remembered_before, limit).await
     })?;
-    let ended =
-        write!(&shared.database, "forgetting transactions", |session| { ended(session, limit).await })?;
+    let ended = write!(&shared.database, "forgetting transactions", |session| ended(session, limit).await)?;
     Ok(dropped + records + forgotten + ended)
 }
 
