@@ -3,13 +3,16 @@
 
 use std::any::Any;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use orderwire_e2e::kafka::{self, Kafka};
 use orderwire_e2e::nats::Nats;
 use orderwire_e2e::postgres::Postgres;
 use orderwire_e2e::rabbit::Rabbit;
-use orderwire_e2e::{Server, Start};
+use orderwire_e2e::sse::Stream;
+use orderwire_e2e::ws::Socket;
+use orderwire_e2e::{PATIENCE, Server, Start};
 use serde_json::{Value, json};
 
 use crate::postgres;
@@ -83,6 +86,8 @@ cases! {
     a_key_is_with_one_consumer_at_a_time
     a_paused_queue_hands_out_nothing
     a_replayed_dead_letter_comes_again
+    a_stream_of_events_pushes_what_settlements_free
+    a_web_socket_hands_out_what_its_credit_allows
 }
 
 async fn run(world: fn(&Path) -> Result<World>, case: impl AsyncFn(&Server) -> Result<()>) -> Result<()> {
@@ -272,5 +277,69 @@ async fn a_replayed_dead_letter_comes_again(server: &Server) -> Result<()> {
     ensure!(status == 202 && replay["matched"] == 1, "{status}: {replay}");
     let again = lease(server, 1).await?;
     ensure!(again[0]["event"]["eventid"] == got[0]["event"]["eventid"], "{again:?}");
+    settle(server, "ack", &again).await
+}
+
+/// The next delivery of a stream.
+async fn pushed(stream: &mut Stream) -> Result<Value> {
+    Ok(tokio::time::timeout(PATIENCE, stream.delivery()).await.context("nothing is pushed")??.data)
+}
+
+async fn a_stream_of_events_pushes_what_settlements_free(server: &Server) -> Result<()> {
+    for n in 0..4 {
+        post(server, "acme", "till", n).await?;
+    }
+    ready(server, "shop", 4).await?;
+    let mut stream = Stream::open(server, "/v1/queues/shop/stream?max=2").await?;
+    let held = vec![pushed(&mut stream).await?, pushed(&mut stream).await?];
+    ensure!(numbers(&held) == [0, 1], "{held:?}");
+    let more = tokio::time::timeout(Duration::from_millis(300), stream.next()).await;
+    ensure!(more.is_err(), "more than two: {more:?}");
+    settle(server, "ack", &held[..1]).await?;
+    let next = pushed(&mut stream).await?;
+    ensure!(numbers(std::slice::from_ref(&next)) == [2], "{next}");
+    // With it go those behind it, uncounted where nobody gave them back.
+    settle(server, "nack", &held[1..]).await?;
+    let again = vec![pushed(&mut stream).await?, pushed(&mut stream).await?];
+    ensure!(numbers(&again) == [1, 2] && again[0]["attempt"] == 2, "{again:?}");
+    settle(server, "ack", &again).await?;
+    let last = pushed(&mut stream).await?;
+    settle(server, "ack", &[last]).await?;
+    // What the broker brings later is pushed, too.
+    post(server, "acme", "till", 4).await?;
+    let late = pushed(&mut stream).await?;
+    ensure!(numbers(std::slice::from_ref(&late)) == [4], "{late}");
+    settle(server, "ack", &[late]).await
+}
+
+async fn a_web_socket_hands_out_what_its_credit_allows(server: &Server) -> Result<()> {
+    for n in 0..4 {
+        post(server, "acme", "till", n).await?;
+    }
+    ready(server, "shop", 4).await?;
+    let mut socket = Socket::open(server, "/v1/queues/shop/ws").await?;
+    socket.say(&json!({"credit": 2})).await?;
+    let held = vec![socket.delivery().await?, socket.delivery().await?];
+    ensure!(numbers(&held) == [0, 1], "{held:?}");
+    socket.silence().await?;
+    socket.ack(&held[0]).await?;
+    let acked = socket.hear().await?;
+    ensure!(acked == json!({"acked": [held[0]["delivery_id"]], "errors": []}), "{acked}");
+    socket.say(&json!({"credit": 1})).await?;
+    let next = socket.delivery().await?;
+    ensure!(numbers(std::slice::from_ref(&next)) == [2], "{next}");
+    // Whoever ends without a word leaves what it had to others.
+    drop(socket);
+    let mut other = Socket::open(server, "/v1/queues/shop/ws").await?;
+    other.say(&json!({"credit": 10})).await?;
+    let mut again = Vec::new();
+    for _ in 0..3 {
+        again.push(other.delivery().await?);
+    }
+    ensure!(numbers(&again) == [1, 2, 3] && again[0]["attempt"] == 2, "{again:?}");
+    post(server, "acme", "till", 4).await?;
+    // A key goes on with who holds it.
+    again.push(other.delivery().await?);
+    ensure!(numbers(&again[3..]) == [4], "{again:?}");
     settle(server, "ack", &again).await
 }
