@@ -29,7 +29,7 @@ pub(super) const LAYERS: &[Layer] = &[
         name: "engines",
         crates: &["sqlite", "postgres"],
         imports: &["ports", "types"],
-        imports_in_tests: &[],
+        imports_in_tests: &["servers"],
     },
     Layer {
         name: "brokers",
