@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +18,17 @@ const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 
 /// A server behind this broker, with a task queue `shop` beside those that exist anyway.
 pub(crate) fn behind(broker: &str, folder: &Path, more: &str) -> Result<Server> {
+    behind_of(None, broker, folder, more)
+}
+
+/// The same of another binary.
+pub(crate) fn behind_of(binary: Option<PathBuf>, broker: &str, folder: &Path, more: &str) -> Result<Server> {
     let config = folder.join("orderwire.yaml");
     let text = format!("queues:\n  shop: {{types: ['shop.#']}}\n{more}");
     std::fs::write(&config, text)?;
     let flags = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
     let env = vec![("ORDERWIRE__BROKER__URL".to_owned(), broker.to_owned())];
-    Server::start(&folder.join("data"), &Start { flags, env, ..Start::default() })
+    Server::start(&folder.join("data"), &Start { binary, flags, env, ..Start::default() })
 }
 
 /// Python with what `requirements.txt` names.
@@ -195,6 +200,7 @@ async fn a_broker_that_is_away_is_waited_for_and_nothing_is_lost() -> Result<()>
     // The first event of a client brings its announcement along.
     let detail = of_broker(&ready)["detail"].to_string();
     ensure!(ready["status"] == "ready" && detail.contains("31 events wait"), "{ready}");
+    until_spooled(&server, "31").await?;
     // A full spool and the end of the gateway: what was acknowledged is still there.
     server.kill()?;
     let server = behind(&rabbit.url(), folder.path(), "")?;
@@ -207,7 +213,20 @@ async fn a_broker_that_is_away_is_waited_for_and_nothing_is_lost() -> Result<()>
     ensure!(order == (0..40).collect::<Vec<u64>>(), "{order:?}");
     ensure!(seen.values().all(|times| *times == 1), "{seen:?}");
     server.until("/readyz", |ready| of_broker(ready)["detail"].is_null()).await?;
-    Ok(())
+    until_spooled(&server, "0").await
+}
+
+/// Returns when so many events wait in the spool, as the metric says.
+async fn until_spooled(server: &Server, wanted: &str) -> Result<()> {
+    let deadline = Instant::now() + orderwire_e2e::PATIENCE;
+    loop {
+        let metrics = server.http.get(format!("{}/metrics", server.url)).send().await?.text().await?;
+        let value = metrics.lines().find_map(|line| line.strip_prefix("orderwire_spool_events "));
+        if value == Some(wanted) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{value:?} instead of {wanted}: {metrics}");
+    }
 }
 
 #[tokio::test]

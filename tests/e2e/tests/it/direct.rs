@@ -1,11 +1,12 @@
 //! Rows behind a broker: recorded without a stop in the queue, each once, whatever is killed.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use orderwire_e2e::kafka::{self, Kafka};
 use orderwire_e2e::nats::Nats;
 use orderwire_e2e::rabbit::Rabbit;
 use orderwire_e2e::{PATIENCE, Server};
@@ -13,7 +14,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::broker::{behind, python};
+use crate::broker::{behind, behind_of, python};
 
 /// Stands in every row: where it is found, a row was.
 const MARK: &str = "orchid-4711";
@@ -21,10 +22,15 @@ const MARK: &str = "orchid-4711";
 /// What is needed of a broker.
 trait Place {
     fn url(&self) -> String;
+    /// The binary that knows it, where that is another one.
+    fn binary(&self) -> Result<Option<PathBuf>> {
+        Ok(None)
+    }
     /// Ends it with SIGKILL, and starts it on what it holds.
     fn restart(&mut self) -> Result<()>;
-    /// How many messages wait for the stream `data`, with those that are not acked.
-    fn waiting(&self) -> Result<u64>;
+    /// How many messages wait for the stream `data`, with those that are not acked. None: it
+    /// does not tell.
+    fn waiting(&self) -> Result<Option<u64>>;
     /// Sends a message to the stream `data`, as other people's producers do.
     fn send(&self, body: &str) -> Result<()>;
 }
@@ -39,8 +45,8 @@ impl Place for Rabbit {
         self.start()
     }
 
-    fn waiting(&self) -> Result<u64> {
-        self.messages("data")
+    fn waiting(&self) -> Result<Option<u64>> {
+        self.messages("data").map(Some)
     }
 
     fn send(&self, body: &str) -> Result<()> {
@@ -65,9 +71,9 @@ impl Place for Nats {
         self.start()
     }
 
-    fn waiting(&self) -> Result<u64> {
+    fn waiting(&self) -> Result<Option<u64>> {
         // Before 2.10 what is sent by name has a consumer of its own.
-        Ok(self.unacked("data")? + self.unacked("data+named").unwrap_or_default())
+        Ok(Some(self.unacked("data")? + self.unacked("data+named").unwrap_or_default()))
     }
 
     fn send(&self, body: &str) -> Result<()> {
@@ -75,7 +81,37 @@ impl Place for Nats {
     }
 }
 
+/// It keeps everything in memory, and there is no producer for it here: what kills it or
+/// sends to it is not for it.
+impl Place for Kafka {
+    fn url(&self) -> String {
+        Self::url(self)
+    }
+
+    fn binary(&self) -> Result<Option<PathBuf>> {
+        kafka::binary().map(Some)
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        bail!("it would hold nothing any more")
+    }
+
+    fn waiting(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    fn send(&self, _body: &str) -> Result<()> {
+        bail!("no producer is here")
+    }
+}
+
 macro_rules! cases {
+    ($($case:ident)+; everywhere: $($everywhere:ident)+) => {
+        mod behind_kafka { $(#[tokio::test(flavor = "multi_thread")] async fn $everywhere() -> anyhow::Result<()> {
+            super::$everywhere(super::Kafka::started()?).await
+        })+ }
+        cases! { $($case)+ $($everywhere)+ }
+    };
     ($($case:ident)+) => {
         mod behind_nats { $(#[tokio::test(flavor = "multi_thread")] async fn $case() -> anyhow::Result<()> {
             super::$case(super::Nats::started()?).await
@@ -88,13 +124,14 @@ macro_rules! cases {
 
 cases! {
     rows_are_recorded_once_whatever_is_killed
+    what_others_send_is_recorded_once_where_it_is_named;
+    everywhere:
     a_faulty_event_is_a_dead_letter_and_replayed_once
-    what_others_send_is_recorded_once_where_it_is_named
     what_waited_in_the_queue_before_the_broker_goes_first
 }
 
 fn start(place: &impl Place, folder: &Path) -> Result<Server> {
-    behind(&place.url(), folder, "")
+    behind_of(place.binary()?, &place.url(), folder, "")
 }
 
 async fn define(server: &Server, name: &str) -> Result<()> {
@@ -135,8 +172,8 @@ async fn settled(server: &Server, place: &impl Place, dataset: &str, count: usiz
 
 async fn nothing_waits(place: &impl Place) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while place.waiting()? > 0 {
-        ensure!(Instant::now() < deadline, "{} messages are left at the broker", place.waiting()?);
+    while let Some(waiting @ 1..) = place.waiting()? {
+        ensure!(Instant::now() < deadline, "{waiting} messages are left at the broker");
     }
     Ok(())
 }
@@ -246,8 +283,8 @@ async fn a_faulty_event_is_a_dead_letter_and_replayed_once(place: impl Place) ->
     ensure!(queue["paused"] == true && queue["ready"] == 0, "{queue}");
     ensure!(numbers(&server, "d").await? == [0], "recorded while the stream is paused");
     let deadline = Instant::now() + PATIENCE;
-    while place.waiting()? != 20 {
-        ensure!(Instant::now() < deadline, "{} of 20 messages wait at the broker", place.waiting()?);
+    while let Some(waiting) = place.waiting()?.filter(|waiting| *waiting != 20) {
+        ensure!(Instant::now() < deadline, "{waiting} of 20 messages wait at the broker");
     }
     // What was right when it was accepted can never be recorded now.
     let (status, answer) = server.send(Method::DELETE, "/v1/datasets/e", &Value::Null).await?;
