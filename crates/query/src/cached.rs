@@ -160,9 +160,7 @@ impl Cached {
         {
             return Ok(found(entry.clone(), Source::Hit, now));
         }
-        let generation = (ask.freshness == Freshness::Strict).then_some(ask.generation);
-        let key = (ask.key.clone(), generation, 0);
-        let (flight, source) = self.board(key, |landing| self.fly(ask.clone(), load(), landing).boxed());
+        let (flight, source) = self.take_off(&ask, load);
         match (self.in_time(flight).await, near) {
             (Ok(Landed { entry, cached }), _) => {
                 Ok(found(entry, cached.unwrap_or(source), self.clock.now_us()))
@@ -273,7 +271,14 @@ impl Cached {
         })
     }
 
-    /// The load that is under way for this key, or a new one.
+    /// The load that is under way for what is asked, or a new one.
+    fn take_off(&self, ask: &Ask, load: impl FnOnce() -> Load) -> (Flight, Source) {
+        let generation = (ask.freshness == Freshness::Strict).then_some(ask.generation);
+        let key = (ask.key.clone(), generation, 0);
+        self.board(key, |landing| self.fly(ask.clone(), load(), landing).boxed())
+    }
+
+    /// The flight that is under way for this key, or a new one.
     fn board(&self, key: FlightKey, fly: impl FnOnce(Landing) -> Work) -> (Flight, Source) {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         // Moved out of the lock: a flight that is dropped removes itself.

@@ -146,7 +146,9 @@ fn zstd_start(start: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut encoder = zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?;
     encoder.write_all(start)?;
     encoder.flush()?;
-    Ok(encoder.get_ref().clone())
+    let out = encoder.get_ref().clone();
+    // Of nothing it writes nothing, not even the header: magic number, no options, 1 KiB of window.
+    Ok(if out.is_empty() { vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0] } else { out })
 }
 
 /// The last block, raw.

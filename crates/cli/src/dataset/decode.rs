@@ -11,17 +11,45 @@ pub(super) struct Decoding<R> {
     /// The line of the next character, from 1.
     line: u64,
     ended: bool,
+    /// What was decoded beside a buffer that is smaller than a character may be.
+    held: Vec<u8>,
 }
+
+/// In fewer bytes than this a character may have no room.
+const LEAST: usize = 16;
 
 impl<R: BufRead> Decoding<R> {
     pub(super) fn new(inner: R, encoding: &'static Encoding) -> Self {
         // Its mark was taken off before.
-        Self { inner, decoder: encoding.new_decoder_without_bom_handling(), line: 1, ended: false }
+        Self {
+            inner,
+            decoder: encoding.new_decoder_without_bom_handling(),
+            line: 1,
+            ended: false,
+            held: Vec::new(),
+        }
     }
 }
 
 impl<R: BufRead> Read for Decoding<R> {
     fn read(&mut self, out: &mut [u8]) -> Result<usize> {
+        if self.held.is_empty() && out.len() >= LEAST {
+            return self.decode(out);
+        }
+        if self.held.is_empty() {
+            let mut beside = [0; LEAST];
+            let decoded = self.decode(&mut beside)?;
+            self.held.extend_from_slice(&beside[..decoded]);
+        }
+        let taken = self.held.len().min(out.len());
+        out[..taken].copy_from_slice(&self.held[..taken]);
+        self.held.drain(..taken);
+        Ok(taken)
+    }
+}
+
+impl<R: BufRead> Decoding<R> {
+    fn decode(&mut self, out: &mut [u8]) -> Result<usize> {
         while !self.ended {
             let input = self.inner.fill_buf()?;
             let last = input.is_empty();

@@ -8,7 +8,7 @@ use orderwire_emitter::{Emitter, PublishError, Publisher};
 use orderwire_queue::{Clock, Delivery, DeliveryId, Options, Position, Publication, Queues};
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_sqlite::{DataDir, SqliteQueue};
-use orderwire_store::{TraceView, Traces};
+use orderwire_store::{Lineage, Link, Reach, TraceView, Traces};
 use orderwire_types::envelope::Incoming;
 use orderwire_types::step::TraceRecord;
 use orderwire_types::{Client, Data, Event, Scope};
@@ -170,6 +170,29 @@ impl Traces for Away {
     async fn trace(&self, _: &Scope, _: Uuid) -> Result<TraceView, orderwire_store::Error> {
         Err(orderwire_store::Error::new(orderwire_store::ErrorKind::Unavailable, "the store is away"))
     }
+
+    async fn add_links(&self, _: &[Link]) -> Result<(), orderwire_store::Error> {
+        Err(orderwire_store::Error::new(orderwire_store::ErrorKind::Unavailable, "the store is away"))
+    }
+
+    async fn lineage(&self, _: &Scope, _: &[Uuid], _: Reach) -> Result<Lineage, orderwire_store::Error> {
+        Err(orderwire_store::Error::new(orderwire_store::ErrorKind::Unavailable, "the store is away"))
+    }
+}
+
+#[tokio::test]
+async fn what_rules_emit_is_linked_to_its_cause() {
+    let site = Site::new(&config(RULES)).await;
+    let cause = event(r#"{"v":91}"#);
+    for attempt in 1..=2 {
+        assert_eq!(site.handle(&cause, attempt).await, Verdict::Ack);
+    }
+    let reach = Reach { depth: 5, links: 100 };
+    let lineage = site.store.lineage(&scope(), &[cause.id.0], reach).await.unwrap();
+    let mut made: Vec<&str> = lineage.links.iter().map(|link| link.effect_type.as_str()).collect();
+    made.sort_unstable();
+    assert_eq!(made, ["out.hot", "out.seen", "out.told"]);
+    assert!(lineage.links.iter().all(|link| link.cause == cause.id && link.by.starts_with("rule ")));
 }
 
 #[tokio::test]

@@ -129,7 +129,7 @@ async fn a_reader_that_looked_before_another_landed_does_not_load_again() {
     let bench = Bench::new();
     bench.read(strict(1)).await;
     // As if this reader had missed before the first one's answer was kept.
-    let (flight, source) = bench.cached.board(&strict(1), bench.load());
+    let (flight, source) = bench.cached.take_off(&strict(1), bench.load());
     let landed = flight.await.unwrap();
     assert_eq!((source, &*landed.entry.body), (Source::Miss, b"1".as_slice()));
     assert_eq!(landed.cached, Some(Source::Hit));

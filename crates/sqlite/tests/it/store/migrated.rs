@@ -41,7 +41,7 @@ fn to_the_first_version(file: &Path) {
          DROP TABLE delivery_attempt;
          ALTER TABLE release_order DROP COLUMN depth;
          DROP TABLE remembered; DROP TABLE remembered_part; DROP TABLE remembered_filter; DROP TABLE fresh_id;
-         DROP TABLE identity;
+         DROP TABLE identity; DROP TABLE link; DROP TABLE link_part;
          PRAGMA user_version = 1;",
         &first[begin..end]
     ))
