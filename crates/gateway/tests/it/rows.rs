@@ -89,7 +89,7 @@ async fn a_piece_of_a_file_is_one_event_however_often_it_is_sent() {
     assert_eq!(waiting.len(), 1);
     assert_eq!(waiting[0]["import"], json!({"file": file.to_lowercase(), "first": 10}));
     let state = server.get(&format!("/v1/datasets/air/imports/{file}")).await.ok(200);
-    assert_eq!(state, json!({"rows": 0}));
+    assert_eq!(state, json!({"rows": 0, "lines": 0}));
     for query in
         [format!("import={file}"), "import=x&first=0".into(), format!("import={file}&first=0&on_error=skip")]
     {
