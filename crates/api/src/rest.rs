@@ -14,7 +14,7 @@ pub const ROOT: &str = "/rest";
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// The problem.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
     /// What PostgREST or PostgreSQL calls such an error.
     pub code: &'static str,
     /// What is wrong.
@@ -36,7 +36,7 @@ impl Refusal {
             });
             faults.collect::<Vec<_>>().join("; ")
         });
-        Self { message: problem.detail.clone(), problem, code, details, hint: None }
+        Self { message: problem.detail.clone(), problem: Box::new(problem), code, details, hint: None }
     }
 }
 
@@ -93,12 +93,14 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The answer to a call of this path, whose problem, if it is one, is told in these words where
-/// they are spoken.
-pub fn told(path: &str, mut response: Response) -> Response {
-    let spoken = path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let problem = if spoken { response.extensions_mut().remove::<Problem>() } else { None };
-    let Some(problem) = problem else { return response };
+/// Whether a path is one where this is spoken.
+pub fn is_spoken(path: &str) -> bool {
+    path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// An answer, whose problem, if it is one, is told in these words.
+pub fn told(mut response: Response) -> Response {
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
     let mut told = Refusal::from(problem).into_response();
     // What a layer added, such as `Allow`, stays.
     for (name, value) in response.headers() {
@@ -116,11 +118,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_problems_below_the_root_are_told_anew() {
-        for (path, anew) in [("/rest", true), ("/rest/air", true), ("/restless", false), ("/v1/x", false)] {
-            let response = told(path, Problem::not_found("nothing").into_response());
-            assert_eq!(response.headers().contains_key(header::CACHE_CONTROL), anew, "{path}");
-            assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    fn it_is_spoken_below_the_root_alone() {
+        for (path, spoken) in [("/rest", true), ("/rest/air", true), ("/restless", false), ("/v1/x", false)] {
+            assert_eq!(is_spoken(path), spoken, "{path}");
         }
+    }
+
+    #[test]
+    fn a_problem_is_told_once_and_other_answers_stay() {
+        let response = told(Problem::not_found("nothing").into_response());
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        assert!(!told(response).headers().contains_key(header::CONTENT_LENGTH));
+        assert!(told(StatusCode::OK.into_response()).headers().get(header::CACHE_CONTROL).is_none());
     }
 }

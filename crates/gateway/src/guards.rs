@@ -60,7 +60,7 @@ pub fn guarded(router: Router, guards: Guards) -> Router {
 async fn guarded_call(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let begin = Instant::now();
     let method = method_label(request.method());
-    let path = request.uri().path().to_owned();
+    let in_rest = rest::is_spoken(request.uri().path());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let places = if route == WAITS { guard.waiting } else { guard.permits };
@@ -90,7 +90,7 @@ async fn guarded_call(State(guard): State<Guard>, request: Request, next: Next) 
         }
     };
     guard.figures.count(method, route, response.status(), begin.elapsed());
-    rest::told(&path, response)
+    if in_rest { rest::told(response) } else { response }
 }
 
 fn panicked(panic: &(dyn Any + Send), route: &str) -> Response {

@@ -175,7 +175,8 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let problem = self.problem();
         let Parts { kind, code, message, details, hint, total, .. } = *self.0;
-        let mut response = Refusal { problem, code, message, details, hint }.into_response();
+        let mut response =
+            Refusal { problem: Box::new(problem), code, message, details, hint }.into_response();
         let headers = response.headers_mut();
         match kind {
             ErrorKind::Method => {

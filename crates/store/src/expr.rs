@@ -100,7 +100,7 @@ impl Expr {
     /// `Invalid` for a column that is not there, or not of the type that this needs.
     pub fn known(&self, def: &DatasetDef) -> Result<Known, Error> {
         let name = self.column();
-        let known = column(def, name).ok_or_else(|| invalid(format!("no column {name:?}")))?;
+        let known = column(def, name).ok_or_else(|| invalid(&format!("no column {name:?}")))?;
         match self {
             Self::Column(_) => Ok(known),
             Self::Part { as_text, .. } => {
@@ -111,7 +111,7 @@ impl Expr {
                 needs(name, known.kind, &[Kind::Timestamp], "a bucket")?;
                 match *micros > 0 {
                     true => Ok(known),
-                    false => Err(invalid(format!("a bucket of {name:?} has no length"))),
+                    false => Err(invalid(&format!("a bucket of {name:?} has no length"))),
                 }
             }
         }
@@ -170,9 +170,9 @@ fn needs(name: &str, kind: Kind, wanted: &[Kind], what: &str) -> Result<(), Erro
         return Ok(());
     }
     let kind = format!("{kind:?}").to_lowercase();
-    Err(invalid(format!("{what} of column {name:?}: there is none of the type {kind}")))
+    Err(invalid(&format!("{what} of column {name:?}: there is none of the type {kind}")))
 }
 
-fn invalid(message: String) -> Error {
+fn invalid(message: &str) -> Error {
     Error::new(ErrorKind::Invalid, format!("reading a dataset: {message}"))
 }

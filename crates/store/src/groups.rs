@@ -43,7 +43,7 @@ impl<'s> Groups<'s> {
             let kind = expr.known(def)?.kind;
             if matches!(kind, Kind::Json | Kind::Texts | Kind::Decimal) {
                 let kind = format!("{kind:?}").to_lowercase();
-                return Err(invalid(format!("{kind} column {:?} cannot group rows", expr.column())));
+                return Err(invalid(&format!("{kind} column {:?} cannot group rows", expr.column())));
             }
             columns.push((i + 1, expr));
         }
@@ -51,7 +51,9 @@ impl<'s> Groups<'s> {
         for by in &select.order {
             let Some((place, _)) = columns.iter().find(|(_, expr)| **expr == by.column) else {
                 let name = by.column.column();
-                return Err(invalid(format!("groups are ordered by what they are made of, not by {name:?}")));
+                return Err(invalid(&format!(
+                    "groups are ordered by what they are made of, not by {name:?}"
+                )));
             };
             order.push(ByPlace { place: *place, descending: by.descending, nulls: by.nulls });
         }
@@ -64,6 +66,6 @@ impl<'s> Groups<'s> {
     }
 }
 
-fn invalid(message: String) -> Error {
+fn invalid(message: &str) -> Error {
     Error::new(ErrorKind::Invalid, format!("reading a dataset: {message}"))
 }

@@ -87,11 +87,15 @@ fn member(scan: &mut Scan<'_>, budget: &mut Budget, depth: usize) -> Result<Cond
             return members(negated, all, scan, budget, depth + 1);
         }
     }
+    let expected = |scan: &Scan<'_>| {
+        scan.fault("a condition such as column.eq.value").hint("put names with dots in double quotes")
+    };
+    if scan.peek().is_none_or(|next| matches!(next, '.' | ',' | '(' | ')')) {
+        return Err(expected(scan));
+    }
     let column = Field::read(scan, &['.', ',', '(', ')'])?;
     if !scan.take(".") {
-        return Err(scan
-            .fault("a condition such as column.eq.value")
-            .hint("put names with dots in double quotes"));
+        return Err(expected(scan));
     }
     test(column, scan, Place::Group, budget)
 }
