@@ -206,7 +206,8 @@ impl Cached {
         };
         let flight_key = (coded.clone(), Some(plain.entry.generation), plain.entry.computed_at_us);
         let (flight, _) = self.board(flight_key, |landing| {
-            self.fly_coded(Ask { key: coded, ..ask }, plain.entry.clone(), work, landing).boxed()
+            let Entry { generation, computed_at_us, .. } = plain.entry;
+            self.fly_coded(Ask { key: coded, generation, ..ask }, computed_at_us, work, landing).boxed()
         });
         match self.in_time(flight).await {
             Ok(Landed { entry, .. }) => Ok(Found { entry, ..plain }),
@@ -221,7 +222,7 @@ impl Cached {
     fn fly_coded(
         &self,
         ask: Ask,
-        of: Entry,
+        computed_at_us: i64,
         work: Load,
         landing: Landing,
     ) -> impl Future<Output = Result<Landed, Error>> + use<> {
@@ -229,12 +230,12 @@ impl Cached {
         async move {
             let _landing = landing;
             let same =
-                |kept: &Entry| kept.generation == of.generation && kept.computed_at_us == of.computed_at_us;
+                |kept: &Entry| kept.generation == ask.generation && kept.computed_at_us == computed_at_us;
             if let Some(entry) = this.lookup(&ask.key).await.filter(same) {
                 return Ok(Landed { entry, cached: None });
             }
             let (body, meta) = work.await?;
-            let entry = Entry { body, meta, ..of };
+            let entry = Entry { generation: ask.generation, computed_at_us, body, meta };
             this.keep(ask, &entry).await;
             Ok(Landed { entry, cached: None })
         }

@@ -70,7 +70,7 @@ impl Form {
                     match value.map(RawValue::get) {
                         None | Some("null") => csv_value(out, i, None),
                         Some(raw) if raw.starts_with('"') => {
-                            csv_value(out, i, Some(&string(raw).map_err(unreadable)?))
+                            csv_value(out, i, Some(&string(raw).map_err(unreadable)?));
                         }
                         Some(raw) => csv_value(out, i, Some(raw)),
                     }

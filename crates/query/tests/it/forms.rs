@@ -31,7 +31,7 @@ fn decoded(answer: &Answer) -> String {
     let mut text = String::new();
     match answer.header("content-encoding") {
         "gzip" => {
-            flate2::read::GzDecoder::new(&answer.bytes[..]).read_to_string(&mut text).map(drop).unwrap()
+            flate2::read::GzDecoder::new(&answer.bytes[..]).read_to_string(&mut text).map(drop).unwrap();
         }
         "zstd" => text = String::from_utf8(zstd::stream::decode_all(&answer.bytes[..]).unwrap()).unwrap(),
         other => panic!("encoding {other:?}"),
