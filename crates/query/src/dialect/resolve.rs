@@ -149,7 +149,11 @@ impl Columns {
                     (
                         Aggregate::Min | Aggregate::Max,
                         of @ ColumnType::Field(
-                            FieldType::Integer | FieldType::Float | FieldType::Text | FieldType::Timestamp,
+                            FieldType::Integer
+                            | FieldType::Float
+                            | FieldType::Text
+                            | FieldType::Timestamp
+                            | FieldType::Date,
                         ),
                     ) => of,
                     (Aggregate::Min | Aggregate::Max, _) => {

@@ -116,6 +116,8 @@ fn property(field: &Field, in_key: bool) -> Value {
         FieldType::Float => ("double precision", Some("number")),
         FieldType::Boolean => ("boolean", Some("boolean")),
         FieldType::Timestamp => ("timestamp with time zone", Some("string")),
+        FieldType::Decimal => ("numeric", Some("number")),
+        FieldType::Texts => ("text[]", Some("array")),
         FieldType::Json => ("json", None),
         other => (other.as_str(), Some("string")),
     };
@@ -126,6 +128,9 @@ fn property(field: &Field, in_key: bool) -> Value {
     let mut property = json!({"format": format});
     if let Some(kind) = kind {
         property["type"] = kind.into();
+    }
+    if kind == Some("array") {
+        property["items"] = json!({"type": "string"});
     }
     if !described.is_empty() {
         property["description"] = described.join("\n\n").into();

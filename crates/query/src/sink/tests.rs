@@ -131,7 +131,13 @@ fn parquet(kinds: &[(&str, Kind)], rows: &[Vec<Cell<'_>>]) -> Vec<String> {
         .map(|(name, kind)| orderwire_parquet::Column { name: (*name).into(), kind: *kind })
         .collect();
     let (slot, failed) = (Slot::default(), Failed::default());
-    let mut sink = Sink::new(ParquetRows::new(&columns, failed.clone()), 1_000, usize::MAX, slot.clone());
+    let mut sink = Sink::new(
+        ParquetRows::new(&columns, failed.clone()),
+        1_000,
+        usize::MAX,
+        Changes::default(),
+        slot.clone(),
+    );
     for row in rows {
         assert!(sink.row(&mut row.iter().copied()));
     }
@@ -177,7 +183,8 @@ fn parquet_holds_every_type() {
 fn what_parquet_holds_back_counts_as_written() {
     let columns = [orderwire_parquet::Column { name: "n".into(), kind: Kind::Integer }];
     let slot = Slot::default();
-    let mut sink = Sink::new(ParquetRows::new(&columns, Failed::default()), 1_000, 500, slot);
+    let mut sink =
+        Sink::new(ParquetRows::new(&columns, Failed::default()), 1_000, 500, Changes::default(), slot);
     let taken = (0..1_000).take_while(|n| sink.row(&mut [Cell::Integer(*n)].into_iter())).count();
     assert!((40..60).contains(&taken), "{taken}");
 }

@@ -40,7 +40,8 @@ async fn what_one_node_writes_another_reads_within_a_second() -> Result<()> {
 
 #[tokio::test]
 async fn what_one_node_writes_another_reads_within_a_second_with_a_redis_between() -> Result<()> {
-    let (postgres, redis) = (Postgres::started()?, Redis::started(&[])?);
+    let Some(redis) = Redis::started(&[])? else { return Ok(()) };
+    let postgres = Postgres::started()?;
     let mut start = on(&postgres);
     start.env.push(("ORDERWIRE__CACHE__URL".to_owned(), redis.url()));
     fresh(&start).await
