@@ -42,8 +42,10 @@ impl<'s> Groups<'s> {
             // Equal values of these are written in more than one way.
             let kind = expr.known(def)?.kind;
             if matches!(kind, Kind::Json | Kind::Texts | Kind::Decimal) {
-                let kind = format!("{kind:?}").to_lowercase();
-                return Err(invalid(&format!("{kind} column {:?} cannot group rows", expr.column())));
+                return Err(invalid(&format!(
+                    "column {:?} cannot group rows: equal values of it have several spellings",
+                    expr.column()
+                )));
             }
             columns.push((i + 1, expr));
         }

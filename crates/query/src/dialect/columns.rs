@@ -33,10 +33,6 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    pub(crate) fn is_json(&self) -> bool {
-        self.of == ColumnType::Field(FieldType::Json)
-    }
-
     /// What is read of a row.
     pub(crate) fn expr(&self) -> Expr {
         let column = self.name.clone();

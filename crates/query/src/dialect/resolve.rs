@@ -94,14 +94,23 @@ impl Columns {
         }
         let grouped = chosen.columns.iter().any(|column| !matches!(column.value, Value::Row(_)));
         for column in chosen.columns.iter().filter(|_| grouped) {
-            let json = |name: &str| self.named.iter().any(|named| named.name == name && named.is_json());
-            if let Value::Row(Expr::Column(name) | Expr::Part { column: name, as_text: false, .. }) =
+            // Equal values of these types have several spellings.
+            let Value::Row(Expr::Column(name) | Expr::Part { column: name, as_text: false, .. }) =
                 &column.value
-                && json(name)
-            {
-                let message = format!("select: column {:?} is json, which cannot group rows", column.alias);
-                return Err(Error::new(ErrorKind::Invalid, "42883", message)
-                    .hint("take a part as text: column->>name"));
+            else {
+                continue;
+            };
+            let Some(of) = self.named.iter().find(|named| named.name == *name).map(|named| named.of) else {
+                continue;
+            };
+            if let ColumnType::Field(FieldType::Json | FieldType::Texts | FieldType::Decimal) = of {
+                let (alias, kind) = (&column.alias, of.name());
+                let message = format!("select: column {alias:?} is {kind}, which cannot group rows");
+                let error = Error::new(ErrorKind::Invalid, "42883", message);
+                return Err(match of {
+                    ColumnType::Field(FieldType::Json) => error.hint("take a part as text: column->>name"),
+                    _ => error,
+                });
             }
         }
         // Values that differ may become one by any other cast.

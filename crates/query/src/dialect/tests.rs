@@ -357,6 +357,9 @@ fn select_and_order_are_resolved() {
         ("at.bucket(1month)", "is not a length of time"),
         ("raw,count()", "is json, which cannot group rows"),
         ("raw->a,count()", "is json, which cannot group rows"),
+        ("tags,count()", "is text[], which cannot group rows"),
+        ("d,count()", "is decimal, which cannot group rows"),
+        ("d.sum()", "operator sum() needs a column of numbers"),
         ("at::date,count()", "is cast to text alone"),
         ("count(),count()", "twice"),
     ] {

@@ -22,7 +22,8 @@ case_list![
 ];
 
 const DEF: &str = r#"{"fields":[{"name":"g","type":"text"},{"name":"n","type":"integer"},
-    {"name":"f","type":"float"},{"name":"at","type":"timestamp"},{"name":"j","type":"json"}]}"#;
+    {"name":"f","type":"float"},{"name":"at","type":"timestamp"},{"name":"j","type":"json"},
+    {"name":"day","type":"date"},{"name":"d","type":"decimal"},{"name":"l","type":"text[]"}]}"#;
 
 async fn with(factory: Arc<dyn Factory>, rows: &str) -> Outcome<Arc<dyn Store>> {
     let store = factory.open().await?;
@@ -102,7 +103,7 @@ async fn parts_of_json_come_digit_for_digit(factory: Arc<dyn Factory>) -> Outcom
 }
 
 async fn groups_have_one_row_each(factory: Arc<dyn Factory>) -> Outcome {
-    let rows = r#"[{"g":"b","n":1,"f":1.5},{"g":"ä","n":5},{"g":"b","n":2,"f":2.5},{"n":7,"f":-0.0},{"g":"b"},
+    let rows = r#"[{"g":"b","n":1,"f":1.5,"day":"2026-02-28"},{"g":"ä","n":5,"day":"0999-12-31"},{"g":"b","n":2,"f":2.5},{"n":7,"f":-0.0},{"g":"b"},
         {"n":8,"f":0.0}]"#;
     let store = with(factory, rows).await?;
     let values = [
@@ -140,7 +141,12 @@ async fn groups_have_one_row_each(factory: Arc<dyn Factory>) -> Outcome {
     let counted = Select { count: Count::Exact, limit: 0, ..select(&values[1..2]) };
     same("one group", read_up_to(&store, &all(), counted, usize::MAX).await?.1.total, Some(1))?;
     let texts = select(&[aggregate(Aggregate::Min, "g"), aggregate(Aggregate::Max, "g")]);
-    same("texts", read(&store, &all(), texts).await?, vec!["'b' 'ä'".to_owned()])
+    same("texts", read(&store, &all(), texts).await?, vec!["'b' 'ä'".to_owned()])?;
+    let days = select(&[aggregate(Aggregate::Min, "day"), aggregate(Aggregate::Max, "day")]);
+    same("days", read(&store, &all(), days).await?, vec!["0999-12-31 2026-02-28".to_owned()])?;
+    let by_day = select(&[Value::Row("day".into()), Value::Rows]);
+    let expected = ["0999-12-31 1", "2026-02-28 1", "null 4"].map(str::to_owned).to_vec();
+    same("by day", read(&store, &all(), by_day).await?, expected)
 }
 
 async fn sums_are_exact_and_bounded(factory: Arc<dyn Factory>) -> Outcome {
@@ -227,6 +233,10 @@ async fn what_cannot_be_computed_is_invalid(factory: Arc<dyn Factory>) -> Outcom
         select(&[aggregate(Aggregate::Max, "j")]),
         select(&[aggregate(Aggregate::Min, "nope")]),
         select(&[row("j"), Value::Rows]),
+        select(&[row("d"), Value::Rows]),
+        select(&[row("l"), Value::Rows]),
+        select(&[aggregate(Aggregate::Sum, "d")]),
+        select(&[aggregate(Aggregate::Max, "l")]),
         select(&[bucket("n", 5)]),
         select(&[bucket("at", 0)]),
         by_sum,
