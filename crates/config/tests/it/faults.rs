@@ -27,7 +27,7 @@ datasets:
     fields:
       - {name: no2, type: float}
       - {name: 1co, type: float}
-      - {name: o3, type: decimal}
+      - {name: o3, type: money}
       - {type: text}
     key: [no2]
 views:
