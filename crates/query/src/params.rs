@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use orderwire_types::dataset::FieldType;
+use uuid::Uuid;
 
 use crate::dialect::{ColumnType, Condition, Named, Operator, Test, fits, pairs};
 use crate::error::{Error, ErrorKind};
@@ -104,6 +105,9 @@ fn bound(condition: &Condition, given: &Given) -> Option<Condition> {
         }
         Condition::Test { column, negated, test } => {
             let test = match test {
+                Test::Binary(operator, text) if takes_list(*operator) => {
+                    Test::Binary(*operator, text.clone())
+                }
                 Test::Binary(operator, text) => Test::Binary(*operator, value(text)?),
                 Test::In(texts) => {
                     let bound: Vec<String> = texts.iter().filter_map(value).collect();
@@ -117,6 +121,11 @@ fn bound(condition: &Condition, given: &Given) -> Option<Condition> {
             Some(Condition::Test { column: column.clone(), negated: *negated, test })
         }
     }
+}
+
+/// Whether what stands in braces behind it is a list.
+fn takes_list(operator: Operator) -> bool {
+    matches!(operator, Operator::Contains | Operator::ContainedBy | Operator::Overlaps)
 }
 
 /// The name in `{name}`.
@@ -142,7 +151,10 @@ pub(crate) fn faults(params: &[ParamDef], conditions: &[Condition]) -> Vec<(&'st
                 format!("{{{name}}}: a parameter cannot be a pattern; compare with eq or in"),
             ));
         } else if !params.iter().any(|param| param.name == name) {
-            faults.push(("filter", format!("{{{name}}} is no parameter; define it under params")));
+            let detail = format!(
+                "{{{name}}} is no parameter; define it under params, or write {{\"{name}\"}} for a list"
+            );
+            faults.push(("filter", detail));
         }
     });
     for param in params {
@@ -160,8 +172,10 @@ fn uses(conditions: &[Condition], found: &mut impl FnMut(&str, bool)) {
     for condition in conditions {
         match condition {
             Condition::Group { of, .. } => uses(of, found),
+            Condition::Test { test: Test::Binary(operator, _), .. } if takes_list(*operator) => {}
             Condition::Test { test: Test::Binary(operator, text), .. } => {
-                let pattern = matches!(operator, Operator::Like | Operator::ILike);
+                let pattern =
+                    matches!(operator, Operator::Like | Operator::ILike | Operator::Match | Operator::IMatch);
                 if let Some(name) = placeholder(text) {
                     found(name, pattern);
                 }
@@ -179,9 +193,12 @@ pub(crate) fn samples(params: &[ParamDef]) -> Given {
     let sample = |param: &ParamDef| match (&param.default, param.of) {
         (Some(default), _) => default.clone(),
         (None, FieldType::Boolean) => "true".to_owned(),
-        (None, FieldType::Integer | FieldType::Float) => "1".to_owned(),
+        (None, FieldType::Integer | FieldType::Float | FieldType::Decimal) => "1".to_owned(),
         (None, FieldType::Timestamp) => "2026-01-01T00:00:00Z".to_owned(),
-        (None, _) => "x".to_owned(),
+        (None, FieldType::Date) => "2026-01-01".to_owned(),
+        (None, FieldType::Uuid) => Uuid::nil().to_string(),
+        (None, FieldType::Texts) => "{x}".to_owned(),
+        (None, FieldType::Text | FieldType::Json) => "x".to_owned(),
     };
     params.iter().map(|param| (param.name.clone(), sample(param))).collect()
 }
@@ -257,6 +274,27 @@ mod tests {
             "its default",
         ]) {
             assert!(text.contains(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_in_braces_are_no_parameters_and_expressions_cannot_be() {
+        let params = [param("a", FieldType::Text, false, None)];
+        let of = |filter: &str| -> Vec<String> {
+            faults(&params, &conditions(filter)).into_iter().map(|(_, detail)| detail).collect()
+        };
+        assert_eq!(of("id=eq.{a}&tags=cs.{alarm}&tags=ov.{a}"), [""; 0]);
+        assert!(of("id=match.{a}")[0].contains("cannot be a pattern"));
+        let given = Given::from([("a".to_owned(), "7".to_owned())]);
+        assert_eq!(shown(&bind(&conditions("tags=cs.{a}"), &given)), r#""tags".cs."{a}""#);
+    }
+
+    #[test]
+    fn every_type_has_a_sample_that_fits() {
+        for of in FieldType::ALL.into_iter().filter(|of| *of != FieldType::Json) {
+            let param = param("p", of, true, None);
+            let sample = &samples(std::slice::from_ref(&param))["p"];
+            assert!(param.check(sample).is_ok(), "{of:?}: {sample}");
         }
     }
 }

@@ -5,7 +5,6 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use orderwire_api::Caller;
 use orderwire_gateway::{Expected, Readback};
-use orderwire_query::ErrorKind::{Internal, TooCostly, Unavailable};
 use orderwire_types::{Client, EventId};
 use uuid::Uuid;
 
@@ -36,12 +35,11 @@ impl Expected for Rows {
     async fn rows(&self, event: EventId, trace: Uuid, count: u64) -> Option<Response> {
         match self.0.rows(event, trace, count).await {
             Ok(response) => response,
-            // The rows are durable, whatever is the matter with reading them.
-            Err(error) if matches!(error.kind(), Unavailable | TooCostly | Internal) => {
-                tracing::warn!(%error, "rows that were written cannot be read back");
+            // The rows are durable: an error would have the caller write them once more.
+            Err(error) => {
+                tracing::warn!(%error, "rows that were written cannot be read back as it was asked for");
                 None
             }
-            Err(error) => Some(error.into_response()),
         }
     }
 }

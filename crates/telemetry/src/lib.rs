@@ -19,8 +19,9 @@ pub struct Error(String);
 
 /// What is not logged unless it is asked for by name: the AMQP client tells every message
 /// that comes back with its body, and as an error what is none (a queue that is looked for
-/// and not there). What matters of it is told by its user.
-const SILENT: &str = "lapin=off";
+/// and not there); the client of PostgreSQL tells the values of every statement. What matters of them
+/// is told by their users.
+const SILENT: &str = "lapin=off,tokio_postgres=off";
 
 /// Starts logging. `filter` is a level (`info`) or directives
 /// (`info,orderwire_queue=debug`).

@@ -11,6 +11,7 @@ use orderwire_store::{
     Cell, Column, Compare, Count, Dataset, Error as StoreError, Expr, Filter, Nulls, Operand, OrderBy,
     RowSink, Select, Store,
 };
+use orderwire_types::dataset::OnConflict;
 use orderwire_types::{Client, EventId, Right, Scope, identity};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -125,6 +126,11 @@ impl Expected {
             if Instant::now() >= deadline {
                 return Ok(None);
             }
+        }
+        // Those of a request that came before are older than this one; which they are is not told.
+        let keeps = self.dataset.def.on_conflict == OnConflict::Keep;
+        if !keeps && self.count(&of_the_event).await? == 0 {
+            return Ok(None);
         }
         let asked =
             Asked { query: &self.query, media: self.media, count: Count::None, also: Some(of_the_event) };

@@ -74,13 +74,10 @@ async fn answer(
 ) -> Result<(Response, Source), Error> {
     let scope = caller(parts).await?;
     let Path(name) = dataset.map_err(|rejection| unknown(&rejection.body_text()))?;
-    let dataset = name
-        .parse::<DatasetName>()
-        .ok()
-        .and_then(|name| service.store.dataset(&scope, &name))
-        .ok_or_else(|| unknown(&name))?;
-    // Before everything that depends on the rows.
-    let generation = service.store.generation(&dataset.name);
+    let known: DatasetName = name.parse().map_err(|_| unknown(&name))?;
+    // Before everything that depends on the rows or the definition.
+    let generation = service.store.generation(&known);
+    let dataset = service.store.dataset(&scope, &known).ok_or_else(|| unknown(&name))?;
     let options = &service.options;
     let media = Media::accepted(&parts.headers)?;
     let count = headers::count(&parts.headers);

@@ -286,6 +286,8 @@ async fn a_cursor_goes_on_where_the_page_before_ended() {
         format!("order=TimeInstant&n=gt.1&cursor={next}"),
         format!("order=TimeInstant&offset=1&cursor={next}"),
         format!("order=TimeInstant&select=count()&cursor={next}"),
+        // The column and the bucket have one name, and are ordered by as the other.
+        "select=TimeInstant:TimeInstant.bucket(1h),n&order=TimeInstant&limit=1&cursor=start".to_owned(),
         "cursor=nonsense".to_owned(),
         "cursor=1.e30".to_owned(),
         "cursor=".to_owned(),
