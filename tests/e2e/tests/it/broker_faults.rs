@@ -312,12 +312,10 @@ async fn what_is_too_large_for_a_native_queue_is_a_dead_letter_and_holds_up_noth
             let (status, answer) = server.post("/v1/events", &body).await?;
             ensure!(status == 202, "event {n}: {status}: {answer}");
         }
-        let queue = server
-            .until(&format!("/v1/queues/{name}"), |queue| {
-                queue["ready"] == 0 && queue["in_flight"] == 0 && queue["delayed"] == 0
-            })
-            .await?;
-        ensure!(queue["dead"] == 6, "{queue}");
+        let done = |queue: &Value| {
+            queue["ready"] == 0 && queue["in_flight"] == 0 && queue["delayed"] == 0 && queue["dead"] == 6
+        };
+        server.until(&format!("/v1/queues/{name}"), done).await?;
         let dead = server.get(&format!("/v1/dead?queue={name}")).await?;
         let cause = dead["items"][0]["cause"].as_str().context("a cause")?;
         ensure!(cause.contains("20000 are the most"), "{cause}");

@@ -292,9 +292,10 @@ async fn a_faulty_event_is_a_dead_letter_and_replayed_once(place: impl Place) ->
     pause(&server, "resume").await?;
     let found = settled(&server, &place, "d", 20).await?;
     ensure!(found == (0..=20).filter(|n| *n != 7).collect::<Vec<u64>>(), "{found:?}");
-    let dead = server.get("/v1/dead?queue=data").await?;
+    // Not every broker tells what waits there.
+    let one = |dead: &Value| dead["items"].as_array().is_some_and(|items| items.len() == 1);
+    let dead = server.until("/v1/dead?queue=data", one).await?;
     let letter = &dead["items"][0];
-    ensure!(dead["items"].as_array().is_some_and(|items| items.len() == 1), "{dead}");
     ensure!(letter["cause"].as_str().is_some_and(|cause| cause.contains("no dataset e")), "{dead}");
     nothing_waits_in_the_queue(&server).await?;
 
