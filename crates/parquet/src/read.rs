@@ -109,7 +109,7 @@ fn write(out: &mut String, value: &Field, hint: Hint) -> Result<(), String> {
         | Field::UInt(_)
         | Field::ULong(_)
         // A number, digit for digit.
-        | Field::Decimal(_) => out.push_str(&value.to_string()),
+        | Field::Decimal(_) => out.push_str(&digits(value)),
         Field::Float16(number) => float(out, number.to_f32()),
         Field::Float(number) => float(out, *number),
         Field::Double(number) => double(out, *number),
@@ -156,7 +156,7 @@ fn write(out: &mut String, value: &Field, hint: Hint) -> Result<(), String> {
                 out.push(std::mem::replace(&mut open, ','));
                 match key {
                     Field::Str(name) => text(out, name),
-                    other => text(out, &other.to_string()),
+                    other => text(out, &digits(other)),
                 }
                 out.push(':');
                 write(out, value, Hint::None)?;
@@ -165,6 +165,16 @@ fn write(out: &mut String, value: &Field, hint: Hint) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A value as the library writes it. Behind a decimal without a fraction it leaves the point
+/// (`123.`), which is no JSON.
+fn digits(value: &Field) -> String {
+    let mut digits = value.to_string();
+    if matches!(value, Field::Decimal(_)) && digits.ends_with('.') {
+        digits.pop();
+    }
+    digits
 }
 
 /// A float as JSON has it; one that JSON has not as its word, which no column of numbers takes,

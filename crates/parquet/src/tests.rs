@@ -1,7 +1,13 @@
 use std::fs::File;
 use std::io::Write as _;
 
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, FixedLenByteArray, FixedLenByteArrayType};
+use parquet::data_type::{Int32Type, Int64Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
+use serde_json::value::RawValue;
 
 use super::*;
 
@@ -70,6 +76,76 @@ fn values_of_every_kind_come_back_as_they_were() {
         );
     }
     assert!(read(&written(&columns(), &[], 1)).unwrap().is_empty());
+}
+
+#[test]
+fn decimals_of_every_scale_are_numbers_digit_for_digit() {
+    let schema = "message rows {
+        required int32 whole (DECIMAL(9, 0));
+        required int64 cents (DECIMAL(18, 2));
+        required fixed_len_byte_array (2) part (DECIMAL(4, 4));
+        required binary long (DECIMAL(38, 0));
+    }";
+    let longest = 99_999_999_999_999_999_999_999_999_999_999_999_999_i128;
+    let bytes = |number: i128| ByteArray::from(number.to_be_bytes().to_vec());
+    let two = |number: i16| FixedLenByteArray::from(number.to_be_bytes().to_vec());
+    let file = foreign(schema, |group| {
+        put::<Int32Type>(group, &[0, 123, -123, -1_000], None);
+        put::<Int64Type>(group, &[0, 5, -5, -123_456], None);
+        put::<FixedLenByteArrayType>(group, &[two(0), two(1), two(-9_999), two(-10)], None);
+        put::<ByteArrayType>(group, &[bytes(0), bytes(longest), bytes(-longest), bytes(-7)], None);
+    });
+    let rows = read(&file).unwrap();
+    assert_eq!(
+        rows,
+        [
+            r#"{"whole":0,"cents":0.00,"part":0.0000,"long":0}"#.to_owned(),
+            format!(r#"{{"whole":123,"cents":0.05,"part":0.0001,"long":{longest}}}"#),
+            format!(r#"{{"whole":-123,"cents":-0.05,"part":-0.9999,"long":-{longest}}}"#),
+            r#"{"whole":-1000,"cents":-1234.56,"part":-0.0010,"long":-7}"#.to_owned(),
+        ]
+    );
+    assert!(rows.iter().all(|row| serde_json::from_str::<&RawValue>(row).is_ok()), "{rows:?}");
+}
+
+#[test]
+fn whole_decimals_are_plain_names_and_values_in_maps() {
+    let schema = "message rows {
+        required group m (MAP) {
+            repeated group key_value {
+                required int32 key (DECIMAL(9, 0));
+                required int32 value (DECIMAL(9, 0));
+            }
+        }
+    }";
+    let file = foreign(schema, |group| {
+        put::<Int32Type>(group, &[-7, 8], Some(&[0, 1]));
+        put::<Int32Type>(group, &[70, -80], Some(&[0, 1]));
+    });
+    assert_eq!(read(&file).unwrap(), [r#"{"m":{"-7":70,"8":-80}}"#]);
+}
+
+/// A file as other programs write them.
+fn foreign(schema: &str, fill: impl FnOnce(&mut SerializedRowGroupWriter<'_, Vec<u8>>)) -> Vec<u8> {
+    let schema = parse_message_type(schema).unwrap();
+    let properties = WriterProperties::builder().build();
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema.into(), properties.into()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    fill(&mut group);
+    group.close().unwrap();
+    writer.into_inner().unwrap()
+}
+
+/// Writes the next column; `repeated` says of each value whether it goes on with its list.
+fn put<T: DataType>(
+    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    values: &[T::T],
+    repeated: Option<&[i16]>,
+) {
+    let there = repeated.map(|repeated| vec![1; repeated.len()]);
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<T>().write_batch(values, there.as_deref(), repeated).unwrap();
+    column.close().unwrap();
 }
 
 #[test]
