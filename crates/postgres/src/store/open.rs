@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use orderwire_store::{Error, Turn, Turns};
 use orderwire_types::Limits;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -54,6 +54,8 @@ impl std::fmt::Debug for PostgresStore {
 pub(super) struct Shared {
     pub(super) database: Database,
     pub(super) selects: Database,
+    /// As many as selects have connections. Whoever has none holds no thread.
+    pub(super) select_turns: Arc<Semaphore>,
     pub(super) catalogue: Catalogue,
     /// Changes with every change of a dataset, order or release by this process.
     pub(super) changed: watch::Sender<u64>,
@@ -82,13 +84,15 @@ impl PostgresStore {
     /// `Refused`, `Later`, `Damaged`, `Unavailable`.
     pub async fn open(options: Options) -> Result<Self, crate::Error> {
         let Options { database, limits, selects } = options;
-        let for_selects = db::Options { connections: selects.max(1), ..database.clone() };
+        let for_selects =
+            db::Options { connections: selects.clamp(1, Semaphore::MAX_PERMITS), ..database.clone() };
         let database = Database::open(&database).await?;
         migrate(&database, &SCHEMA).await?;
         let id = identity(&database).await.map_err(|error| engine_error(&error))?;
         let shared = Arc::new(Shared {
             database,
             selects: Database::open(&for_selects).await?,
+            select_turns: Arc::new(Semaphore::new(for_selects.connections)),
             catalogue: Catalogue::new(limits),
             changed: watch::Sender::new(0),
             orders_changed: watch::Sender::new(0),

@@ -1,7 +1,8 @@
 //! Reading a dataset.
 //!
-//! Each read has a thread of its own, of as many as there are connections for reads, because
-//! its sink may take its time. Rows come as the sink takes them: what it has not taken waits
+//! Each read has a thread of its own, because its sink may take its time. It waits for its turn
+//! before it has one: there are as many turns as connections for reads, so that threads are
+//! left for whatever else blocks. Rows come as the sink takes them: what it has not taken waits
 //! at the server. A read whose time is up or whose caller has gone is cancelled there, and
 //! its connection closed, so that the cancellation cannot meet what another one reads.
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use orderwire_store::typed::Kind;
 use orderwire_store::{Cell, Error, ErrorKind, RowSink, Select, Selected};
-use orderwire_types::Scope;
+use orderwire_types::{DatasetName, Scope};
 use tokio::time::Instant;
 use tokio_postgres::{Row, Statement};
 use tokio_util::sync::CancellationToken;
@@ -47,13 +48,23 @@ pub(super) async fn select(
     let _gone_when_dropped = gone.clone().drop_guard();
     let time_out = time_out.min(LONGEST);
     let deadline = Instant::now() + time_out;
+    let turn = tokio::time::timeout_at(deadline, shared.select_turns.clone().acquire_owned()).await;
+    let turn = turn.map_err(|_| late(&select.dataset, time_out))?.expect("turns never end");
     let reading = Reading { shared: shared.clone(), scope: scope.clone(), select, deadline, time_out, gone };
     let runtime = tokio::runtime::Handle::current();
-    let read = tokio::task::spawn_blocking(move || runtime.block_on(reading.run(sink)));
+    let read = tokio::task::spawn_blocking(move || {
+        // Held by the thread, which may outlive its caller.
+        let _turn = turn;
+        runtime.block_on(reading.run(sink))
+    });
     match read.await {
         Ok(done) => done,
         Err(error) => Err(Error::new(ErrorKind::Unavailable, format!("{WHAT}: its thread ended: {error}"))),
     }
+}
+
+fn late(dataset: &DatasetName, time_out: Duration) -> Error {
+    Error::new(ErrorKind::TooCostly, format!("reading dataset {dataset} took longer than {time_out:?}"))
 }
 
 /// A read under way.
@@ -99,10 +110,7 @@ impl Reading {
             let mut selected = Selected { rows: 0, total: None, cut: false };
             let failure = match self.read(&plan, sink.as_mut(), &mut selected).await {
                 Ok(()) => return Ok((selected, sink)),
-                Err(Stop::Late) => {
-                    let message = format!("reading dataset {name} took longer than {:?}", self.time_out);
-                    return Err(Error::new(ErrorKind::TooCostly, message));
-                }
+                Err(Stop::Late) => return Err(late(name, self.time_out)),
                 Err(Stop::Gone) => {
                     return Err(Error::new(ErrorKind::Unavailable, format!("{WHAT}: its caller has gone")));
                 }
@@ -177,7 +185,12 @@ impl Reading {
             }
             if !more {
                 selected.cut = true;
-                return Ok(Read { done: (), to_the_end: false });
+                // Behind the last row that was asked for, the end is there already. Where it is
+                // not well, the page still is, and only its connection is closed.
+                let was_last = selected.rows + 1 == plan.limit;
+                let to_the_end = was_last
+                    && matches!(self.in_time(async { rows.next().await.transpose() }).await, Ok(None));
+                return Ok(Read { done: (), to_the_end });
             }
             selected.rows += 1;
         }

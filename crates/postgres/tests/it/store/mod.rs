@@ -5,4 +5,5 @@ mod support;
 mod conformance;
 mod faults;
 mod nodes;
+mod reads;
 mod twins;
