@@ -48,8 +48,9 @@ pub(crate) async fn publish(
         event.may_order = caller.scope.may(Right::Order) && caller.scope.covers(&event.client);
     }
     let news = announcements(state, events.iter().map(|incoming| &incoming.event)).await;
-    events.extend(news);
+    // Those of announcements say nothing new, and each would cost a commit of the store.
     let links = events.iter().filter_map(|incoming| link_of(&incoming.event)).collect();
+    events.extend(news);
     let new: Vec<Client> = events[count..].iter().map(|new| new.event.client.clone()).collect();
     let published = state.gateway.outlet.publish(&caller.scope, Publication { events, request }).await;
     let mut published = published.map_err(|err| of_queue(&err))?.events;
