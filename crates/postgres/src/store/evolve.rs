@@ -13,7 +13,7 @@ use super::session::Session;
 use super::table::{comment, declared, describe, literal, push, quoted, sql_type, table_name};
 
 /// The last moment there is.
-const LAST: &str = "'9999-12-30T22:00:00.999999Z'::timestamptz";
+const LAST: &str = "'9999-12-30T22:00:00Z'::timestamptz";
 
 /// Refuses a change that would lose values without leave.
 pub(super) async fn check(

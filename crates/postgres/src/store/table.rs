@@ -192,7 +192,7 @@ pub(super) struct Filler {
 impl Filler {
     pub(super) fn new(name: &DatasetName, def: &DatasetDef, limits: &Limits) -> Self {
         let place = |column: &ColumnName| def.fields.iter().position(|field| field.name == *column);
-        let reader = Reader::new(def, limits);
+        let reader = Reader::new(def, limits).for_recording();
         Self {
             past: reader.for_the_past(),
             reader,

@@ -15,7 +15,7 @@ use super::table::{self, Bound, push, quoted, sql_type, table_name};
 
 /// The microseconds of a day, and the last one that a moment can be.
 const DAY: i64 = 86_400_000_000;
-const LAST: i64 = 253_402_207_200_999_999;
+const LAST: i64 = 253_402_207_200_000_000;
 
 /// Does what the evolution asks for. `generations` are the one that the dataset has, and the
 /// one that it gets.

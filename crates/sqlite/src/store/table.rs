@@ -101,7 +101,7 @@ pub(super) struct Filler {
 
 impl Filler {
     pub(super) fn new(name: &DatasetName, def: &DatasetDef, limits: &Limits, last_seq: i64) -> Self {
-        let reader = Reader::new(def, limits);
+        let reader = Reader::new(def, limits).for_recording();
         Self {
             past: reader.for_the_past(),
             reader,

@@ -66,7 +66,9 @@ orderwire_types::faults! {
     ForgetsDefaults => a_row_has_the_defaults_of_what_it_does_not_name
         an_added_column_has_its_default_in_the_rows_that_are_there,
     AllowsLoss => a_loss_needs_leave,
-    ReadsThePastAsThePresent => rows_that_were_accepted_before_a_change_are_recorded_after_it,
+    ReadsThePastAsThePresent => rows_that_were_accepted_before_a_change_are_recorded_after_it
+        what_was_accepted_before_a_type_changed_is_what_the_rows_became,
+    RefusesLongKeys => the_longest_key_is_recorded_and_found,
     CutsToMillis => values_of_every_type_come_back_as_they_were,
     JsonThroughFloat => json_keeps_its_digits,
     IntegersThroughFloat => the_least_and_greatest_values_are_kept_and_compared,

@@ -5,6 +5,7 @@
 //! `1` or `0`, a time may lack its offset and then is in UTC, a date is its
 //! first moment in UTC, and a list is PostgreSQL's literal (`{a,"b,c"}`) or a JSON array.
 
+use super::Value;
 use super::parse;
 use super::reader::{Column, Reader};
 use crate::array;
@@ -12,9 +13,10 @@ use crate::dataset::{FieldType, Unknown};
 use crate::envelope::{parse_csv_time, parse_rfc3339, write_text};
 use crate::problem::Fault;
 
-/// Which field each column of a CSV document holds.
+/// Which field each column of a CSV document holds, and how many bytes of a key each row has
+/// from the defaults of the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CsvHeader(Vec<Option<usize>>);
+pub struct CsvHeader(Vec<Option<usize>>, usize);
 
 /// The line (from 1) in which a quote opens that nothing closes, if there is
 /// one: the document was cut, or its quotes are wrong, and everything behind the
@@ -51,7 +53,7 @@ impl Reader {
     ///
     /// # Errors
     /// `Invalid` when a column is unknown and the dataset rejects that, is
-    /// there twice, or a required field has no column.
+    /// there twice, a required field has no column, or the defaults make too long a key.
     pub fn csv_header<'h>(&self, names: impl IntoIterator<Item = &'h str>) -> Result<CsvHeader, Fault> {
         let mut columns: Vec<Option<usize>> = Vec::new();
         for name in names {
@@ -69,10 +71,16 @@ impl Reader {
         let absent = |(i, column): &(usize, &Column)| {
             column.required && column.default.is_none() && !columns.contains(&Some(*i))
         };
-        match self.columns.iter().enumerate().find(absent) {
-            Some((_, column)) => Err(column.missing()),
-            None => Ok(CsvHeader(columns)),
+        if let Some((_, column)) = self.columns.iter().enumerate().find(absent) {
+            return Err(column.missing());
         }
+        let mut key_bytes = 0;
+        for &i in self.key.iter().filter(|i| !columns.contains(&Some(**i))) {
+            if let Some(Value::Text(text)) = &self.columns[i].default {
+                self.columns[i].add_to_key(&mut key_bytes, text)?;
+            }
+        }
+        Ok(CsvHeader(columns, key_bytes))
     }
 
     /// The JSON of a row from the values of one record.
@@ -88,6 +96,7 @@ impl Reader {
         let mut out = String::with_capacity(32 * header.0.len());
         out.push('{');
         let mut count = 0;
+        let mut key_bytes = header.1;
         for value in record {
             let position = header.0.get(count).copied();
             count += 1;
@@ -102,6 +111,9 @@ impl Reader {
             write_text(&mut out, &column.name);
             out.push(':');
             self.write_csv_value(column, value, &mut out)?;
+            if self.key.contains(&i) {
+                column.add_to_key(&mut key_bytes, value)?;
+            }
         }
         out.push('}');
         if count != header.0.len() {

@@ -12,7 +12,7 @@ mod reader;
 
 pub use csv::{CsvHeader, csv_open_quote};
 pub use parse::{date as parse_date, midnight, uuid as parse_uuid};
-pub use reader::Reader;
+pub use reader::{KEY_BYTES, Reader};
 
 use std::borrow::Cow;
 

@@ -40,9 +40,22 @@ pub fn midnight(date: Date) -> Option<Timestamp> {
     Offset::UTC.to_timestamp(date.to_datetime(civil::Time::midnight())).ok()
 }
 
-/// A moment cut to the microsecond, as every engine can keep it.
+/// A day as the moment that its column got when it was widened.
+pub(super) fn widened(date: Date) -> Timestamp {
+    midnight(date).unwrap_or_else(|| to_micros(Timestamp::MAX))
+}
+
+/// The day of a moment in UTC. An offset can reach before the first of all days.
+pub(super) fn day(moment: Timestamp) -> Date {
+    Offset::UTC.to_datetime(moment).date().max(civil::date(0, 1, 1))
+}
+
+/// A moment cut to the microsecond, as every engine can keep it. Of the last second there is,
+/// the library makes no part from microseconds: there it is the second.
 pub(super) fn to_micros(moment: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(moment.as_microsecond()).expect("a cut moment is within the range")
+    Timestamp::from_microsecond(moment.as_microsecond())
+        .or_else(|_| Timestamp::from_second(moment.as_second()))
+        .expect("a cut moment is within the range")
 }
 
 #[cfg(test)]

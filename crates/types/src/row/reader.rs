@@ -17,6 +17,10 @@ use crate::json::nests_at_most;
 use crate::limits::Limits;
 use crate::problem::Fault;
 
+/// The most bytes that the texts of a row's key have together: PostgreSQL makes no entry of an
+/// index of more than 2,704, the client and the other columns of the key among them.
+pub const KEY_BYTES: usize = 1_024;
+
 /// Reads rows of one dataset.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -26,6 +30,8 @@ pub struct Reader {
     pub(super) row_bytes: usize,
     pub(super) field_bytes: usize,
     pub(super) json_depth: usize,
+    /// The texts of the key, whose length is checked.
+    pub(super) key: Vec<usize>,
     /// Whether a column has a default.
     pub(super) defaults: bool,
     /// Whether rows may be of an earlier definition.
@@ -51,8 +57,12 @@ impl Reader {
             default: field.default_value().ok().flatten(),
         };
         let columns: Vec<Column> = def.fields.iter().map(column).collect();
+        let index: HashMap<Box<str>, usize> =
+            columns.iter().enumerate().map(|(i, column)| (column.name.clone(), i)).collect();
+        let key = def.key.iter().filter_map(|name| index.get(name.as_str()).copied());
         Self {
-            index: columns.iter().enumerate().map(|(i, column)| (column.name.clone(), i)).collect(),
+            key: key.filter(|i| columns[*i].field_type == FieldType::Text).collect(),
+            index,
             columns,
             unknown: def.unknown,
             row_bytes: limits.event_bytes,
@@ -63,9 +73,16 @@ impl Reader {
         }
     }
 
+    /// The same for rows that were accepted: a key may be longer, as it might be before its
+    /// length was checked, and it is for the engine to say whether it keeps it.
+    #[must_use]
+    pub fn for_recording(self) -> Self {
+        Self { key: Vec::new(), ..self }
+    }
+
     /// The same for rows that were accepted by an earlier definition: fields that the dataset
-    /// has no more are left out, and a date is the first moment of a timestamp that it was
-    /// widened to.
+    /// has no more are left out, a date is the first moment of a timestamp that it was
+    /// widened to, and a timestamp the day in UTC that it was cut to.
     #[must_use]
     pub fn for_the_past(&self) -> Self {
         Self { past: true, unknown: Unknown::Ignore, ..self.clone() }
@@ -103,7 +120,11 @@ impl Reader {
                 return Err(column.missing());
             }
         }
-        Ok(())
+        let mut bytes = 0;
+        self.key.iter().try_for_each(|&i| match &out[i] {
+            Value::Text(text) => self.columns[i].add_to_key(&mut bytes, text),
+            _ => Ok(()),
+        })
     }
 
     /// The position of a field, tried first at `expected`: rows tend to come
@@ -157,16 +178,18 @@ impl Reader {
             },
             FieldType::Timestamp => match unquote(raw).as_deref().and_then(parse_rfc3339) {
                 Some(moment) => Ok(Value::Timestamp(parse::to_micros(moment))),
-                None if self.past => {
-                    match unquote(raw).as_deref().and_then(parse::date).and_then(parse::midnight) {
-                        Some(moment) => Ok(Value::Timestamp(moment)),
-                        None => wrong(TIME),
-                    }
-                }
+                None if self.past => match unquote(raw).as_deref().and_then(parse::date) {
+                    Some(date) => Ok(Value::Timestamp(parse::widened(date))),
+                    None => wrong(TIME),
+                },
                 None => wrong(TIME),
             },
             FieldType::Date => match unquote(raw).as_deref().and_then(parse::date) {
                 Some(date) => Ok(Value::Date(date)),
+                None if self.past => match unquote(raw).as_deref().and_then(parse_rfc3339) {
+                    Some(moment) => Ok(Value::Date(parse::day(moment))),
+                    None => wrong(parse::DATE),
+                },
                 None => wrong(parse::DATE),
             },
             FieldType::Uuid => match unquote(raw).as_deref().and_then(parse::uuid) {
@@ -227,6 +250,16 @@ impl Column {
 
     pub(super) fn missing(&self) -> Fault {
         Fault::invalid(self.pointer(), "the field is required")
+    }
+
+    /// Counts a text of a key.
+    pub(super) fn add_to_key(&self, bytes: &mut usize, text: &str) -> Result<(), Fault> {
+        *bytes += text.len();
+        if *bytes > KEY_BYTES {
+            let detail = format!("the texts of a key have at most {KEY_BYTES} bytes together");
+            return Err(Fault::invalid(self.pointer(), detail));
+        }
+        Ok(())
     }
 }
 

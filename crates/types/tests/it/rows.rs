@@ -1,7 +1,7 @@
 //! Rows against their definition.
 
 use orderwire_types::dataset::{DatasetDef, Unknown};
-use orderwire_types::row::{Reader, Value};
+use orderwire_types::row::{KEY_BYTES, Reader, Value};
 use orderwire_types::{FaultKind, Limits};
 use proptest::prelude::*;
 
@@ -37,6 +37,8 @@ fn values_come_in_the_order_of_the_fields() {
         Value::Json(r#"{"n":1.10}"#.into()),
     ];
     assert_eq!(read(json).unwrap(), expected);
+    let last = read(r#"{"station":"s","at":"9999-12-30T22:00:00.999999999Z"}"#).unwrap();
+    assert_eq!(last[4], Value::Timestamp("9999-12-30T22:00:00Z".parse().unwrap()));
 }
 
 #[test]
@@ -280,19 +282,66 @@ fn exact_values_are_read_from_json_and_csv() {
 #[test]
 fn rows_of_an_earlier_definition_are_read_by_the_present_one() {
     let def: DatasetDef = serde_json::from_str(
-        r#"{"fields":[{"name":"at","type":"timestamp"},{"name":"d","type":"decimal"}]}"#,
+        r#"{"fields":[{"name":"at","type":"timestamp"},{"name":"d","type":"decimal"},{"name":"day","type":"date"}]}"#,
     )
     .unwrap();
     let reader = Reader::new(&def, &Limits::default());
-    let row = r#"{"at":"2024-02-29","d":7,"gone":"x"}"#;
+    let row = r#"{"at":"2024-02-29","d":7,"gone":"x","day":"2024-02-29T23:30:00-01:00"}"#;
     assert!(reader.read(row, &mut Vec::new()).is_err());
     let mut out = Vec::new();
     reader.for_the_past().read(row, &mut out).unwrap();
+    let moment = |text: &str| Value::Timestamp(text.parse().unwrap());
+    let day = |text: &str| Value::Date(text.parse().unwrap());
     assert_eq!(
         out,
-        [Value::Timestamp("2024-02-29T00:00:00Z".parse().unwrap()), Value::Decimal("7".parse().unwrap())]
+        [moment("2024-02-29T00:00:00Z"), Value::Decimal("7".parse().unwrap()), day("2024-03-01")]
     );
-    for wrong in [r#"{"at":"9999-12-31"}"#, r#"{"at":"soon"}"#, r#"{"d":"7"}"#] {
+    // What has no like in the new type is what it becomes in the rows that are there.
+    let edges = r#"{"at":"9999-12-31","day":"0000-01-01T00:00:00+01:00"}"#;
+    reader.for_the_past().read(edges, &mut out).unwrap();
+    assert_eq!(out, [moment("9999-12-30T22:00:00Z"), Value::Null, day("0000-01-01")]);
+    for row in [r#"{"day":"2024-02-29T00:00:00Z"}"#, r#"{"at":"2024-02-29"}"#] {
+        assert!(reader.read(row, &mut Vec::new()).is_err(), "a new row is of the present type: {row}");
+    }
+    for wrong in [r#"{"at":"soon"}"#, r#"{"d":"7"}"#, r#"{"day":"soon"}"#, r#"{"day":"2024-02-29T00:00:00"}"#]
+    {
         assert!(reader.for_the_past().read(wrong, &mut out).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn the_texts_of_a_key_are_bounded_together() {
+    let def: DatasetDef = serde_json::from_str(
+        r#"{"fields":[{"name":"v","type":"text"},{"name":"n","type":"integer","required":true},
+            {"name":"a","type":"text","required":true},{"name":"b","type":"text","required":true,"default":"ää"}],
+            "key":["b","n","a"]}"#,
+    )
+    .unwrap();
+    assert!(def.faults().is_empty());
+    let reader = Reader::new(&def, &Limits::default());
+    let header = reader.csv_header(["v", "n", "a"]).unwrap();
+    let full = reader.csv_header(["n", "a", "b"]).unwrap();
+    let value = "v".repeat(5_000);
+    let both = |a: &str, b: Option<&str>| {
+        let b = b.map(|b| format!(r#","b":"{b}""#)).unwrap_or_default();
+        let json = format!(r#"{{"v":"{value}","n":1,"a":"{a}"{b}}}"#);
+        let from_json = reader.read(&json, &mut Vec::new()).map_err(|fault| (fault.kind, fault.pointer));
+        reader.clone().for_recording().read(&json, &mut Vec::new()).unwrap();
+        reader.clone().for_recording().for_the_past().read(&json, &mut Vec::new()).unwrap();
+        let from_csv = if b.is_empty() {
+            reader.read_csv(&header, [&value, "1", a])
+        } else {
+            reader.read_csv(&full, ["1", a, &b[6..b.len() - 1]])
+        };
+        assert_eq!(from_csv.map(drop).map_err(|fault| (fault.kind, fault.pointer)), from_json);
+        from_json
+    };
+    let longest = "ä".repeat(KEY_BYTES / 2 - 2);
+    let wrong = Err((FaultKind::Invalid, "/a".to_owned()));
+    assert_eq!(both(&longest, None), Ok(()), "4 bytes are the default's");
+    assert_eq!(both(&format!("{longest}x"), None), wrong);
+    assert_eq!(both(&longest, Some("xxxx")), Ok(()));
+    let longer =
+        reader.read(&format!(r#"{{"n":1,"a":"","b":"{}"}}"#, "b".repeat(KEY_BYTES + 1)), &mut Vec::new());
+    assert_eq!(longer.unwrap_err().pointer, "/b");
 }

@@ -18,6 +18,7 @@ case_list![
     a_loss_needs_leave,
     an_added_column_has_its_default_in_the_rows_that_are_there,
     rows_that_were_accepted_before_a_change_are_recorded_after_it,
+    what_was_accepted_before_a_type_changed_is_what_the_rows_became,
     rows_arrive_while_a_definition_changes,
 ];
 
@@ -174,6 +175,32 @@ async fn rows_that_were_accepted_before_a_change_are_recorded_after_it(factory: 
     same("the entry is named", refused("a late row", late, ErrorKind::Invalid)?.entry(), Some(0))?;
     let found = read(&store, &all(), of(&["b", "c", "x"])).await?;
     same("rows", found, vec!["2m 2024-02-29T00:00:00Z 'new'".to_owned(); 2])
+}
+
+async fn what_was_accepted_before_a_type_changed_is_what_the_rows_became(
+    factory: Arc<dyn Factory>,
+) -> Outcome {
+    let store = factory.open().await?;
+    let types = |t: &str, c: &str| format!(r#"{{"name":"t","type":"{t}"}},{{"name":"c","type":"{c}"}}"#);
+    store.define(&all(), &dataset("d"), &fields(&types("timestamp", "date")), at(0)).await?;
+    let rows = r#"[{"t":"2026-01-01T00:00:00Z","c":"9999-12-31"},{"t":"2024-02-29T23:30:00-01:00"},
+        {"t":"1969-12-31T23:59:59.5Z"},{"t":"0000-01-01T00:00:00Z","c":"0000-01-01"},{}]"#;
+    store.record(batch(0, 1, vec![event(1, "a", rows)])).await?;
+    evolve(&store, &types("date", "timestamp"), Loss::Allowed, 60).await?;
+    store.record(batch(1, 2, vec![event(2, "a", rows)])).await?;
+    let mut late = event(3, "a", rows);
+    late.accepted_at = at(120);
+    let late = store.record(batch(2, 3, vec![late])).await;
+    same("the entry is named", refused("a late row", late, ErrorKind::Invalid)?.entry(), Some(0))?;
+    let became = [
+        "2026-01-01 9999-12-30T22:00:00Z",
+        "2024-03-01 null",
+        "1969-12-31 null",
+        "0000-01-01 0000-01-01T00:00:00Z",
+        "null null",
+    ];
+    let expected = [became, became].concat().into_iter().map(str::to_owned).collect();
+    same("rows", read(&store, &all(), of(&["t", "c"])).await?, expected)
 }
 
 /// Columns come, widen and go while a stream of batches is recorded: each row is there once.

@@ -6,6 +6,8 @@ use super::super::Factory;
 use super::super::kit::{Outcome, all, at, batch, dataset, def, event, refused, same};
 use super::super::rows::{compare, of, only_if, read};
 use super::case_list;
+use orderwire_types::row::KEY_BYTES;
+
 use crate::error::ErrorKind;
 use crate::select::{Compare, Operand};
 
@@ -14,6 +16,7 @@ case_list![
     json_keeps_its_digits,
     the_least_and_greatest_values_are_kept_and_compared,
     a_value_of_another_type_or_with_nul_is_refused,
+    the_longest_key_is_recorded_and_found,
 ];
 
 pub(super) const TYPES: &str = r#"{"fields":[{"name":"t","type":"text"},{"name":"i","type":"integer"},
@@ -105,4 +108,44 @@ async fn a_value_of_another_type_or_with_nul_is_refused(factory: Arc<dyn Factory
         same("the entry is named", refused(rows, result, ErrorKind::Invalid)?.entry(), Some(0))?;
     }
     same("rows", read(&store, &all(), of(&["t"])).await?, Vec::new())
+}
+
+/// Of the longest client, with the greatest values of other types beside it, in each index.
+async fn the_longest_key_is_recorded_and_found(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    let columns: Vec<String> =
+        ["k", "l"].map(str::to_owned).into_iter().chain((0..28).map(|n| format!("d{n}"))).collect();
+    let field = |name: &String| {
+        let kind = if name.starts_with('d') { "decimal" } else { "text" };
+        format!(r#"{{"name":"{name}","type":"{kind}","required":true}}"#)
+    };
+    let fields: Vec<String> = columns.iter().map(field).collect();
+    let definition = format!(
+        r#"{{"fields":[{},{{"name":"v","type":"integer"}},{{"name":"at","type":"timestamp"}}],"key":{columns:?},"time":"at"}}"#,
+        fields.join(",")
+    );
+    store.define(&all(), &dataset("d"), &def(&definition), at(0)).await?;
+    let owner = "c".repeat(128);
+    // Texts of no pattern: an engine that packs what repeats itself keeps more of such.
+    let text = |seed: u32, bytes: usize| -> String {
+        let mut state = seed;
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from_u32(0x4e00 + (state >> 16) % 0x5000).expect("a CJK character")
+        };
+        let mut text: String = (0..bytes / 3).map(next).collect();
+        text.push_str(&"x".repeat(bytes % 3));
+        text
+    };
+    let (k, l) = (text(1, KEY_BYTES / 2), text(2, KEY_BYTES - KEY_BYTES / 2));
+    same("bytes", k.len() + l.len(), KEY_BYTES)?;
+    let decimals: String = columns[2..]
+        .iter()
+        .map(|name| format!(r#","{name}":0.{}"#, "9876543210123456789".repeat(2)))
+        .collect();
+    let row = |v: u8| format!(r#"{{"k":"{k}","l":"{l}"{decimals},"v":{v},"at":"2026-01-01T00:00:00Z"}}"#);
+    store.record(batch(0, 1, vec![event(1, &owner, &row(1))])).await?;
+    store.record(batch(1, 2, vec![event(2, &owner, &row(2))])).await?;
+    let found = only_if(of(&["k", "l", "v"]), compare("k", Compare::Eq(Operand::Text(k.clone()))));
+    same("rows", read(&store, &all(), found).await?, vec![format!("'{k}' '{l}' 2")])
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::{
     ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, Imported, KeyRecord,
-    Keys, Lineage, Link, Loss, Reach, Recording, RowSink, RowsRecorded, Select, Selected, Source, Sweep,
-    TraceView, Traces, Turn, Turns,
+    Keys, Lineage, Link, Loss, Reach, Recording, RowSink, RowsEvent, RowsRecorded, Select, Selected, Source,
+    Sweep, TraceView, Traces, Turn, Turns,
 };
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -137,6 +137,13 @@ impl Datasets for Twin {
         }
         if self.fault == Fault::ReadsThePastAsThePresent {
             recording.events.iter_mut().for_each(|event| event.accepted_at += SignedDuration::from_hours(1));
+        }
+        let is_long = |event: &RowsEvent| {
+            let dataset = self.inner.dataset(&Scope::internal("twin"), &event.dataset);
+            dataset.is_some_and(|there| !there.def.key.is_empty()) && event.rows.get().len() > 1_000
+        };
+        if self.fault == Fault::RefusesLongKeys && recording.events.iter().any(is_long) {
+            return Err(Error::new(ErrorKind::Invalid, "a key is too long for an index"));
         }
         self.change_imports(&mut recording).await?;
         self.change_memory(&mut recording);
