@@ -16,7 +16,8 @@
 //!   are always bound.
 //!
 //! What PostgreSQL cannot keep is `Invalid`: a key of more than some 2,700 bytes, of which it
-//! makes no index (a server takes none that is so long), and a row of so many long values that no page holds what stands for them.
+//! makes no index (a server takes none that is so long), and a row of so many long values that
+//! no page holds what stands for them.
 
 mod batch;
 mod catalogue;
