@@ -218,16 +218,19 @@ class PostgreSql:
             return self.pgbench(folder, address)
 
     @contextlib.contextmanager
-    def node(self):
-        """A server with an empty database `postgres`: a folder, and the words that say where it is."""
+    def node(self, kept=None):
+        """A server with a database `postgres`, empty or as it is in the folder that keeps it: a folder, and
+        the words that say where it is."""
         # A server refuses to run as root; the package makes a user for it.
         user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-        with process.folder() as folder:
+        with contextlib.nullcontext(kept) if kept else process.folder() as folder:
             data, port = folder / "data", process.free_port()
-            data.mkdir()
-            if user:
-                shutil.chown(data, "postgres", "postgres")
-            process.run([self.program("initdb"), "-D", data, "-U", "bench", "-A", "trust", "-E", "UTF8", "--no-locale"], cwd="/", **user)
+            if not (data / "PG_VERSION").exists():
+                data.mkdir()
+                if user:
+                    shutil.chown(data, "postgres", "postgres")
+                initdb = [self.program("initdb"), "-D", data, "-U", "bench", "-A", "trust", "-E", "UTF8", "--no-locale"]
+                process.run(initdb, cwd="/", **user)
             command = [self.program("postgres"), "-D", data, "-p", port, "-k", data]
             command += ["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
             with process.Server(command, folder / "log", cwd="/", **user) as server:
