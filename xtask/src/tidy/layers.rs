@@ -52,7 +52,7 @@ pub(super) const LAYERS: &[Layer] = &[
         ],
         imports: &["files", "ports", "surface", "types"],
         // The real engine rather than an imitation of it, and a real broker.
-        imports_in_tests: &["engines", "brokers", "servers"],
+        imports_in_tests: &["engines", "brokers", "servers", "requests"],
     },
     Layer { name: "telemetry", crates: &["telemetry"], imports: &["types"], imports_in_tests: &[] },
     // Commands work over the API's types and HTTP, never over the store.
@@ -73,6 +73,13 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer {
         name: "counts",
         crates: &["counts"],
+        imports: &["services", "engines", "ports", "surface", "types"],
+        imports_in_tests: &[],
+    },
+    // What holds for a request depends on what both engines make of it.
+    Layer {
+        name: "requests",
+        crates: &["requests"],
         imports: &["services", "engines", "ports", "surface", "types"],
         imports_in_tests: &[],
     },
@@ -262,7 +269,7 @@ pub(super) const KEPT: &[Kept] = &[
     },
     Kept {
         library: "tempfile",
-        by: &["e2e", "servers"],
+        by: &["e2e", "requests", "servers"],
         free_in_tests: true,
         because: "temporary folders are for tests",
     },

@@ -42,9 +42,13 @@ mod record;
 mod remembered;
 mod select;
 mod session;
+#[cfg(feature = "testkit")]
+mod statements;
 mod sweep;
 mod table;
 mod traces;
 mod value;
 
 pub use open::{Options, PostgresStore};
+#[cfg(feature = "testkit")]
+pub use statements::statements;

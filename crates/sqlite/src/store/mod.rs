@@ -38,6 +38,8 @@ mod pattern;
 mod plan;
 mod record;
 mod select;
+#[cfg(feature = "testkit")]
+mod statements;
 mod sweep;
 mod table;
 mod traces;
@@ -47,3 +49,5 @@ mod writer;
 mod tests;
 
 pub use open::{Options, SqliteStore};
+#[cfg(feature = "testkit")]
+pub use statements::statements;

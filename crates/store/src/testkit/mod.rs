@@ -27,5 +27,14 @@ pub trait Factory: Send + Sync + 'static {
     async fn open(&self) -> Result<Arc<dyn Store>, String>;
 }
 
+/// A statement that an engine makes of a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Its text.
+    pub sql: String,
+    /// How many values are bound to it.
+    pub values: usize,
+}
+
 /// A case of the suite.
 pub type Case = orderwire_types::testkit::Case<dyn Factory>;

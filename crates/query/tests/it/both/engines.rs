@@ -1,4 +1,5 @@
-//! Two servers with the same rows, one on SQLite and one on PostgreSQL.
+//! Two servers with the same rows, one on SQLite and one on PostgreSQL. The statements of every read
+//! are looked at.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use orderwire_api::Authenticator;
 use orderwire_cache::MemoryCache;
 use orderwire_postgres::store::PostgresStore;
 use orderwire_query::{Options, router};
+use orderwire_requests::Planned;
 use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_store::{Recording, RowsEvent, Source, Store};
@@ -26,6 +28,8 @@ use crate::bench::Keyring;
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) range: String,
+    /// Where the next page begins.
+    pub(super) next: Option<String>,
     pub(super) text: String,
 }
 
@@ -94,6 +98,7 @@ impl Both {
 fn served(store: Arc<dyn Store>) -> Router {
     let options = Options { cache_rest: false, ..Options::default() };
     let cache = Arc::new(MemoryCache::new(1 << 20));
+    let store = Arc::new(Planned::new(store));
     let (app, _) = router(options, Vec::new(), store, cache).unwrap().split_for_parts();
     app.layer(Extension(Arc::new(Keyring::default()) as Arc<dyn Authenticator>))
 }
@@ -106,8 +111,13 @@ async fn ask(app: &Router, path: &str, headers: &[(&str, &str)]) -> Answer {
     let request = request.body(Body::empty()).unwrap_or_else(|error| panic!("{path}: {error}"));
     let (parts, body) = app.clone().oneshot(request).await.unwrap().into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
-    let range = parts.headers.get("content-range").map_or("", |range| range.to_str().unwrap());
-    Answer { status: parts.status, range: range.to_owned(), text: String::from_utf8(bytes.to_vec()).unwrap() }
+    let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    Answer {
+        status: parts.status,
+        range: header("content-range").unwrap_or_default(),
+        next: header("orderwire-next"),
+        text: String::from_utf8(bytes.to_vec()).unwrap(),
+    }
 }
 
 /// Every byte that may mean something to a URL, as its number.
