@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use orderwire_types::DatasetName;
-use orderwire_types::dataset::{DatasetDef, Field, FieldType};
+use orderwire_types::dataset::{DatasetDef, EXTRA, Field, FieldType};
 
 use crate::error::{Error, ErrorKind};
 use crate::model::Dataset;
@@ -102,10 +102,13 @@ pub fn evolution<'d>(
     if old.key != new.key {
         return refuse("its key cannot change".to_owned());
     }
-    for field in &old.fields {
-        let Some(next) = new.field(field.name.as_str()) else {
+    for field in old.columns() {
+        let Some(next) = new.column(field.name.as_str()) else {
             if loss == Loss::Refused {
-                return refuse(format!("column {} would lose its values; allow=loss drops it", field.name));
+                return refuse(match field.name.as_str() {
+                    EXTRA => "what it kept beyond its fields would be lost; allow=loss drops it".to_owned(),
+                    name => format!("column {name} would lose its values; allow=loss drops it"),
+                });
             }
             evolution.dropped.push(field);
             continue;
@@ -117,7 +120,7 @@ pub fn evolution<'d>(
             return refuse(format!("column {} cannot become required: rows may lack it", field.name));
         }
     }
-    evolution.added = new.fields.iter().filter(|field| old.field(field.name.as_str()).is_none()).collect();
+    evolution.added = new.columns().filter(|field| old.column(field.name.as_str()).is_none()).collect();
     match evolution.added.iter().find(|field| field.required && field.default.is_none()) {
         Some(field) => refuse(format!(
             "new column {} cannot be required without a default: the rows that are there lack it",

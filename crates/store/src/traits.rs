@@ -37,14 +37,15 @@ use crate::turn::Turns;
 pub trait Datasets: Send + Sync {
     /// Makes the dataset exist with this definition. What is there evolves:
     /// columns may be added (in the rows that are there they are their default, else
-    /// null, so not required), a column may get a wider type
+    /// null, so not required; what these [keep](orderwire_types::dataset::Unknown::Keep) under the
+    /// name stays where it is), a column may get a wider type
     /// ([`CHANGES`](crate::evolve::CHANGES)) or stop being required (unless it is of
     /// the key), their order, descriptions, units, defaults, retention, `on_conflict`,
-    /// `unknown` and `time` may change. With [`Loss::Allowed`] columns may also go,
-    /// and types change that lose a part of their values.
+    /// `unknown` and `time` may change. With [`Loss::Allowed`] columns may also go, what
+    /// was kept beyond the fields among them, and types change that lose a part of their values.
     ///
     /// Rows may arrive meanwhile: what was accepted by the definition before is recorded
-    /// by the new one, without the fields that are gone, and a date as the timestamp
+    /// by the new one, without the fields that are gone (kept, where it keeps such), and a date as the timestamp
     /// that its column became. That holds for events accepted up to
     /// [`SETTLING`](crate::evolve::SETTLING) after the change.
     ///

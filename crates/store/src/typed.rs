@@ -80,7 +80,7 @@ pub fn column(def: &DatasetDef, name: &str) -> Option<Known> {
     match HIDDEN.iter().find(|(hidden, _)| *hidden == name) {
         Some((_, kind)) => Some(Known { kind: *kind, nullable: false }),
         None => {
-            def.field(name).map(|field| Known { kind: field.field_type.into(), nullable: !field.required })
+            def.column(name).map(|field| Known { kind: field.field_type.into(), nullable: !field.required })
         }
     }
 }

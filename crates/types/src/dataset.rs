@@ -3,6 +3,7 @@
 mod key;
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -21,6 +22,20 @@ use crate::problem::Fault;
 /// brought it and its index there ([`crate::identity::row_id`]), so that the rows
 /// of one event differ in it and the same event makes the same ids again.
 pub const HIDDEN_COLUMNS: [&str; 5] = ["_seq", "_client", "_event_id", "_trace_id", "_recorded_at"];
+
+/// The column of a dataset that [keeps](Unknown::Keep) what rows bring beyond its fields,
+/// hidden like [`HIDDEN_COLUMNS`]: a json object of these members, each as it was written,
+/// and null where a row brought none.
+pub const EXTRA: &str = "_extra";
+
+static EXTRA_COLUMN: LazyLock<Field> = LazyLock::new(|| Field {
+    name: ColumnName::own(EXTRA),
+    field_type: FieldType::Json,
+    required: false,
+    default: None,
+    unit: None,
+    description: Some("what the row brought beyond the fields of the dataset".to_owned()),
+});
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -137,6 +152,9 @@ pub enum Unknown {
     Reject,
     /// The field is left out.
     Ignore,
+    /// The field is kept beside the others in the hidden column `_extra`, a json object, with its
+    /// digits as they were sent.
+    Keep,
 }
 
 /// A dataset as an operator defines it.
@@ -174,6 +192,18 @@ impl DatasetDef {
     /// The field of this name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name.as_str() == name)
+    }
+
+    /// The columns of its table beside those that every dataset has: its fields, and behind them
+    /// [`EXTRA`] where it keeps what it has no field for.
+    pub fn columns(&self) -> impl Iterator<Item = &Field> {
+        let extra: Option<&Field> = (self.unknown == Unknown::Keep).then_some(&*EXTRA_COLUMN);
+        self.fields.iter().chain(extra)
+    }
+
+    /// The column of this name, of its [`columns`](Self::columns).
+    pub fn column(&self, name: &str) -> Option<&Field> {
+        self.columns().find(|column| column.name.as_str() == name)
     }
 
     /// Every fault of the definition: duplicate columns (also by case), a key

@@ -116,6 +116,13 @@ name!(
         && text.split('.').all(|word| !word.is_empty()) && text.split('.').count() <= 16
 );
 
+impl ColumnName {
+    /// The name of a column of Orderwire's own.
+    pub(crate) fn own(name: &'static str) -> Self {
+        Self(name.into())
+    }
+}
+
 impl Client {
     /// The client of everything that names none.
     pub fn default_client() -> Self {

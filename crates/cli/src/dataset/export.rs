@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use orderwire_api::wire::DatasetInfo;
 use orderwire_types::DatasetName;
+use orderwire_types::dataset::{EXTRA, Unknown};
 use reqwest::{Method, Response};
 
 use super::form::Form;
@@ -58,7 +59,8 @@ pub(super) async fn export(server: &Server, order: &Export<'_>, out: Out) -> Res
     }
     let info: DatasetInfo = server.get(&["v1", "datasets", dataset], &[]).await?;
     let form = Form::new(order.format, &info.def, Sink::open(order.file)?)?;
-    let mut pages = Pages { form, lines: Lines::default(), after: None, rows: 0 };
+    let keeps = info.def.unknown == Unknown::Keep;
+    let mut pages = Pages { form, lines: Lines::default(), after: None, rows: 0, keeps };
     // A bar would draw into what a terminal shows of standard output.
     let bar = bar(order.file.is_some(), Unit::Rows, 0, "exporting");
     let mut failures = 0;
@@ -100,11 +102,13 @@ struct Pages {
     /// The `_seq` of the last row.
     after: Option<i64>,
     rows: u64,
+    /// Whether rows have more than the fields of the dataset.
+    keeps: bool,
 }
 
 impl Pages {
     fn take(&mut self, piece: &[u8]) -> Result<(), Error> {
-        let Self { form, lines, after, rows } = self;
+        let Self { form, lines, after, rows, .. } = self;
         let mut failed = None;
         let taken = lines.push(piece, |line| {
             let row = Row::read(line)?;
@@ -136,7 +140,7 @@ async fn page(
     bar: &indicatif::ProgressBar,
 ) -> Result<bool, Error> {
     let before = pages.rows;
-    let mut response = ask(server, order, pages.after, counted).await?;
+    let mut response = ask(server, order, pages, counted).await?;
     let cut = response.status().as_u16() == 206;
     let range = response.headers().get("content-range").and_then(|range| range.to_str().ok());
     if let Some(total) = range.and_then(|range| range.rsplit_once('/')?.1.parse().ok()) {
@@ -154,14 +158,10 @@ async fn page(
     Ok(rows == 0 || rows < PAGE_ROWS && !cut)
 }
 
-async fn ask(
-    server: &Server,
-    order: &Export<'_>,
-    after: Option<i64>,
-    counted: bool,
-) -> Result<Response, Error> {
-    let behind = after.map(|after| format!("gt.{after}"));
-    let (limit, select, sort) = (PAGE_ROWS.to_string(), format!("*,{SEQ}"), format!("{SEQ}.asc"));
+async fn ask(server: &Server, order: &Export<'_>, pages: &Pages, counted: bool) -> Result<Response, Error> {
+    let behind = pages.after.map(|after| format!("gt.{after}"));
+    let select = if pages.keeps { format!("*,{EXTRA},{SEQ}") } else { format!("*,{SEQ}") };
+    let (limit, sort) = (PAGE_ROWS.to_string(), format!("{SEQ}.asc"));
     let mut query: Vec<(&str, &str)> = vec![("select", &select), ("order", &sort), ("limit", &limit)];
     query.extend(behind.iter().map(|behind| (SEQ, behind.as_str())));
     query.extend(order.filters.iter().map(|(name, condition)| (name.as_str(), condition.as_str())));

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use jiff::Timestamp;
 use orderwire_parquet::{Column, Kind, Value, Writer};
-use orderwire_types::dataset::{DatasetDef, FieldType};
+use orderwire_types::dataset::{DatasetDef, EXTRA, FieldType};
 use serde_json::value::RawValue;
 
 use super::page::Row;
@@ -35,7 +35,7 @@ impl Form {
     }
 
     fn with(format: FileFormat, def: &DatasetDef, sink: Sink, group_bytes: usize) -> Result<Self, Error> {
-        let names: Vec<String> = def.fields.iter().map(|field| field.name.to_string()).collect();
+        let names: Vec<String> = def.columns().map(|field| field.name.to_string()).collect();
         let inner = match format {
             FileFormat::Csv => {
                 let mut out = Vec::with_capacity(2 * PIECE_BYTES);
@@ -47,7 +47,7 @@ impl Form {
             }
             FileFormat::Ndjson => Inner::Ndjson { out: Vec::with_capacity(2 * PIECE_BYTES), sink },
             FileFormat::Parquet => {
-                let kinds: Vec<Kind> = def.fields.iter().map(|field| kind(field.field_type)).collect();
+                let kinds: Vec<Kind> = def.columns().map(|field| kind(field.field_type)).collect();
                 let columns = names.iter().zip(&kinds);
                 let columns: Vec<Column> =
                     columns.map(|(name, kind)| Column { name: name.clone(), kind: *kind }).collect();
@@ -80,7 +80,9 @@ impl Form {
             }
             Inner::Ndjson { out, sink } => {
                 let mut open = b'{';
-                for (name, value) in &row.members {
+                // What is not there is left out, as a row has it that is sent.
+                let is_there = |(name, value): &&(_, &RawValue)| name != EXTRA || value.get() != "null";
+                for (name, value) in row.members.iter().filter(is_there) {
                     out.push(std::mem::replace(&mut open, b','));
                     serde_json::to_writer(&mut *out, name).map_err(|error| unreadable(error.to_string()))?;
                     out.push(b':');

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use orderwire_api::rest::Refusal;
 use orderwire_store::Dataset;
-use orderwire_types::dataset::OnConflict;
+use orderwire_types::dataset::{OnConflict, Unknown};
 use serde::Deserialize;
 
 use super::refused;
@@ -88,7 +88,8 @@ impl Asked {
     /// Whether the dataset does what is asked for: what becomes of rows is said with it.
     pub(super) fn fits(&self, dataset: &Dataset) -> Result<(), Refusal> {
         let (name, def) = (&dataset.name, &dataset.def);
-        if let Some(columns) = &self.columns
+        if def.unknown != Unknown::Keep
+            && let Some(columns) = &self.columns
             && let Some(unknown) = columns.iter().find(|column| def.field(column).is_none())
         {
             let detail = format!("Could not find the {unknown:?} column of dataset {name}");

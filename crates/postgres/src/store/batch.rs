@@ -94,7 +94,7 @@ impl<'a> Batch<'a> {
 
 impl<'a> Part<'a> {
     fn new(entry: Arc<Entry>) -> Self {
-        let columns = entry.dataset.def.fields.iter().map(|_| Vec::new()).collect();
+        let columns = entry.dataset.def.columns().map(|_| Vec::new()).collect();
         Self { entry, events: Vec::new(), rows: Vec::new(), columns }
     }
 

@@ -44,10 +44,10 @@ pub(super) fn alter(
     for field in &evolution.dropped {
         push(&mut sql, format_args!("ALTER TABLE {table} DROP COLUMN {};\n", quoted(field.name.as_str())));
     }
-    for field in &new.fields {
+    for field in new.columns() {
         let column = quoted(field.name.as_str());
         let kind = declared(field.field_type.into());
-        let before = old.field(field.name.as_str());
+        let before = old.column(field.name.as_str());
         match before {
             None => {
                 let default =

@@ -95,7 +95,7 @@ pub(super) fn create(name: &DatasetName, def: &DatasetDef) -> String {
     let table = table_name(name);
     let mut columns: Vec<String> =
         HIDDEN.iter().map(|(name, kind)| format!("{name} {} NOT NULL", declared(*kind))).collect();
-    columns.extend(def.fields.iter().map(|field| {
+    columns.extend(def.columns().map(|field| {
         let not_null = if field.required { " NOT NULL" } else { "" };
         format!("{} {}{not_null}", quoted(field.name.as_str()), declared(field.field_type.into()))
     }));
@@ -105,7 +105,7 @@ pub(super) fn create(name: &DatasetName, def: &DatasetDef) -> String {
         &mut sql,
         format_args!("COMMENT ON TABLE {table} IS 'A dataset of Orderwire, which alone writes it.';\n"),
     );
-    for field in &def.fields {
+    for field in def.columns() {
         describe(&mut sql, &table, field);
     }
     sql
@@ -181,17 +181,17 @@ pub(super) struct Filler {
     /// Reads rows of earlier definitions.
     pub(super) past: Reader,
     /// Inserts rows from arrays: the moment of the record, the hidden columns but that one,
-    /// then the fields. Returns the `_seq` of those that it wrote where some may stay out.
+    /// then the others. Returns the `_seq` of those that it wrote where some may stay out.
     pub(super) insert: String,
     /// What happens to a row whose key is there; none without a key.
     pub(super) on_conflict: Option<OnConflict>,
-    /// Where the columns of the key stand among the fields.
+    /// Where the columns of the key stand among those that are no hidden ones.
     pub(super) key: Vec<usize>,
 }
 
 impl Filler {
     pub(super) fn new(name: &DatasetName, def: &DatasetDef, limits: &Limits) -> Self {
-        let place = |column: &ColumnName| def.fields.iter().position(|field| field.name == *column);
+        let place = |column: &ColumnName| def.columns().position(|field| field.name == *column);
         let reader = Reader::new(def, limits).for_recording();
         Self {
             past: reader.for_the_past(),
@@ -204,7 +204,7 @@ impl Filler {
 }
 
 fn insert(name: &DatasetName, def: &DatasetDef) -> String {
-    let fields: Vec<String> = def.fields.iter().map(|field| quoted(field.name.as_str())).collect();
+    let fields: Vec<String> = def.columns().map(|field| quoted(field.name.as_str())).collect();
     let mut sql =
         format!("INSERT INTO {} (_recorded_at, _seq, _client, _event_id, _trace_id", table_name(name));
     for field in &fields {
@@ -212,17 +212,17 @@ fn insert(name: &DatasetName, def: &DatasetDef) -> String {
     }
     sql.push_str(") SELECT $1, ");
     let is_list = |field: &Field| field.field_type == FieldType::Texts;
-    let lists = def.fields.iter().any(is_list);
+    let lists = def.columns().any(is_list);
     if lists {
         sql.push_str("seq, client, event_id, trace_id");
-        for (i, field) in def.fields.iter().enumerate() {
+        for (i, field) in def.columns().enumerate() {
             push(&mut sql, format_args!(", f{i}{}", if is_list(field) { "::text[]" } else { "" }));
         }
     } else {
         sql.push_str("rows.*");
     }
     sql.push_str(" FROM unnest($2::bigint[], $3::text[], $4::uuid[], $5::uuid[]");
-    for (i, field) in def.fields.iter().enumerate() {
+    for (i, field) in def.columns().enumerate() {
         // Lists of different lengths are no array: each comes as its literal.
         let kind = if is_list(field) { "text" } else { sql_type(field.field_type.into()) };
         push(&mut sql, format_args!(", ${}::{kind}[]", i + 6));
@@ -230,7 +230,7 @@ fn insert(name: &DatasetName, def: &DatasetDef) -> String {
     sql.push_str(") AS rows");
     if lists {
         sql.push_str(" (seq, client, event_id, trace_id");
-        (0..def.fields.len()).for_each(|i| push(&mut sql, format_args!(", f{i}")));
+        (0..fields.len()).for_each(|i| push(&mut sql, format_args!(", f{i}")));
         sql.push(')');
     }
     if def.key.is_empty() {

@@ -1,7 +1,7 @@
 //! What a query may name.
 
 use orderwire_store::{Arrow, Expr};
-use orderwire_types::dataset::{DatasetDef, FieldType, HIDDEN_COLUMNS};
+use orderwire_types::dataset::{DatasetDef, EXTRA, FieldType, HIDDEN_COLUMNS};
 
 use super::field::Field;
 use super::params::shorten;
@@ -53,11 +53,11 @@ pub(crate) struct Columns {
 impl Columns {
     /// Those of a dataset: its own and the hidden ones.
     pub(crate) fn of_dataset(name: &str, def: &DatasetDef) -> Self {
-        let own = def.fields.iter().map(|field| Named {
+        let own = def.columns().map(|field| Named {
             shown: field.name.to_string(),
             name: field.name.to_string(),
             of: ColumnType::Field(field.field_type),
-            hidden: false,
+            hidden: field.name.as_str() == EXTRA,
             nullable: !field.required,
             part: None,
         });

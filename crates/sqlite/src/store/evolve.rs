@@ -51,7 +51,7 @@ pub(super) fn evolve_table(
     let next = quoted(&format!("next_{after}"));
     let mut columns = HIDDEN_COLUMNS.join(", ");
     let mut values = columns.clone();
-    for field in &def.fields {
+    for field in def.columns() {
         push(&mut columns, format_args!(", {}", quoted(field.name.as_str())));
         let retyped = evolution.retyped.iter().find(|retyped| retyped.field.name == field.name);
         let value = match retyped {

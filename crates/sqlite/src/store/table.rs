@@ -63,7 +63,7 @@ pub(super) fn create_bare(table: &str, def: &DatasetDef) -> String {
         "CREATE TABLE {table} (_seq INTEGER PRIMARY KEY, _client TEXT NOT NULL, _event_id BLOB NOT NULL, \
          _trace_id BLOB NOT NULL, _recorded_at INTEGER NOT NULL"
     );
-    for field in &def.fields {
+    for field in def.columns() {
         let not_null = if def.key.contains(&field.name) { " NOT NULL" } else { "" };
         push(
             &mut sql,
@@ -90,7 +90,7 @@ pub(super) struct Filler {
     pub(super) reader: Reader,
     /// Reads rows of earlier definitions.
     pub(super) past: Reader,
-    /// Inserts one: the hidden columns, then the fields.
+    /// Inserts one: the hidden columns, then the others.
     pub(super) insert: String,
     /// The same in the place of the row that has the key, if that is what the
     /// dataset does.
@@ -132,11 +132,11 @@ fn replace(name: &DatasetName, def: &DatasetDef) -> Option<String> {
 fn values(verb: &str, name: &DatasetName, def: &DatasetDef) -> String {
     let mut sql =
         format!("{verb} INTO {} (_seq, _client, _event_id, _trace_id, _recorded_at", table_name(name));
-    for field in &def.fields {
+    for field in def.columns() {
         push(&mut sql, format_args!(", {}", quoted(field.name.as_str())));
     }
     sql.push_str(") VALUES (?");
-    sql.push_str(&", ?".repeat(4 + def.fields.len()));
+    sql.push_str(&", ?".repeat(4 + def.columns().count()));
     sql.push(')');
     sql
 }

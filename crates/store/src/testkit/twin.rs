@@ -65,8 +65,12 @@ orderwire_types::faults! {
     DistinctIsNeq => distinct_takes_null_for_a_value,
     ForgetsDefaults => a_row_has_the_defaults_of_what_it_does_not_name
         an_added_column_has_its_default_in_the_rows_that_are_there,
-    AllowsLoss => a_loss_needs_leave,
-    ReadsThePastAsThePresent => rows_that_were_accepted_before_a_change_are_recorded_after_it
+    AllowsLoss => a_loss_needs_leave keeping_begins_at_once_and_ends_with_leave,
+    KeepsNothing => what_rows_bring_beyond_the_fields_is_kept keeping_begins_at_once_and_ends_with_leave
+        a_column_of_a_kept_name_leaves_what_was_kept,
+    ReadsThePastAsThePresent => a_column_of_a_kept_name_leaves_what_was_kept
+        keeping_begins_at_once_and_ends_with_leave
+        rows_that_were_accepted_before_a_change_are_recorded_after_it
         what_was_accepted_before_a_type_changed_is_what_the_rows_became,
     RefusesLongKeys => the_longest_key_is_recorded_and_found,
     CutsToMillis => values_of_every_type_come_back_as_they_were,

@@ -38,11 +38,11 @@ pub(super) fn check_depth(text: &str, limits: &Limits) -> Result<(), Fault> {
 }
 
 /// The members of an object in their order, duplicates included.
-pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
     /// Reads an object; `pointer` says where it is.
-    pub(super) fn parse(text: &'a str, pointer: &str) -> Result<Self, Fault> {
+    pub(crate) fn parse(text: &'a str, pointer: &str) -> Result<Self, Fault> {
         serde_json::from_str(text).map_err(|err| match err.classify() {
             Category::Data => Fault::invalid(pointer, "must be a JSON object"),
             _ => not_json(&err),

@@ -48,7 +48,7 @@ pub use plain::from_row;
 pub use time::{parse_rfc3339, parse_time};
 pub use trace::{parse_traceparent, traceparent};
 
-pub(crate) use members::{Name, escape_pointer, member_text, unquote, write_text};
+pub(crate) use members::{Members, Name, escape_pointer, member_text, unquote, write_text};
 pub(crate) use time::parse_csv_time;
 
 use crate::event::Event;

@@ -3,20 +3,34 @@
 //! A CSV value has no type, so that it is read as its column's: an empty one
 //! is null, a number stays as it is written, a boolean may also be `t`, `f`,
 //! `1` or `0`, a time may lack its offset and then is in UTC, a date is its
-//! first moment in UTC, and a list is PostgreSQL's literal (`{a,"b,c"}`) or a JSON array.
+//! first moment in UTC, and a list is PostgreSQL's literal (`{a,"b,c"}`) or a JSON array. One of
+//! no column, where such are kept, is a text.
+
+use std::collections::HashSet;
 
 use super::Value;
 use super::parse;
 use super::reader::{Column, Reader};
 use crate::array;
 use crate::dataset::{FieldType, Unknown};
-use crate::envelope::{parse_csv_time, parse_rfc3339, write_text};
+use crate::envelope::{escape_pointer, parse_csv_time, parse_rfc3339, write_text};
 use crate::problem::Fault;
 
-/// Which field each column of a CSV document holds, and how many bytes of a key each row has
+/// What each column of a CSV document holds, and how many bytes of a key each row has
 /// from the defaults of the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CsvHeader(Vec<Option<usize>>, usize);
+pub struct CsvHeader(Vec<Holds>, usize);
+
+/// What a column of a CSV document holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Holds {
+    /// A column of the dataset.
+    Column(usize),
+    /// What is kept under this name.
+    Kept(Box<str>),
+    /// Nothing that is taken.
+    Nothing,
+}
 
 /// The line (from 1) in which a quote opens that nothing closes, if there is
 /// one: the document was cut, or its quotes are wrong, and everything behind the
@@ -55,27 +69,35 @@ impl Reader {
     /// `Invalid` when a column is unknown and the dataset rejects that, is
     /// there twice, a required field has no column, or the defaults make too long a key.
     pub fn csv_header<'h>(&self, names: impl IntoIterator<Item = &'h str>) -> Result<CsvHeader, Fault> {
-        let mut columns: Vec<Option<usize>> = Vec::new();
+        let mut columns: Vec<Holds> = Vec::new();
+        let mut kept = HashSet::new();
         for name in names {
             let name = if columns.is_empty() { name.trim_start_matches('\u{feff}') } else { name };
             let name = name.trim();
-            let column = self.index.get(name).copied();
-            match column {
-                None if self.unknown == Unknown::Reject => return Err(Self::unknown_field(name)),
-                Some(i) if columns.contains(&Some(i)) => {
-                    return Err(Fault::invalid(self.columns[i].pointer(), "the column is there twice"));
-                }
-                _ => columns.push(column),
+            let holds = match (self.index.get(name), self.unknown) {
+                (Some(i), _) => Holds::Column(*i),
+                (None, Unknown::Keep) => Holds::Kept(name.into()),
+                (None, Unknown::Ignore) => Holds::Nothing,
+                (None, Unknown::Reject) => return Err(Self::unknown_field(name)),
+            };
+            let is_new = match &holds {
+                Holds::Column(_) => !columns.contains(&holds),
+                Holds::Kept(_) => kept.insert(name),
+                Holds::Nothing => true,
+            };
+            if !is_new {
+                let pointer = format!("/{}", escape_pointer(name));
+                return Err(Fault::invalid(pointer, "the column is there twice"));
             }
+            columns.push(holds);
         }
-        let absent = |(i, column): &(usize, &Column)| {
-            column.required && column.default.is_none() && !columns.contains(&Some(*i))
-        };
+        let has = |i: usize| columns.contains(&Holds::Column(i));
+        let absent = |(i, column): &(usize, &Column)| column.required && column.default.is_none() && !has(*i);
         if let Some((_, column)) = self.columns.iter().enumerate().find(absent) {
             return Err(column.missing());
         }
         let mut key_bytes = 0;
-        for &i in self.key.iter().filter(|i| !columns.contains(&Some(**i))) {
+        for &i in self.key.iter().filter(|i| !has(**i)) {
             if let Some(Value::Text(text)) = &self.columns[i].default {
                 self.columns[i].add_to_key(&mut key_bytes, text)?;
             }
@@ -98,18 +120,26 @@ impl Reader {
         let mut count = 0;
         let mut key_bytes = header.1;
         for value in record {
-            let position = header.0.get(count).copied();
+            let holds = header.0.get(count).unwrap_or(&Holds::Nothing);
             count += 1;
-            let Some(Some(i)) = position else { continue };
+            let (name, column) = match holds {
+                Holds::Nothing => continue,
+                Holds::Kept(name) => (name, None),
+                Holds::Column(i) => (&self.columns[*i].name, Some(*i)),
+            };
+            if out.len() > 1 {
+                out.push(',');
+            }
+            write_text(&mut out, name);
+            out.push(':');
+            let Some(i) = column else {
+                write_kept(value, &mut out);
+                continue;
+            };
             let column = &self.columns[i];
             if value.is_empty() && column.required {
                 return Err(column.missing());
             }
-            if out.len() > 1 {
-                out.push(',');
-            }
-            write_text(&mut out, &column.name);
-            out.push(':');
             self.write_csv_value(column, value, &mut out)?;
             if self.key.contains(&i) {
                 column.add_to_key(&mut key_bytes, value)?;
@@ -122,6 +152,10 @@ impl Reader {
         }
         if out.len() > self.row_bytes {
             return Err(Fault::too_large("", format!("the row has more than {} bytes", self.row_bytes)));
+        }
+        if self.extra.is_some() {
+            // What is kept has limits of its own, together.
+            self.read(&out, &mut Vec::new())?;
         }
         Ok(out)
     }
@@ -202,6 +236,15 @@ impl Reader {
             }
         }
         Ok(())
+    }
+}
+
+/// Writes a value of no column.
+pub(super) fn write_kept(value: &str, out: &mut String) {
+    if value.is_empty() {
+        out.push_str("null");
+    } else {
+        write_text(out, value);
     }
 }
 

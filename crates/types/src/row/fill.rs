@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::csv::write_kept;
 use super::reader::Reader;
 use crate::dataset::Unknown;
 use crate::envelope::write_text;
@@ -18,20 +19,20 @@ impl Reader {
     ///
     /// # Errors
     /// `Invalid` when a text is no value of its column, or the dataset has no such
-    /// column; `Malformed` when the document is not JSON.
+    /// column and takes no other; `Malformed` when the document is not JSON.
     pub fn filled(&self, json: &str, texts: &[(&str, &str)]) -> Result<String, Fault> {
         let mut members = Vec::with_capacity(texts.len());
         for (name, text) in texts {
-            let Some(column) = self.index.get(*name).map(|i| &self.columns[*i]) else {
-                match self.unknown {
-                    Unknown::Reject => return Err(Self::unknown_field(name)),
-                    Unknown::Ignore => continue,
-                }
-            };
+            let column = self.index.get(*name).map(|i| &self.columns[*i]);
             let mut member = String::new();
             write_text(&mut member, name);
             member.push(':');
-            self.write_csv_value(column, text, &mut member)?;
+            match (column, self.unknown) {
+                (Some(column), _) => self.write_csv_value(column, text, &mut member)?,
+                (None, Unknown::Keep) => write_kept(text, &mut member),
+                (None, Unknown::Ignore) => continue,
+                (None, Unknown::Reject) => return Err(Self::unknown_field(name)),
+            }
             members.push((*name, member));
         }
         let json = json.trim();

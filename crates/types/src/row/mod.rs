@@ -6,6 +6,7 @@
 
 mod csv;
 mod default;
+mod extra;
 mod fill;
 mod parse;
 mod reader;

@@ -1,5 +1,6 @@
 //! JSON rows. This is the hot path of ingest.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -8,14 +9,15 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::Value;
+use super::extra::Extra;
 use super::parse::{self, NUMBER, TIME};
 use crate::array;
-use crate::dataset::{DatasetDef, FieldType, Unknown};
+use crate::dataset::{DatasetDef, EXTRA, FieldType, Unknown};
 use crate::decimal::Decimal;
 use crate::envelope::{Name, escape_pointer, parse_rfc3339, unquote};
 use crate::json::nests_at_most;
 use crate::limits::Limits;
-use crate::problem::Fault;
+use crate::problem::{Fault, FaultKind};
 
 /// The most bytes that the texts of a row's key have together: PostgreSQL makes no entry of an
 /// index of more than 2,704, the client and the other columns of the key among them.
@@ -27,6 +29,8 @@ pub struct Reader {
     pub(super) columns: Vec<Column>,
     pub(super) index: HashMap<Box<str>, usize>,
     pub(super) unknown: Unknown,
+    /// Where what is kept beyond the fields has its place, behind them.
+    pub(super) extra: Option<usize>,
     pub(super) row_bytes: usize,
     pub(super) field_bytes: usize,
     pub(super) json_depth: usize,
@@ -56,12 +60,13 @@ impl Reader {
             required: field.required,
             default: field.default_value().ok().flatten(),
         };
-        let columns: Vec<Column> = def.fields.iter().map(column).collect();
+        let columns: Vec<Column> = def.columns().map(column).collect();
         let index: HashMap<Box<str>, usize> =
             columns.iter().enumerate().map(|(i, column)| (column.name.clone(), i)).collect();
         let key = def.key.iter().filter_map(|name| index.get(name.as_str()).copied());
         Self {
             key: key.filter(|i| columns[*i].field_type == FieldType::Text).collect(),
+            extra: index.get(EXTRA).copied(),
             index,
             columns,
             unknown: def.unknown,
@@ -81,15 +86,18 @@ impl Reader {
     }
 
     /// The same for rows that were accepted by an earlier definition: fields that the dataset
-    /// has no more are left out, a date is the first moment of a timestamp that it was
-    /// widened to, and a timestamp the day in UTC that it was cut to.
+    /// has no more are left out, or kept where it keeps them, a date is the first moment of a
+    /// timestamp that it was widened to, and a timestamp the day in UTC that it was cut to. Where
+    /// fields are kept, one that is no value of its column was taken before there was the column,
+    /// and stays kept.
     #[must_use]
     pub fn for_the_past(&self) -> Self {
-        Self { past: true, unknown: Unknown::Ignore, ..self.clone() }
+        let unknown = if self.extra.is_some() { Unknown::Keep } else { Unknown::Ignore };
+        Self { past: true, unknown, ..self.clone() }
     }
 
-    /// Reads one row, an object, into `out`: one value per field, in the order
-    /// of the definition. `out` is emptied first; after a fault its content is
+    /// Reads one row, an object, into `out`: one value per
+    /// [column](DatasetDef::columns), in their order. `out` is emptied first; after a fault its content is
     /// of no use.
     ///
     /// # Errors
@@ -106,7 +114,7 @@ impl Reader {
         out.resize(self.columns.len(), Value::Null);
         let mut fault = None;
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let row = Row { reader: self, out, fault: &mut fault };
+        let row = Row { reader: self, out, fault: &mut fault, extra: Extra::default() };
         let read = row.deserialize(&mut deserializer).and_then(|()| deserializer.end());
         if let Some(fault) = fault {
             return Err(fault);
@@ -127,7 +135,7 @@ impl Reader {
         })
     }
 
-    /// The position of a field, tried first at `expected`: rows tend to come
+    /// The position of a column, tried first at `expected`: rows tend to come
     /// in the order of the definition.
     fn position(&self, name: &str, expected: usize) -> Option<usize> {
         match self.columns.get(expected) {
@@ -293,6 +301,7 @@ impl Seen {
 struct Row<'r, 'a> {
     reader: &'r Reader,
     out: &'r mut [Value<'a>],
+    extra: Extra<'a>,
     /// The fault, because an error of the parser is only text.
     fault: &'r mut Option<Fault>,
 }
@@ -305,6 +314,29 @@ impl<'de> DeserializeSeed<'de> for Row<'_, 'de> {
     }
 }
 
+impl<'de> Row<'_, 'de> {
+    /// Takes a member that is no column.
+    fn unknown<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        let taken = match self.reader.unknown {
+            Unknown::Reject => Err(Reader::unknown_field(&name)),
+            Unknown::Ignore => return map.next_value::<IgnoredAny>().map(drop),
+            Unknown::Keep => self.extra.keep(self.reader, name, map.next_value::<&RawValue>()?.get()),
+        };
+        taken.map_err(|fault| self.faulty("unknown field", fault))
+    }
+
+    /// Whether a value that its column does not take was accepted before there was the column.
+    fn is_of_before(&self, column: &Column, fault: &Fault) -> bool {
+        let may_lack = !column.required || column.default.is_some();
+        self.reader.past && self.reader.extra.is_some() && may_lack && fault.kind == FaultKind::Invalid
+    }
+
+    fn faulty<E: Error>(&mut self, what: &str, fault: Fault) -> E {
+        *self.fault = Some(fault);
+        E::custom(what)
+    }
+}
+
 impl<'de> Visitor<'de> for Row<'_, 'de> {
     type Value = ();
 
@@ -312,33 +344,34 @@ impl<'de> Visitor<'de> for Row<'_, 'de> {
         f.write_str("a row")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let mut seen = Seen::default();
         let mut expected = 0;
         while let Some(Name(name)) = map.next_key()? {
             let Some(i) = self.reader.position(&name, expected) else {
-                if self.reader.unknown == Unknown::Ignore {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                *self.fault = Some(Reader::unknown_field(&name));
-                return Err(A::Error::custom("unknown field"));
+                self.unknown(name, &mut map)?;
+                continue;
             };
             expected = i + 1;
             let column = &self.reader.columns[i];
-            let raw: &RawValue = map.next_value()?;
-            let value = if seen.insert(i) {
-                self.reader.value(column, raw.get())
-            } else {
+            let raw: &'de RawValue = map.next_value()?;
+            let value = if !seen.insert(i) {
                 Err(Fault::invalid(column.pointer(), "the field is there twice"))
-            };
-            match value {
-                Ok(value) => self.out[i] = value,
-                Err(fault) => {
-                    *self.fault = Some(fault);
-                    return Err(A::Error::custom("faulty field"));
+            } else if self.reader.extra == Some(i) {
+                self.extra.keep_all(self.reader, raw.get()).map(|()| Value::Null)
+            } else {
+                match self.reader.value(column, raw.get()) {
+                    Err(fault) if self.is_of_before(column, &fault) => {
+                        let default = column.default.clone().unwrap_or(Value::Null);
+                        self.extra.keep(self.reader, name, raw.get()).map(|()| default)
+                    }
+                    value => value,
                 }
-            }
+            };
+            self.out[i] = value.map_err(|fault| self.faulty::<A::Error>("faulty field", fault))?;
+        }
+        if let Some(i) = self.reader.extra {
+            self.out[i] = std::mem::take(&mut self.extra).into_value();
         }
         if self.reader.defaults {
             for (i, column) in self.reader.columns.iter().enumerate().filter(|(i, _)| !seen.has(*i)) {

@@ -121,6 +121,53 @@ fn unknown_fields_may_be_ignored() {
 }
 
 #[test]
+fn unknown_fields_may_be_kept() {
+    let limits = Limits { field_bytes: 60, json_depth: 4, ..Limits::default() };
+    let reader = Reader::new(&DatasetDef { unknown: Unknown::Keep, ..def() }, &limits);
+    let read = |json: &str| {
+        let mut out = Vec::new();
+        reader.read(json, &mut out).map_err(|fault| (fault.kind, fault.pointer))?;
+        let Some(Value::Json(kept)) = out.pop() else { return Ok(String::new()) };
+        Ok(kept.into_owned())
+    };
+    for (json, kept) in [
+        (r#"{"station":"s"}"#, ""),
+        (r#"{"x":[{}, 1.10],"station":"s","a\"b":null}"#, r#"{"x":[{}, 1.10],"a\"b":null}"#),
+        // As it is exported; its names are nobody's columns.
+        (
+            r#"{"station":"s","_extra":{"x":1,"station":2,"_extra":3},"y":4}"#,
+            r#"{"x":1,"station":2,"_extra":3,"y":4}"#,
+        ),
+        (r#"{"station":"s","_extra":null}"#, ""),
+        (r#"{"station":"s","_extra":{}}"#, ""),
+    ] {
+        assert_eq!(read(json), Ok(kept.to_owned()), "{json}");
+    }
+    let many = format!(r#"{{"station":"s","a":"{0}","b/":"{0}"}}"#, "x".repeat(30));
+    for (json, kind, pointer) in [
+        (r#"{"station":"s","x":1,"x":2}"#, FaultKind::Invalid, "/x"),
+        (r#"{"station":"s","x":1,"_extra":{"x":2}}"#, FaultKind::Invalid, "/x"),
+        (r#"{"station":"s","_extra":{},"_extra":{}}"#, FaultKind::Invalid, "/_extra"),
+        (r#"{"station":"s","_extra":[]}"#, FaultKind::Invalid, "/_extra"),
+        // As deep as it may still be when it is exported.
+        (r#"{"station":"s","x":[[[1]]]}"#, FaultKind::Invalid, "/x"),
+        (&many, FaultKind::TooLarge, "/b~1"),
+    ] {
+        assert_eq!(read(json), Err((kind, pointer.to_owned())), "{json}");
+    }
+    assert!(read(r#"{"station":"s","x":[[1]]}"#).is_ok());
+    // A value of CSV has no type.
+    let header = reader.csv_header(["x", "station", "_extra", "e"]).unwrap();
+    let row = reader.read_csv(&header, ["1.10", "s", r#"{"y":[1.0]}"#, ""]).unwrap();
+    assert_eq!(row, r#"{"x":"1.10","station":"s","_extra":{"y":[1.0]},"e":null}"#);
+    assert_eq!(read(&row), Ok(r#"{"x":"1.10","y":[1.0],"e":null}"#.to_owned()));
+    let twice = reader.read_csv(&header, ["1", "s", r#"{"x":1}"#, ""]);
+    assert_eq!(twice.unwrap_err().pointer, "/x");
+    assert_eq!(reader.csv_header(["x", "station", "x"]).unwrap_err().pointer, "/x");
+    assert_eq!(reader.filled("{}", &[("x", "1")]).unwrap(), r#"{"x":"1"}"#);
+}
+
+#[test]
 fn csv_values_become_json_of_their_column() {
     let reader = reader();
     let header = reader.csv_header(["\u{feff}station", "count", "so2", "ok", "at", "raw"]).unwrap();

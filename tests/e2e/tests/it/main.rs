@@ -17,6 +17,7 @@ mod fair;
 mod faults;
 mod files;
 mod forwards;
+mod keep;
 mod kill;
 mod line;
 mod lineage;

@@ -5,6 +5,7 @@ mod computed;
 mod define;
 mod evolve;
 mod imports;
+mod keep;
 mod keys;
 mod lineage;
 mod log;
@@ -29,6 +30,7 @@ pub fn cases() -> Vec<Case> {
     [
         define::CASES,
         evolve::CASES,
+        keep::CASES,
         record::CASES,
         remembered::CASES,
         values::CASES,

@@ -1,7 +1,7 @@
 //! Faults that turn one request into another.
 
 use crate::{Aggregate, Compare, Expr, Filter, Nulls, Operand, OrderBy, Select, Value};
-use orderwire_types::dataset::{DatasetDef, OnConflict};
+use orderwire_types::dataset::{DatasetDef, OnConflict, Unknown};
 use orderwire_types::scope::Clients;
 use orderwire_types::{Decimal, Scope};
 
@@ -11,6 +11,7 @@ pub(super) fn definition(fault: Fault, def: &DatasetDef) -> DatasetDef {
     let mut def = def.clone();
     match fault {
         Fault::ForgetsDefaults => def.fields.iter_mut().for_each(|field| field.default = None),
+        Fault::KeepsNothing if def.unknown == Unknown::Keep => def.unknown = Unknown::Ignore,
         Fault::ForgetsUnits => def.fields.iter_mut().for_each(|field| field.unit = None),
         Fault::IgnoresOnConflict => {
             def.on_conflict = match def.on_conflict {
