@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use orderwire_api::places::Places;
 use orderwire_cache::MemoryCache;
-use orderwire_gateway::{Component, Gateway, Guards, KeyRing, Readiness, guarded};
+use orderwire_gateway::{Causes, Component, Gateway, Guards, KeyRing, Readiness, guarded};
 use orderwire_query::{Freshness, Read, Shape, ViewDef};
 use orderwire_queue::{Clock, ManualClock, Queues};
 use orderwire_sqlite::store::SqliteStore;
@@ -76,11 +76,14 @@ impl Server {
         let file = run.folder.join("admin.key");
         keys.ensure_admin(&file, false).await?;
         let key = std::fs::read_to_string(&file).context("read the key")?;
+        // Nothing that is counted says what caused it.
+        let (causes, _) = Causes::open(store.clone());
         let gateway = Gateway {
             outlet: Arc::new(queues.clone()),
             queues,
             broker: None,
             store: store.clone(),
+            causes,
             keys: keys.clone(),
             readiness: Arc::new(Ready),
             clock,

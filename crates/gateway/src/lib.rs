@@ -11,6 +11,7 @@
 
 mod announce;
 mod asyncapi;
+mod causes;
 mod clients;
 mod consume;
 mod datasets;
@@ -43,6 +44,7 @@ use utoipa_axum::routes;
 
 pub use announce::announcement;
 pub use asyncapi::{BrokerQueueView, BrokerView};
+pub use causes::{CauseWriter, Causes};
 pub use entrance::{Entrance, Input};
 pub use guards::{Guards, guarded};
 pub use health::{Component, Readiness};

@@ -13,7 +13,7 @@ use orderwire_api::{Caller, Problem, ReadProblems};
 use orderwire_store::orders::{Order, OrderFilter};
 use orderwire_store::{KnownCause, Lineage, Link, Reach};
 use orderwire_types::step::Step;
-use orderwire_types::{Event, QueueName, Right, Scope, TraceId};
+use orderwire_types::{QueueName, Right, Scope, TraceId};
 use uuid::Uuid;
 
 use crate::clients::ORDERS;
@@ -221,36 +221,4 @@ fn revision_id(release: Uuid, number: u64) -> String {
 
 fn shown_id(id: Uuid) -> String {
     id.hyphenated().to_string()
-}
-
-/// Notes what caused these events, as their producers say it. They are durable already: what
-/// cannot be noted is only told.
-pub(crate) async fn note(state: &GatewayState, links: Vec<Link>) {
-    if links.is_empty() {
-        return;
-    }
-    let noted = tokio::time::timeout(NOTE_MAX, state.store().add_links(&links)).await;
-    let why = match noted {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the store did not answer in time".to_owned(),
-    };
-    tracing::warn!(error = %why, links = links.len(), "what caused some events was not noted");
-}
-
-/// How long that may take.
-const NOTE_MAX: std::time::Duration = std::time::Duration::from_secs(2);
-
-/// The link of an event whose producer says what caused it.
-pub(crate) fn link_of(event: &Event) -> Option<Link> {
-    Some(Link {
-        effect: event.id,
-        effect_type: event.event_type.to_string(),
-        client: event.client.clone(),
-        trace: event.trace.id,
-        cause: event.cause?,
-        known: None,
-        by: event.source.clone(),
-        at: event.accepted_at,
-    })
 }

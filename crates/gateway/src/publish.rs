@@ -5,13 +5,14 @@ use axum::http::HeaderMap;
 use orderwire_api::extract::idempotency_key;
 use orderwire_api::{Caller, Problem};
 use orderwire_queue::{Error, NamedRequest, Publication, Published, PublishedEvent, Queues};
+use orderwire_store::Link;
 use orderwire_types::envelope::Incoming;
 use orderwire_types::{Client, Right, Scope, TraceId, identity};
 use sha2::{Digest, Sha256};
 
 use crate::announce::announcements;
+use crate::causes::link_of;
 use crate::faults::Faults;
-use crate::lineage::{link_of, note};
 use crate::problems::of_queue;
 use crate::state::State;
 
@@ -49,13 +50,13 @@ pub(crate) async fn publish(
     }
     let news = announcements(state, events.iter().map(|incoming| &incoming.event)).await;
     // Those of announcements say nothing new, and each would cost a commit of the store.
-    let links = events.iter().filter_map(|incoming| link_of(&incoming.event)).collect();
+    let links: Vec<Link> = events.iter().filter_map(|incoming| link_of(&incoming.event)).collect();
     events.extend(news);
     let new: Vec<Client> = events[count..].iter().map(|new| new.event.client.clone()).collect();
     let published = state.gateway.outlet.publish(&caller.scope, Publication { events, request }).await;
     let mut published = published.map_err(|err| of_queue(&err))?.events;
     published.truncate(count);
-    note(state, links).await;
+    links.into_iter().for_each(|link| state.gateway.causes.note(link));
     if !new.is_empty() {
         state.known_clients.add(new);
     }

@@ -10,6 +10,7 @@ use orderwire_types::Limits;
 
 use crate::announce::KnownClients;
 use crate::asyncapi::BrokerView;
+use crate::causes::Causes;
 use crate::consume::HandedOut;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
@@ -28,6 +29,8 @@ pub struct Gateway {
     pub broker: Option<BrokerView>,
     /// Datasets, clients, keys and the traces of workers.
     pub store: Arc<dyn Store>,
+    /// Where it is noted what caused events.
+    pub causes: Causes,
     /// Who may call.
     pub keys: Arc<KeyRing>,
     /// Whether the server is ready.

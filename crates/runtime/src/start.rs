@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use orderwire_api::places::Places;
 use orderwire_config::{Names, Overrides, RULES_QUEUE, Sources};
-use orderwire_gateway::{Gateway, KeyRing, Outlet};
+use orderwire_gateway::{Causes, Gateway, KeyRing, Outlet};
 use orderwire_provisioner::Provisioner;
 use orderwire_queue::{Clock, Queues};
 use orderwire_sqlite::DataDir;
@@ -159,6 +159,9 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let stop = worker_stage.stop.clone();
     worker_stage.spawn("the upkeep of metrics", keep_up(metrics.clone(), stop));
 
+    let (causes, noting) = Causes::open(store.clone());
+    worker_stage.spawn("the notes of causes", noting.run(worker_stage.stop.clone().cancelled_owned()));
+
     let cache = crate::cache::open(&config.cache, &*store)?;
     let handle = queues.clone();
     let closing = CancellationToken::new();
@@ -182,6 +185,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         outlet,
         broker,
         store: store.clone(),
+        causes,
         keys,
         readiness: readiness.clone(),
         clock,

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use orderwire_api::places::Places;
-use orderwire_gateway::{Component, Gateway, Guards, KeyRing, Readiness, guarded, router};
+use orderwire_gateway::{Causes, Component, Gateway, Guards, KeyRing, Readiness, guarded, router};
 use orderwire_queue::{Clock, ManualClock, Queues};
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_sqlite::{DataDir, SqliteQueue};
@@ -105,25 +105,28 @@ impl Server {
         let path = folder.path().join("admin.key");
         assert!(keys.ensure_admin(&path, false).await.unwrap());
         let admin = std::fs::read_to_string(&path).unwrap().trim().to_owned();
+        let (causes, writer) = Causes::open(store.clone());
+        tokio::spawn(writer.run(std::future::pending()));
         let gateway = Gateway {
             queues: queues.clone(),
             outlet: Arc::new(queues.clone()),
             broker: None,
             store: store.clone(),
+            causes,
             keys: keys.clone(),
             readiness: Arc::new(AllFine),
             clock,
             limits: limits.clone(),
             connections: Places::new(limits.consumer_connections, limits.consumer_connections_per_key),
         };
-        let (routes, openapi) = router(gateway.clone(), None).split_for_parts();
-        let guards = Guards {
-            authenticator: keys.clone(),
-            concurrent_requests: limits.concurrent_requests,
-            time_out: Duration::from_secs(60),
-        };
-        let app = guarded(routes, guards);
+        let (app, openapi) = served(&gateway);
         Self { gateway, app, openapi, queues, store, keys, folder, admin, time, _stop: stop }
+    }
+
+    /// The same with this in the place of what it works on.
+    pub(crate) fn on(&mut self, gateway: Gateway) {
+        self.app = served(&gateway).0;
+        self.gateway = gateway;
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -221,6 +224,16 @@ impl Server {
         let entries = self.queues.peek(&scope, &queue.parse().unwrap(), 1).await.unwrap();
         String::from_utf8(entries[0].1.body.to_vec()).unwrap()
     }
+}
+
+fn served(gateway: &Gateway) -> (Router, utoipa::openapi::OpenApi) {
+    let (routes, openapi) = router(gateway.clone(), None).split_for_parts();
+    let guards = Guards {
+        authenticator: gateway.keys.clone(),
+        concurrent_requests: gateway.limits.concurrent_requests,
+        time_out: Duration::from_secs(60),
+    };
+    (guarded(routes, guards), openapi)
 }
 
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");

@@ -70,9 +70,12 @@ async fn events_that_rules_and_consumers_made_are_found_from_either_end() -> Res
     let other = answered["trace_id"].as_str().with_context(|| format!("{answered}"))?;
     ensure!(other != trace);
     let answer = format!("event/{}", answered["event_id"].as_str().context("id")?);
-    let graph = server.get(&path).await?;
-    let links = graph["links"].as_array().context("links")?;
-    ensure!(links.iter().any(|link| is_link(link, &alarm, &answer, "caused, /shop")), "{graph}");
+    // Its producer does not wait until that is noted.
+    let told = |graph: &Value| {
+        let mut links = graph["links"].as_array().into_iter().flatten();
+        links.any(|link| is_link(link, &alarm, &answer, "caused, /shop"))
+    };
+    server.until(&path, told).await?;
     // And from its end: what led to it, not what else came of that.
     let graph = server.get(&format!("/v1/traces/{other}/lineage")).await?;
     let links = graph["links"].as_array().context("links")?;
