@@ -54,6 +54,7 @@ async fn dispatch(cli: &Cli, local: Local, out: Out) -> Result<(), Error> {
         Command::Dead(command) => Box::pin(dead::run(command, global, out)).await,
         Command::Forward(command) => Box::pin(forward::run(command, &Server::new(global)?, out)).await,
         Command::Trace(args) => trace::run(args, &Server::new(global)?, out).await,
+        Command::Lineage(args) => trace::run_lineage(args, &Server::new(global)?, out).await,
         Command::Client(command) => clients::run(command, &Server::new(global)?, out).await,
         // A look at a file needs nobody.
         Command::Dataset(Dataset::Import(args)) if args.preview => dataset::preview(args, out),

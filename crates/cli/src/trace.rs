@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
-use orderwire_api::wire::{LineageLink, LineageNode, Trace, TraceLineage};
+use orderwire_api::wire::{LineageGraph, LineageLink, LineageNode, Trace};
 use reqwest::Method;
 
 use crate::args;
@@ -15,13 +15,29 @@ pub(crate) async fn run(args: &args::Trace, server: &Server, out: Out) -> Result
     if args.lineage {
         let path = ["v1", "traces", &args.trace_id, "lineage"];
         let answer = server.text(server.request(Method::GET, &path, &[])).await?;
-        return if out.json { out.line(&answer) } else { out.bytes(lineage(&parse(&answer)?).as_bytes()) };
+        return show(&answer, &format!("trace {}", args.trace_id), out);
     }
     let answer = server.text(server.request(Method::GET, &["v1", "traces", &args.trace_id], &[])).await?;
     if out.json {
         return out.line(&answer);
     }
     out.bytes(timeline(&parse(&answer)?).as_bytes())
+}
+
+pub(crate) async fn run_lineage(args: &args::Lineage, server: &Server, out: Out) -> Result<(), Error> {
+    let given = [("release", &args.release), ("resource", &args.resource), ("kind", &args.kind)];
+    let query: Vec<(&str, &str)> =
+        given.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+    let answer = server.text(server.request(Method::GET, &["v1", "lineage"], &query)).await?;
+    let what = match (&args.release, &args.resource) {
+        (Some(release), _) => format!("release {release}"),
+        (None, resource) => format!("resource {}", or_dash(resource.as_deref())),
+    };
+    show(&answer, &what, out)
+}
+
+fn show(answer: &str, what: &str, out: Out) -> Result<(), Error> {
+    if out.json { out.line(answer) } else { out.bytes(lineage(what, &parse(answer)?).as_bytes()) }
 }
 
 /// A trace as people read it: one line a step, counted from the first.
@@ -53,7 +69,7 @@ pub(crate) fn timeline(trace: &Trace) -> String {
 
 /// A lineage as people read it: from what was first to what came of it, a level deeper each time.
 /// What was shown before is only named, so that circles end.
-pub(crate) fn lineage(graph: &TraceLineage) -> String {
+fn lineage(what: &str, graph: &LineageGraph) -> String {
     let nodes: HashMap<&str, &LineageNode> =
         graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     let mut next: HashMap<&str, Vec<&LineageLink>> = HashMap::new();
@@ -64,7 +80,7 @@ pub(crate) fn lineage(graph: &TraceLineage) -> String {
             caused.insert(&link.to);
         }
     }
-    let mut text = format!("lineage of trace {}\n", plain(&graph.trace_id));
+    let mut text = format!("lineage of {}\n", plain(what));
     let mut shown: HashSet<&str> = HashSet::new();
     // What nothing led to first; then what only circles lead to.
     let begins = graph.nodes.iter().filter(|node| !caused.contains(node.id.as_str()));
@@ -126,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_lineage_is_a_tree_and_circles_end() {
-        let graph: TraceLineage = serde_json::from_str(
+        let graph: LineageGraph = serde_json::from_str(
             r#"{"trace_id":"t-1","cut":true,"nodes":[
                 {"id":"event/1","kind":"event","name":"a.b","client":"acme"},
                 {"id":"event/2","kind":"event","name":"c\u001b[2J"},{"id":"event/3","kind":"event"},
@@ -138,7 +154,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            lineage(&graph),
+            lineage("trace t-1", &graph),
             "lineage of trace t-1\n\
              event/1  a.b  client acme\n  \
                caused, rule hot: event/2  c\\u{1b}[2J\n    \

@@ -87,6 +87,7 @@ pub fn router(gateway: Gateway, readback: Option<Arc<dyn Readback>>) -> OpenApiR
         .routes(routes!(dead::post_discard))
         .routes(routes!(traces::get_trace))
         .routes(routes!(lineage::get_lineage))
+        .routes(routes!(lineage::get_lineage_of))
         .routes(routes!(clients::list_clients))
         .routes(routes!(clients::get_client))
         .routes(routes!(keys::http::list_keys, keys::http::post_key))

@@ -205,6 +205,16 @@ pub trait Orders: Send + Sync {
         max: usize,
     ) -> Result<Vec<Revision>, Error>;
 
+    /// The resources of revisions that are stored, those of removed releases too, by name,
+    /// kind and release, the newest revision first, at most `max`. What was stored with the
+    /// revision is found by its name, and by its release, by index.
+    async fn resources(
+        &self,
+        scope: &Scope,
+        filter: &ResourceFilter,
+        max: usize,
+    ) -> Result<Vec<RevisionResource>, Error>;
+
     /// How many orders of a trace, within the scope, are unfinished, and how many
     /// ended without what they asked for (`failed`, `rolled_back`).
     async fn trace_orders(&self, scope: &Scope, trace: Uuid) -> Result<TraceOrders, Error>;
@@ -215,7 +225,7 @@ pub trait Orders: Send + Sync {
 
     /// Drops what finished before `before`: orders that are not the newest of a
     /// release that is there, with their journals, once all their changes are told;
-    /// removed releases without such orders, with their revisions. Drops of each
+    /// removed releases without such orders, with their revisions and the resources of these. Drops of each
     /// release the revisions beyond the newest `keep`, however young, never
     /// those that are ready, applied or of an unfinished order (made, found or to be
     /// brought back by it). At most `limit` orders, releases and revisions each;

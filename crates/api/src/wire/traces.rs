@@ -24,7 +24,18 @@ pub struct Trace {
 pub struct TraceLineage {
     /// The trace id as it was asked for.
     pub trace_id: String,
-    /// Events, orders, clients, releases, revisions and traces, by id.
+    /// Events, orders, clients, releases, revisions, resources and traces, by id.
+    pub nodes: Vec<LineageNode>,
+    /// From what was first to what came of it.
+    pub links: Vec<LineageLink>,
+    /// Whether a bound left something out.
+    pub cut: bool,
+}
+
+/// Where something comes from, and what came of it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LineageGraph {
+    /// What there is, each once.
     pub nodes: Vec<LineageNode>,
     /// From what was first to what came of it.
     pub links: Vec<LineageLink>,
@@ -37,9 +48,9 @@ pub struct TraceLineage {
 pub struct LineageNode {
     /// Its kind and what names it: `event/9a2a…`.
     pub id: String,
-    /// `event`, `order`, `client`, `release`, `revision` or `trace`.
+    /// `event`, `order`, `client`, `release`, `revision`, `resource` or `trace`.
     pub kind: String,
-    /// The type of an event, the product of an order, the name of others.
+    /// The type of an event, the product of an order, kind and name of a resource, the name of others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Whose it is.
@@ -48,7 +59,7 @@ pub struct LineageNode {
     /// Its trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
-    /// The state of an order.
+    /// The state of an order; of a resource as it was observed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }

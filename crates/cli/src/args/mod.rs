@@ -117,6 +117,8 @@ pub enum Command {
     Forward(Forward),
     /// Show everything that happened for a trace id, in order.
     Trace(Trace),
+    /// Show where a resource or a release comes from, and what belongs to it.
+    Lineage(Lineage),
     /// List clients, and show what each has.
     #[command(subcommand)]
     Client(Client),
@@ -186,6 +188,20 @@ pub struct Trace {
     /// Show what led to it and what it led to, instead of its steps.
     #[arg(long)]
     pub lineage: bool,
+}
+
+/// Flags of `lineage`.
+#[derive(Clone, Debug, Args)]
+pub struct Lineage {
+    /// The name of a resource: of an object or process of a release.
+    #[arg(required_unless_present = "release")]
+    pub resource: Option<String>,
+    /// Its kind, such as Process.
+    #[arg(long, requires = "resource")]
+    pub kind: Option<String>,
+    /// The id of a release, instead of a resource.
+    #[arg(long, conflicts_with = "resource")]
+    pub release: Option<String>,
 }
 
 /// `orderwire client …`.

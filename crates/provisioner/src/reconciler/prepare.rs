@@ -1,7 +1,7 @@
 //! The first steps of an order: what is to run, and what has to be there for it.
 
 use orderwire_store::ErrorKind;
-use orderwire_store::orders::{Advance, Revision};
+use orderwire_store::orders::{Advance, ResourceName, Revision};
 use orderwire_types::{OrderState, RawJson, ReleaseState};
 
 use super::carry::Goal;
@@ -9,6 +9,7 @@ use super::change::Build;
 use super::work::{Flow, Stop, Work};
 use crate::content::Content;
 use crate::draft::{Draft, DraftError, draft};
+use crate::target::Manifest;
 
 /// Why a step that touches nothing on the target did not succeed.
 enum Fault {
@@ -58,8 +59,13 @@ impl Work {
             None => format!("revision {number}, {} objects", content.manifests.len()),
             Some(_) => format!("revision {number} again"),
         };
+        let named = |manifest: &Manifest| ResourceName {
+            kind: manifest.kind().to_owned(),
+            name: manifest.name().to_owned(),
+        };
+        let resources = content.manifests.iter().map(named).collect();
         self.loaded = Some((number, content.into()));
-        let advance = Advance { revision: Some(number), new_revision, ..Advance::default() };
+        let advance = Advance { revision: Some(number), new_revision, resources, ..Advance::default() };
         let advance = advance.state(OrderState::Planned, None).done("plan").begun("prepare");
         self.advance(advance.step(self.step("planned", "ok", Some(detail)))).await?;
         Ok(Flow::On)

@@ -82,6 +82,7 @@ pub(super) const SCHEMA: Schema = Schema {
         include_str!("../../migrations/store/0005_remembered.sql"),
         include_str!("../../migrations/store/0006_identity.sql"),
         include_str!("../../migrations/store/0007_link.sql"),
+        include_str!("../../migrations/store/0008_resource.sql"),
     ],
 };
 

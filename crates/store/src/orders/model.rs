@@ -253,6 +253,41 @@ pub struct Revision {
     pub ready_at: Option<Timestamp>,
 }
 
+/// What an object of a release is called on its target.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ResourceName {
+    /// Its kind, such as `Process`.
+    pub kind: String,
+    /// Its name within its release and kind.
+    pub name: String,
+}
+
+/// A resource of a revision that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionResource {
+    /// What it is called.
+    pub resource: ResourceName,
+    /// Whose release.
+    pub client: Client,
+    /// The release.
+    pub release: Uuid,
+    /// The revision.
+    pub revision: u64,
+}
+
+/// Which resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceFilter {
+    /// Of this release.
+    pub release: Option<Uuid>,
+    /// Of this revision of it.
+    pub revision: Option<u64>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// Of this name.
+    pub name: Option<String>,
+}
+
 /// One entry of the journal of an order. Entries are never changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalEntry {
@@ -338,6 +373,8 @@ pub struct Advance {
     pub removed: Vec<String>,
     /// A new revision; its number must be `release.revisions + 1`.
     pub new_revision: Option<Revision>,
+    /// The objects of the new revision.
+    pub resources: Vec<ResourceName>,
     /// The revision that became ready now.
     pub became_ready: Option<u64>,
     /// The whole new status of the release.

@@ -158,6 +158,9 @@ forwards! {
         async fn revisions(
             &self, scope: &Scope, release: Uuid, before: Option<u64>, max: usize
         ) -> Result<Vec<Revision>, Error>;
+        async fn resources(
+            &self, scope: &Scope, filter: &ResourceFilter, max: usize
+        ) -> Result<Vec<RevisionResource>, Error>;
         async fn trace_orders(&self, scope: &Scope, trace: Uuid) -> Result<TraceOrders, Error>;
         async fn hash_key(&self) -> Result<[u8; 32], Error>;
         async fn sweep_orders(

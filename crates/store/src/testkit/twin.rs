@@ -111,7 +111,7 @@ orderwire_types::faults! {
     AppliesChangesAgain => a_change_is_applied_once,
     LastArrivalWins => an_older_change_keeps_what_is_there an_older_order_that_comes_late_is_superseded,
     ShowsAllClients => clients_outside_the_scope_are_not_there traces_of_other_clients_are_not_there
-        orders_of_other_clients_are_not_there orders_of_a_trace_are_counted
+        orders_of_other_clients_are_not_there orders_of_a_trace_are_counted resources_lead_back_to_their_release
         attempts_outside_the_scope_are_not_there links_of_other_clients_are_not_there,
     StepsBackwards => steps_come_back_in_order_of_time,
     FindsNearLinksOnly => causes_and_effects_are_found_to_any_depth circles_of_causes_end
@@ -145,8 +145,9 @@ orderwire_types::faults! {
     ForgetsWhatIsDue => what_is_due_next_is_known,
     NoticesNothing => changes_are_noticed_after_the_commit,
     OverwritesFinished => a_finished_order_keeps_its_state,
+    ForgetsResources => resources_lead_back_to_their_release,
     ForgetsUntold => changes_of_state_are_told_in_order_until_they_are_told,
-    IgnoresFilters => orders_are_listed_newest_first releases_are_listed_by_name attempts_are_filtered,
+    IgnoresFilters => resources_lead_back_to_their_release orders_are_listed_newest_first releases_are_listed_by_name attempts_are_filtered,
     SweepsTooEarly => sweeping_keeps_what_is_needed,
     SweepsUntold => sweeping_keeps_what_is_needed,
     TakesAnyState => an_order_begins_accepted_or_failed,

@@ -1,6 +1,6 @@
 //! What changes with the work on a release.
 
-use orderwire_store::orders::{Advance, Lease, Order, Release, ReleaseStatus, Revision};
+use orderwire_store::orders::{Advance, Lease, Order, Release, ReleaseStatus, ResourceName, Revision};
 use orderwire_types::{EventId, OrderState, ReleaseState};
 
 use super::due;
@@ -22,7 +22,7 @@ pub(super) async fn advance(
     let order =
         order.ok_or_else(|| not_found(format!("release {} has no order {id} to advance", release.id)))?;
     if let Some(revision) = &advance.new_revision {
-        add_revision(session, &release, revision).await?;
+        add_revision(session, &release, revision, &advance.resources).await?;
     }
     if let Some(number) = advance.became_ready {
         let sql =
@@ -51,7 +51,12 @@ pub(super) async fn advance(
     Ok(newest)
 }
 
-async fn add_revision(session: &Session, release: &Release, revision: &Revision) -> Result<(), Failure> {
+async fn add_revision(
+    session: &Session,
+    release: &Release,
+    revision: &Revision,
+    resources: &[ResourceName],
+) -> Result<(), Failure> {
     if revision.number != release.revisions + 1 {
         return Err(invalid(format!(
             "release {} has {} revisions: the next one cannot have number {}",
@@ -77,6 +82,11 @@ async fn add_revision(session: &Session, release: &Release, revision: &Revision)
             ],
         )
         .await?;
+    let kinds: Vec<String> = resources.iter().map(|resource| escaped(&resource.kind)).collect();
+    let names: Vec<String> = resources.iter().map(|resource| escaped(&resource.name)).collect();
+    let sql = "INSERT INTO store.revision_resource (release, number, kind, name) \
+               SELECT $1, $2, kind, name FROM unnest($3::text[], $4::text[]) AS r (kind, name) ON CONFLICT DO NOTHING";
+    session.execute(sql, &[&release.id, &integer(revision.number), &kinds, &names]).await?;
     let sql = "UPDATE store.release SET revisions = $2, stored = stored + 1 WHERE id = $1";
     session.execute(sql, &[&release.id, &integer(revision.number)]).await?;
     Ok(())

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use orderwire_store::Error;
 use orderwire_store::orders::{
     Acceptance, Advance, Claimed, JournalEntry, Lease, NewOrder, Order, OrderFilter, Orders, Release,
-    ReleaseFilter, Revision, StateChange, TraceOrders,
+    ReleaseFilter, ResourceFilter, Revision, RevisionResource, StateChange, TraceOrders,
 };
 use orderwire_types::{EventId, Scope};
 use tokio::sync::watch;
@@ -206,6 +206,18 @@ impl Orders for PostgresStore {
     ) -> Result<Vec<Revision>, Error> {
         read!(&self.shared.database, "listing revisions", |session| read::revisions(
             session, scope, release, before, max
+        )
+        .await)
+    }
+
+    async fn resources(
+        &self,
+        scope: &Scope,
+        filter: &ResourceFilter,
+        max: usize,
+    ) -> Result<Vec<RevisionResource>, Error> {
+        read!(&self.shared.database, "listing resources", |session| read::resources(
+            session, scope, filter, max
         )
         .await)
     }

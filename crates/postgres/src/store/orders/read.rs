@@ -1,7 +1,8 @@
 //! Reads: what is outside the scope is not there.
 
 use orderwire_store::orders::{
-    JournalEntry, Order, OrderFilter, Release, ReleaseFilter, Revision, StateChange, TraceOrders,
+    JournalEntry, Order, OrderFilter, Release, ReleaseFilter, ResourceFilter, Revision, RevisionResource,
+    StateChange, TraceOrders,
 };
 use orderwire_types::{Client, EventId, OrderState, Scope};
 use tokio_postgres::Row;
@@ -13,7 +14,7 @@ use super::rows::{
 use crate::store::error::Failure;
 use crate::store::filter::{Query, both, limit};
 use crate::store::session::Session;
-use crate::store::value::Moment;
+use crate::store::value::{Moment, escaped};
 
 async fn run<T>(
     session: &Session,
@@ -133,6 +134,29 @@ pub(super) async fn revisions(
          ORDER BY v.number DESC LIMIT $3"
     );
     session.rows(&sql, &[&id, &before, &limit(max)]).await?.iter().map(rows::revision).collect()
+}
+
+pub(super) async fn resources(
+    session: &Session,
+    scope: &Scope,
+    filter: &ResourceFilter,
+    max: usize,
+) -> Result<Vec<RevisionResource>, Failure> {
+    let mut query = Query::new(
+        "SELECT s.kind, s.name, r.client, s.release, s.number FROM store.revision_resource s \
+         JOIN store.release r ON r.id = s.release WHERE true",
+    );
+    query.and_clients(&scope.clients, "r.client");
+    query.and_text("s.name", filter.name.as_deref().map(escaped).as_deref());
+    query.and_text("s.kind", filter.kind.as_deref().map(escaped).as_deref());
+    query.and_id("s.release", filter.release);
+    if let Some(number) = filter.revision {
+        query.push(" AND s.number = ");
+        query.bind(Box::new(integer(number)));
+    }
+    query.push(" ORDER BY s.name, s.kind, s.release, s.number DESC");
+    query.limit(max);
+    run(session, &query, rows::resource).await
 }
 
 pub(super) async fn trace_orders(

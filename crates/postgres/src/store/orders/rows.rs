@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-use orderwire_store::orders::{JournalEntry, Order, Release, ReleaseStatus, Revision};
+use orderwire_store::orders::{
+    JournalEntry, Order, Release, ReleaseStatus, ResourceName, Revision, RevisionResource,
+};
 use orderwire_types::{EventId, RawJson, TraceId};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -203,6 +205,16 @@ pub(super) fn revision(row: &Row) -> Result<Revision, Failure> {
         trace: trace(row, 4)?,
         created_at: row.try_get::<_, Moment>(6)?.0,
         ready_at: row.try_get::<_, Option<Moment>>(7)?.map(|Moment(at)| at),
+    })
+}
+
+/// A resource from `kind, name, client, release, number`.
+pub(super) fn resource(row: &Row) -> Result<RevisionResource, Failure> {
+    Ok(RevisionResource {
+        resource: ResourceName { kind: unescaped(row.try_get(0)?), name: unescaped(row.try_get(1)?) },
+        client: parsed(row, 2)?,
+        release: row.try_get(3)?,
+        revision: number(row, 4)?,
     })
 }
 

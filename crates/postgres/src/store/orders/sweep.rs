@@ -54,6 +54,7 @@ async fn releases(session: &Session, before: Timestamp, max: i64) -> Result<u64,
     let sql = "WITH past AS (SELECT r.id FROM store.release r WHERE r.removed_at < $1 \
                    AND NOT EXISTS (SELECT 1 FROM store.release_order o WHERE o.release = r.id) \
                    ORDER BY r.removed_at LIMIT $2), \
+               resources AS (DELETE FROM store.revision_resource s USING past WHERE s.release = past.id), \
                revisions AS (DELETE FROM store.revision v USING past WHERE v.release = past.id), \
                work AS (DELETE FROM store.release_work w USING past WHERE w.release = past.id) \
                DELETE FROM store.release r USING past WHERE r.id = past.id RETURNING r.target, r.client";
@@ -76,6 +77,8 @@ async fn revisions(session: &Session, keep: i64, max: i64) -> Result<u64, Failur
                    AND v.number IS DISTINCT FROM r.ready AND v.number IS DISTINCT FROM r.applied \
                    AND NOT EXISTS (SELECT 1 FROM store.release_order o WHERE o.release = r.id AND o.open \
                    AND (o.id = v.order_id OR o.revision = v.number OR o.to_revision = v.number)) LIMIT $2), \
+               resources AS (DELETE FROM store.revision_resource s USING past \
+                   WHERE s.release = past.release AND s.number = past.number), \
                gone AS (DELETE FROM store.revision v USING past \
                    WHERE v.release = past.release AND v.number = past.number), \
                counted AS (UPDATE store.release r SET stored = r.stored - fewer.n \

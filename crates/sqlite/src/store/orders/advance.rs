@@ -1,6 +1,6 @@
 //! What changes with the work on a release.
 
-use orderwire_store::orders::{Advance, Lease, Order, Release, ReleaseStatus, Revision};
+use orderwire_store::orders::{Advance, Lease, Order, Release, ReleaseStatus, ResourceName, Revision};
 use orderwire_types::{EventId, OrderState, ReleaseState};
 use rusqlite::{Connection, params};
 
@@ -23,7 +23,7 @@ pub(super) fn advance(
     let order =
         order.ok_or_else(|| not_found(format!("release {} has no order {id} to advance", release.id)))?;
     if let Some(revision) = &advance.new_revision {
-        add_revision(db, &release, revision)?;
+        add_revision(db, &release, revision, &advance.resources)?;
     }
     if let Some(number) = advance.became_ready {
         db.prepare_cached(
@@ -54,7 +54,12 @@ pub(super) fn advance(
     Ok(newest)
 }
 
-fn add_revision(db: &Connection, release: &Release, revision: &Revision) -> Result<(), Failure> {
+fn add_revision(
+    db: &Connection,
+    release: &Release,
+    revision: &Revision,
+    resources: &[ResourceName],
+) -> Result<(), Failure> {
     if revision.number != release.revisions + 1 {
         return Err(invalid(format!(
             "release {} has {} revisions: the next one cannot have number {}",
@@ -77,6 +82,12 @@ fn add_revision(db: &Connection, release: &Release, revision: &Revision) -> Resu
         micros(revision.created_at),
         revision.ready_at.map(micros),
     ])?;
+    let mut add = db.prepare_cached(
+        "INSERT OR IGNORE INTO revision_resource (release, number, kind, name) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for ResourceName { kind, name } in resources {
+        add.execute(params![bytes(&release.id), integer(revision.number), kind, name])?;
+    }
     db.prepare_cached("UPDATE release SET revisions = ?2, stored = stored + 1 WHERE id = ?1")?
         .execute(params![bytes(&release.id), integer(revision.number)])?;
     Ok(())

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use orderwire_store::Error;
 use orderwire_store::orders::{
     Acceptance, Advance, Claimed, JournalEntry, Lease, NewOrder, Order, OrderFilter, Orders, Release,
-    ReleaseFilter, Revision, StateChange, TraceOrders,
+    ReleaseFilter, ResourceFilter, Revision, RevisionResource, StateChange, TraceOrders,
 };
 use orderwire_types::{EventId, Scope};
 use rusqlite::Connection;
@@ -183,6 +183,16 @@ impl Orders for SqliteStore {
     ) -> Result<Vec<Revision>, Error> {
         let scope = scope.clone();
         self.look_up("listing revisions", move |db| read::revisions(db, &scope, release, before, max)).await
+    }
+
+    async fn resources(
+        &self,
+        scope: &Scope,
+        filter: &ResourceFilter,
+        max: usize,
+    ) -> Result<Vec<RevisionResource>, Error> {
+        let (scope, filter) = (scope.clone(), filter.clone());
+        self.look_up("listing resources", move |db| read::resources(db, &scope, &filter, max)).await
     }
 
     async fn trace_orders(&self, scope: &Scope, trace: Uuid) -> Result<TraceOrders, Error> {

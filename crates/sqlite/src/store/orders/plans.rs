@@ -2,12 +2,12 @@
 //! that no cost grows with the number of orders and releases.
 
 use jiff::Timestamp;
-use orderwire_store::orders::{Order, OrderFilter, ReleaseFilter};
+use orderwire_store::orders::{Order, OrderFilter, ReleaseFilter, ResourceFilter};
 use orderwire_types::{Action, EventId, OrderState, RawJson, Scope, TraceId, scope};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::read::{orders_query, releases_query};
+use super::read::{orders_query, releases_query, resources_query};
 use super::rows::{CHANGING, FIXED, RELEASE, REVISION};
 use crate::store::open::SCHEMA;
 
@@ -171,6 +171,17 @@ fn a_page_of_a_list_needs_no_sorting() {
                     "{plan}: {sql}"
                 );
             }
+        }
+        let named = ResourceFilter { name: Some("web".to_owned()), ..ResourceFilter::default() };
+        for filter in [ResourceFilter { kind: Some("Process".to_owned()), ..named.clone() }, named] {
+            let sql = resources_query(&scope, &filter, 10).sql;
+            let plan = plan(&db, &sql).join("\n");
+            assert!(
+                plan.contains("revision_resource_name (name=?")
+                    && !plan.contains("TEMP")
+                    && !plan.contains("SCAN"),
+                "{plan}: {sql}"
+            );
         }
         for removed in [false, true] {
             let filter = ReleaseFilter { removed, ..ReleaseFilter::default() };

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use orderwire_store::orders::{
-    JournalEntry, Order, OrderFilter, Release, ReleaseFilter, Revision, StateChange, TraceOrders,
+    JournalEntry, Order, OrderFilter, Release, ReleaseFilter, ResourceFilter, Revision, RevisionResource,
+    StateChange, TraceOrders,
 };
 use orderwire_types::scope::Clients;
 use orderwire_types::{EventId, OrderState, Scope};
@@ -206,6 +207,29 @@ pub(super) fn revisions(
     ))?
     .query_map(params![bytes(&id), before, limit(max)], rows::revision)?
     .collect()
+}
+
+pub(super) fn resources(
+    db: &Connection,
+    scope: &Scope,
+    filter: &ResourceFilter,
+    max: usize,
+) -> rusqlite::Result<Vec<RevisionResource>> {
+    resources_query(scope, filter, max).run(db, rows::resource)
+}
+
+pub(super) fn resources_query(scope: &Scope, filter: &ResourceFilter, max: usize) -> Query {
+    let sql = "SELECT s.kind, s.name, r.client, s.release, s.number FROM revision_resource s \
+               CROSS JOIN release r ON r.id = s.release WHERE 1";
+    let mut query = Query { sql: sql.to_owned(), bound: Vec::new() };
+    clients_clause(&scope.clients, "r.client", &mut query.sql, &mut query.bound);
+    query.and_text("s.name = ?", filter.name.as_ref());
+    query.and_text("s.kind = ?", filter.kind.as_ref());
+    query.and_id("s.release = ?", filter.release);
+    if let Some(number) = filter.revision {
+        query.and("s.number = ?", [Binding::Integer(integer(number))]);
+    }
+    query.end(" ORDER BY s.name, s.kind, s.release, s.number DESC", max)
 }
 
 pub(super) fn trace_orders(db: &Connection, scope: &Scope, trace: Uuid) -> rusqlite::Result<TraceOrders> {

@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use orderwire_store::orders::{JournalEntry, Order, Release, ReleaseStatus, Revision};
+use orderwire_store::orders::{
+    JournalEntry, Order, Release, ReleaseStatus, ResourceName, Revision, RevisionResource,
+};
 use orderwire_types::{Client, EventId, RawJson, TraceId};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -209,6 +211,16 @@ pub(super) fn revision(row: &Row<'_>) -> rusqlite::Result<Revision> {
         trace: trace(row, 4)?,
         created_at: moment(row, 6)?,
         ready_at: moment_or_null(row, 7)?,
+    })
+}
+
+/// A resource from `kind, name, client, release, number`.
+pub(super) fn resource(row: &Row<'_>) -> rusqlite::Result<RevisionResource> {
+    Ok(RevisionResource {
+        resource: ResourceName { kind: row.get(0)?, name: row.get(1)? },
+        client: parsed(row, 2)?,
+        release: uuid(row, 3)?,
+        revision: number(row, 4)?,
     })
 }
 

@@ -65,6 +65,7 @@ fn releases(db: &Connection, before: Timestamp, max: i64) -> rusqlite::Result<us
         max,
     )?;
     for id in &past {
+        db.prepare_cached("DELETE FROM revision_resource WHERE release = ?1")?.execute([bytes(id)])?;
         db.prepare_cached("DELETE FROM revision WHERE release = ?1")?.execute([bytes(id)])?;
         let (target, client): (String, String) = db
             .prepare_cached("DELETE FROM release WHERE id = ?1 RETURNING target, client")?
@@ -97,6 +98,8 @@ fn revisions(db: &Connection, keep: i64, max: i64) -> rusqlite::Result<usize> {
         .query_map(params![keep, max], |row| Ok((uuid(row, 0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (release, number) in &past {
+        db.prepare_cached("DELETE FROM revision_resource WHERE release = ?1 AND number = ?2")?
+            .execute(params![bytes(release), number])?;
         db.prepare_cached("DELETE FROM revision WHERE release = ?1 AND number = ?2")?
             .execute(params![bytes(release), number])?;
         db.prepare_cached("UPDATE release SET stored = stored - 1 WHERE id = ?1")?

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use orderwire_sqlite::store::SqliteStore;
-use orderwire_store::orders::{Acceptance, Advance, NewOrder, Order, Orders, ReleaseStatus};
+use orderwire_store::orders::{
+    Acceptance, Advance, NewOrder, Order, Orders, ReleaseStatus, ResourceFilter, Revision,
+};
 use orderwire_store::testkit::sample_order;
-use orderwire_types::{EventId, OrderState, ReleaseState};
+use orderwire_types::{EventId, OrderState, RawJson, ReleaseState, Scope};
 use uuid::Uuid;
 
 use super::support::Folder;
@@ -41,7 +43,7 @@ fn to_the_first_version(file: &Path) {
          DROP TABLE delivery_attempt;
          ALTER TABLE release_order DROP COLUMN depth;
          DROP TABLE remembered; DROP TABLE remembered_part; DROP TABLE remembered_filter; DROP TABLE fresh_id;
-         DROP TABLE identity; DROP TABLE link; DROP TABLE link_part;
+         DROP TABLE identity; DROP TABLE link; DROP TABLE link_part; DROP TABLE revision_resource;
          PRAGMA user_version = 1;",
         &first[begin..end]
     ))
@@ -73,4 +75,44 @@ async fn the_first_version_knows_which_releases_have_an_unfinished_order() {
     // What is told of an order of then is as if it came from outside.
     assert_eq!(claimed[0].order.as_ref().unwrap().depth, 0);
     assert_eq!(store.next_due("local", at(2)).await.unwrap(), Some(at(32)));
+}
+
+#[tokio::test]
+async fn revisions_of_before_are_looked_through_for_their_resources() {
+    let folder = Folder::new();
+    let store = folder.open().unwrap();
+    let contents = [
+        r#"{"manifests":[{"kind":"Process","metadata":{"name":"web"}},{"kind":"Process","metadata":{"name":"web"}},
+            {"kind":"Volume","metadata":{"name":"data\u0000"}},{"kind":"Broken"},7]}"#,
+        r#"{"manifests":7}"#,
+        "{}",
+    ];
+    for (n, content) in contents.into_iter().enumerate() {
+        let order = accept(&store, 1 + n as u128, "web").await;
+        let work = store.claim("local", 1, at(1), at(31)).await.unwrap().remove(0);
+        let revision = Revision {
+            number: 1 + n as u64,
+            hash: String::new(),
+            content: RawJson::parse(content.to_owned()).unwrap(),
+            order: order.id,
+            trace: order.trace.clone(),
+            created_at: at(1),
+            ready_at: None,
+        };
+        let state = Some((OrderState::Ready, None));
+        let advance = Advance { at: at(1), state, new_revision: Some(revision), ..Advance::default() };
+        store.advance(work.lease, order.id, advance).await.unwrap();
+        store.hand_back(work.lease, None).await.unwrap();
+    }
+    drop(store);
+    let db = rusqlite::Connection::open(folder.file()).unwrap();
+    db.execute_batch("DROP TABLE revision_resource; PRAGMA user_version = 7").unwrap();
+    drop(db);
+    let store = folder.open().unwrap();
+    let found = store.resources(&Scope::internal("test"), &ResourceFilter::default(), 9).await.unwrap();
+    let found: Vec<_> = found
+        .into_iter()
+        .map(|found| format!("{} {:?} {}", found.resource.kind, found.resource.name, found.revision))
+        .collect();
+    assert_eq!(found, [r#"Volume "data\0" 1"#, r#"Process "web" 1"#]);
 }

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orderwire_types::{Action, OrderState, ReleaseState, Scope};
+use uuid::Uuid;
 
 use super::super::Factory;
 use super::super::kit::{Outcome, all, at, client, holds, only, same};
-use super::super::orders::{accepted, claimed, finish, found, order, order_id, remove, to};
+use super::super::orders::{accepted, claimed, finish, found, order, order_id, remove, revision, status, to};
 use super::case_list;
-use crate::orders::{NewOrder, OrderFilter, ReleaseFilter, TraceOrders};
+use crate::orders::{
+    Advance, NewOrder, OrderFilter, ReleaseFilter, ResourceFilter, ResourceName, RevisionResource,
+    TraceOrders,
+};
 use crate::traits::Store;
 
 case_list![
@@ -17,6 +21,7 @@ case_list![
     orders_are_listed_newest_first,
     releases_are_listed_by_name,
     orders_of_a_trace_are_counted,
+    resources_lead_back_to_their_release,
     the_hash_key_is_made_once,
     sweeping_keeps_what_is_needed,
 ];
@@ -184,6 +189,66 @@ async fn orders_of_a_trace_are_counted(factory: Arc<dyn Factory>) -> Outcome {
     }
     same("all", store.trace_orders(&all(), trace.id).await?, TraceOrders { open: 1, failed: 2 })?;
     same("of one", store.trace_orders(&only(&["b"]), trace.id).await?, TraceOrders { open: 1, failed: 0 })
+}
+
+/// Does all the work of the order that is due: a revision with these objects.
+async fn with_objects(store: &Arc<dyn Store>, second: i64, objects: &[(&str, &str)]) -> Outcome<Uuid> {
+    let work = claimed(store, second).await?;
+    let order = found(work.order)?;
+    let number = work.release.revisions + 1;
+    let resource =
+        |(kind, name): &(&str, &str)| ResourceName { kind: (*kind).to_owned(), name: (*name).to_owned() };
+    let advance = Advance {
+        revision: Some(number),
+        new_revision: Some(revision(&order, number, second)),
+        resources: objects.iter().map(resource).collect(),
+        became_ready: Some(number),
+        status: Some(status(ReleaseState::Ready, Some(number))),
+        ..to(second, OrderState::Ready)
+    };
+    store.advance(work.lease, order.id, advance).await?;
+    store.hand_back(work.lease, None).await?;
+    Ok(work.release.id)
+}
+
+async fn resources_lead_back_to_their_release(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    accepted(&store, order(1, "a", "web", Apply, 1)).await?;
+    let web =
+        with_objects(&store, 1, &[("Process", "web"), ("Process", "odd\\0\0"), ("Volume", "web")]).await?;
+    accepted(&store, order(2, "a", "web", Apply, 2)).await?;
+    with_objects(&store, 2, &[("Process", "web"), ("Process", "web")]).await?;
+    accepted(&store, order(3, "b", "web", Apply, 3)).await?;
+    let other = with_objects(&store, 3, &[("Process", "web")]).await?;
+    drop(store);
+    let store = factory.open().await?;
+    let list = async |scope: &Scope, filter: ResourceFilter, max: usize| -> Outcome<Vec<String>> {
+        let shown = |found: RevisionResource| {
+            let release = if found.release == web { "web" } else { "other" };
+            let ResourceName { kind, name } = found.resource;
+            format!("{kind} {name:?} of {} {release} {}", found.client, found.revision)
+        };
+        Ok(store.resources(scope, &filter, max).await?.into_iter().map(shown).collect())
+    };
+    let named = |name: &str| ResourceFilter { name: Some(name.to_owned()), ..ResourceFilter::default() };
+    let of_a = ["Process \"web\" of a web 2", "Process \"web\" of a web 1"];
+    let of_b = "Process \"web\" of b other 1";
+    let volume = "Volume \"web\" of a web 1";
+    let by_release = if web < other { [of_a[0], of_a[1], of_b] } else { [of_b, of_a[0], of_a[1]] };
+    let strings = |rows: &[&str]| -> Vec<String> { rows.iter().map(|&row| row.to_owned()).collect() };
+    same("by name", list(&all(), named("web"), 9).await?, strings(&[&by_release[..], &[volume]].concat()))?;
+    same("at most", list(&all(), named("web"), 2).await?, strings(&by_release[..2]))?;
+    let process = ResourceFilter { kind: Some("Process".to_owned()), ..named("web") };
+    same("of a kind", list(&only(&["a"]), process.clone(), 9).await?, strings(&of_a))?;
+    same("outside", list(&only(&["c"]), process, 9).await?, Vec::new())?;
+    same("an odd name", list(&all(), named("odd\\0\0"), 9).await?.len(), 1)?;
+    let of_web = |revision| ResourceFilter { release: Some(web), revision, ..ResourceFilter::default() };
+    same("of a release", list(&all(), of_web(None), 9).await?.len(), 4)?;
+    same("of a revision", list(&all(), of_web(Some(2)), 9).await?, strings(&of_a[..1]))?;
+    // They go with their revision.
+    store.told(i64::MAX).await?;
+    store.sweep_orders(at(100), 1, FOREVER, 99).await?;
+    same("swept", list(&all(), of_web(None), 9).await?, strings(&of_a[..1]))
 }
 
 async fn the_hash_key_is_made_once(factory: Arc<dyn Factory>) -> Outcome {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::orders::{
     Acceptance, Advance, Claimed, JournalEntry, Lease, NewOrder, Order, OrderFilter, Orders, Refusal,
-    Release, ReleaseFilter, Revision, StateChange, TraceOrders,
+    Release, ReleaseFilter, ResourceFilter, Revision, RevisionResource, StateChange, TraceOrders,
 };
 use crate::{Error, ErrorKind};
 use async_trait::async_trait;
@@ -121,6 +121,9 @@ impl Orders for Twin {
             && status.state == ReleaseState::Removed
         {
             status.state = ReleaseState::Absent;
+        }
+        if self.fault == Fault::ForgetsResources {
+            advance.resources.clear();
         }
         if self.fault == Fault::OverwritesFinished
             && let Some((state, _)) = &advance.state
@@ -247,6 +250,19 @@ impl Orders for Twin {
         max: usize,
     ) -> Result<Vec<Revision>, Error> {
         self.inner.revisions(&self.seen_by(scope), release, before, max).await
+    }
+
+    async fn resources(
+        &self,
+        scope: &Scope,
+        filter: &ResourceFilter,
+        max: usize,
+    ) -> Result<Vec<RevisionResource>, Error> {
+        let mut filter = filter.clone();
+        if self.fault == Fault::IgnoresFilters {
+            filter = ResourceFilter::default();
+        }
+        self.inner.resources(&self.seen_by(scope), &filter, max).await
     }
 
     async fn trace_orders(&self, scope: &Scope, trace: Uuid) -> Result<TraceOrders, Error> {
