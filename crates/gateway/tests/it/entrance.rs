@@ -98,3 +98,28 @@ async fn a_rejected_message_does_not_stand_in_the_way_of_the_mended_one() {
     }
     assert_eq!(outcomes, [(true, true), (true, false), (false, true), (false, false), (true, false)]);
 }
+
+#[tokio::test]
+async fn rows_with_a_key_that_is_too_long_are_a_dead_letter_that_says_what_to_do() {
+    let (server, entrance, [shop, _]) = entrance().await;
+    server.air().await;
+    let sent = |bytes: usize| {
+        let row = format!(r#"{{"station":"{}","at":"2024-01-01T00:00:00Z"}}"#, "x".repeat(bytes));
+        let body = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/meter","type":"orderwire.rows.air","client":"acme","data":[{row}]}}"#
+        );
+        Received {
+            tag: Tag(1),
+            id: None,
+            event_type: None,
+            content_type: None,
+            headers: Vec::new(),
+            body: body.into(),
+            redelivered: false,
+        }
+    };
+    assert_eq!(entrance.read(&shop, &sent(1_024)).unwrap().rejected, None);
+    let cause = entrance.read(&shop, &sent(1_025)).unwrap().rejected.unwrap();
+    assert!(cause.starts_with("/data/0/station: ") && cause.contains("at most 1024 bytes"), "{cause}");
+    assert!(cause.contains("shorten them, or keep what is long in a column"), "{cause}");
+}

@@ -221,3 +221,44 @@ async fn record_as(server: &Server, rows: &str, event_id: orderwire_types::Event
     };
     server.store.record(recording).await.unwrap();
 }
+
+/// Whichever way rows come, a key that PostgreSQL makes no index of is refused at the edge,
+/// whatever the engine: with the row, the field, and what to do.
+#[tokio::test]
+async fn a_key_that_is_too_long_is_refused_whichever_way_it_comes() {
+    let server = Server::start().await;
+    server.air().await;
+    let row = |bytes: usize| format!(r#"{{"station":"{}","at":"2024-01-01T00:00:00Z"}}"#, "x".repeat(bytes));
+    let (longest, long) = (row(1_024), row(1_025));
+    let told = |fault: &serde_json::Value| {
+        let detail = fault["detail"].as_str().unwrap();
+        assert!(detail.contains("at most 1024 bytes") && detail.contains("shorten"), "{detail}");
+        fault["pointer"].as_str().unwrap().to_owned()
+    };
+    let path = "/v1/datasets/air/rows";
+    server.call("POST", path, &[JSON], longest.clone()).await.ok(202);
+    let one = server.call("POST", path, &[JSON], long.clone()).await.problem(422, "invalid");
+    assert_eq!(told(&one), "/station");
+    let csv = format!("station,at\ns,2024-01-01T00:00:00Z\n{},2024-01-01T00:00:00Z\n", "x".repeat(1_025));
+    for (path, form, body, line, pointer) in [
+        (path, JSON, format!("[{longest},{long}]"), 2, "/1/station"),
+        (path, NDJSON, format!("{longest}\n{long}\n"), 2, "/station"),
+        (path, CSV, csv, 3, "/station"),
+    ] {
+        let problem = server.call("POST", path, &[form], body).await.problem(422, "invalid");
+        let fault = &problem["errors"][0];
+        assert_eq!((told(fault).as_str(), &fault["line"]), (pointer, &json!(line)), "{form:?}");
+    }
+    let rest = server.call("POST", "/rest/air", &[JSON], long.clone()).await;
+    assert_eq!(rest.status, 422);
+    assert!(String::from_utf8_lossy(&rest.body).contains("shorten"));
+    let event = |row: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/s","type":"orderwire.rows.air","data":[{longest},{row}]}}"#
+        )
+    };
+    let cloud = [("content-type", "application/cloudevents+json")];
+    let problem = server.call("POST", "/v1/events", &cloud, event(&long)).await.problem(422, "invalid");
+    assert_eq!(told(&problem), "/data/1/station");
+    server.call("POST", "/v1/events", &cloud, event(&longest)).await.ok(202);
+}

@@ -35,6 +35,13 @@ impl Failure {
     pub(super) fn into_error(self, what: &str) -> Error {
         match self {
             Self::Refused(error) => error,
+            Self::Engine(error) if is_of_an_index(&error) => {
+                let error = engine::Error::postgres(what, &error);
+                invalid(format!(
+                    "{error}: PostgreSQL makes no index of texts that are so long; shorten those of the key, or keep \
+                     what is long in a column that is not of the key"
+                ))
+            }
             // Somebody gave it to us: nothing of ours is broken.
             Self::Engine(error) if error.code().is_some_and(is_of_data) => {
                 invalid(engine::Error::postgres(what, &error).to_string())
@@ -91,6 +98,11 @@ impl Failure {
     pub(super) fn is_of_data(&self) -> bool {
         self.code().is_some_and(is_of_data)
     }
+}
+
+/// Whether a value is too long for an index. The place that says so is the same in every language.
+fn is_of_an_index(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().and_then(|error| error.routine()) == Some("_bt_check_third_page")
 }
 
 fn is_of_data(code: &SqlState) -> bool {

@@ -264,7 +264,10 @@ impl Column {
     pub(super) fn add_to_key(&self, bytes: &mut usize, text: &str) -> Result<(), Fault> {
         *bytes += text.len();
         if *bytes > KEY_BYTES {
-            let detail = format!("the texts of a key have at most {KEY_BYTES} bytes together");
+            let detail = format!(
+                "the texts of a key have at most {KEY_BYTES} bytes together: shorten them, or keep what is long in \
+                 a column that is not of the key"
+            );
             return Err(Fault::invalid(self.pointer(), detail));
         }
         Ok(())

@@ -286,6 +286,26 @@ async fn a_dataset_changes_while_rows_are_recorded_and_read() {
     assert!(all.iter().any(|cell| cell == "Null") && all.iter().any(|cell| cell == "Integer(1)"));
 }
 
+/// As a row may be that was accepted before its key was measured.
+#[tokio::test]
+async fn a_key_that_is_too_long_for_an_index_is_named_with_what_to_do() {
+    let database = TestDatabase::new().await;
+    let store = open(&database).await.unwrap();
+    let keyed = def(r#"{"fields":[{"name":"k","type":"text","required":true}],"key":["k"]}"#);
+    store.define(&scope(), &"d".parse().unwrap(), &keyed, Timestamp::UNIX_EPOCH).await.unwrap();
+    // One that does not become short when the server compresses it.
+    let mut random = fastrand::Rng::with_seed(7);
+    let long: String = (0..8_000).map(|_| random.alphanumeric()).collect();
+    let mut recording = batch(0, 1, r#"{"k":"short"}"#);
+    let mut second = batch(1, 2, &format!(r#"{{"k":"{long}"}}"#));
+    recording.events.append(&mut second.events);
+    let error = store.record(recording).await.unwrap_err();
+    assert_eq!((error.kind(), error.entry()), (ErrorKind::Invalid, Some(1)), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("shorten those of the key, or keep what is long in a column"), "{said}");
+    assert_eq!(rows(&store, "k").await.unwrap().len(), 0, "nothing of the batch was recorded");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_with_psql_finds_plain_typed_tables() {
     let database = TestDatabase::new().await;
