@@ -61,6 +61,8 @@ pub struct Evolution<'d> {
     pub dropped: Vec<&'d Field>,
     /// Columns with another type.
     pub retyped: Vec<Retyped<'d>>,
+    /// Whether rows would lie in other partitions: an engine refuses that when there are any.
+    pub repartitioned: bool,
 }
 
 /// A column with another type.
@@ -102,6 +104,8 @@ pub fn evolution<'d>(
     if old.key != new.key {
         return refuse("its key cannot change".to_owned());
     }
+    evolution.repartitioned =
+        old.partition != new.partition || (new.partition.is_some() && old.time != new.time);
     for field in old.columns() {
         let Some(next) = new.column(field.name.as_str()) else {
             if loss == Loss::Refused {
@@ -166,6 +170,13 @@ pub fn value_lost(name: &DatasetName, retyped: &Retyped<'_>) -> Error {
         name,
         &format!("column {column} has a value that {to} cannot hold as it is; allow=loss rounds it"),
     )
+}
+
+/// The refusal of other partitions because there are rows.
+pub fn has_rows(name: &DatasetName) -> Error {
+    let what = "its partitions cannot change while it has rows: export them, remove the dataset, and make it \
+                anew with the other partitions";
+    refused(name, what)
 }
 
 fn refused(name: &DatasetName, what: &str) -> Error {

@@ -41,7 +41,7 @@ pub trait Datasets: Send + Sync {
     /// name stays where it is), a column may get a wider type
     /// ([`CHANGES`](crate::evolve::CHANGES)) or stop being required (unless it is of
     /// the key), their order, descriptions, units, defaults, retention, `on_conflict`,
-    /// `unknown` and `time` may change. With [`Loss::Allowed`] columns may also go, what
+    /// `unknown` and `time` may change; the partitions only while there is no row. With [`Loss::Allowed`] columns may also go, what
     /// was kept beyond the fields among them, and types change that lose a part of their values.
     ///
     /// Rows may arrive meanwhile: what was accepted by the definition before is recorded
@@ -157,7 +157,9 @@ pub trait Datasets: Send + Sync {
 
     /// Drops rows that are past their dataset's retention or whose dataset was
     /// removed, and what else is said to be too old, a bounded piece of each; returns how
-    /// many. A row whose `time` is null is as old as its record.
+    /// many. A row whose `time` is null is as old as its record. Rows of a
+    /// [partition](orderwire_types::dataset::Partition) go when all of it is past the retention; where it
+    /// goes as a whole it counts as one.
     async fn sweep(&self, sweep: Sweep) -> Result<u64, Error>;
 }
 

@@ -1,6 +1,7 @@
 //! The definition of a dataset: a typed table behind the query API.
 
 mod key;
+mod partition;
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::ColumnName;
 use crate::problem::Fault;
+
+pub use partition::Partition;
 
 /// The hidden columns that every dataset table has from its first day. They
 /// are not in `*`, but selectable by name.
@@ -183,6 +186,10 @@ pub struct DatasetDef {
     /// for example `90d`. Without it they are kept for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Span>,
+    /// Whether rows lie in partitions by `time`, those of a `day` or of a `month` together, which
+    /// go as a whole when they are past the retention. The key must hold the time then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
 }
 
 /// The most columns of a dataset.
@@ -208,7 +215,7 @@ impl DatasetDef {
 
     /// Every fault of the definition: duplicate columns (also by case), a key
     /// or time column that does not exist, a key column that is not required, json or text[], a
-    /// default that is no value of its column, no field. With too many fields or key columns that alone is named, so that
+    /// default that is no value of its column, no field, partitions without a time in each row. With too many fields or key columns that alone is named, so that
     /// the work stays small whatever somebody sends.
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -268,6 +275,7 @@ impl DatasetDef {
                 Some(_) => {}
             }
         }
+        faults.extend(self.partition_fault());
         faults
     }
 }

@@ -148,6 +148,7 @@ impl Inference {
             time,
             unknown: Unknown::Reject,
             retention: None,
+            partition: None,
         };
         super::sound(def, crate::error::ErrorKind::Invalid)
     }

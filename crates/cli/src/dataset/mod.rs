@@ -174,6 +174,7 @@ fn definition(
         time: time.map(column).transpose()?,
         unknown: Unknown::Reject,
         retention: None,
+        partition: None,
     };
     sound(def, ErrorKind::Usage)
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use orderwire_store::{Error, Recording, RowsRecorded, each_row, evolve};
 use orderwire_types::dataset::OnConflict;
 use orderwire_types::identity;
@@ -103,6 +104,15 @@ impl<'a> Part<'a> {
         for (column, value) in self.columns.iter_mut().zip(values.drain(..)) {
             column.push(value);
         }
+    }
+
+    /// The times of its rows, where it has a time column.
+    pub(super) fn times(&self) -> impl Iterator<Item = Timestamp> {
+        let column = self.entry.filler.time.and_then(|at| self.columns.get(at));
+        column.into_iter().flatten().filter_map(|value| match value {
+            Value::Timestamp(at) => Some(*at),
+            _ => None,
+        })
     }
 
     /// Whether none of its events is new.

@@ -54,7 +54,12 @@ pub(super) async fn define(
         }
         let evolution = evolve::evolution(name, &old, def, loss)?;
         table_evolve::check(session, name, &evolution).await?;
-        session.batch(&table_evolve::alter(name, &old, def, &evolution)?).await?;
+        let change = match evolution.repartitioned {
+            // It has no rows.
+            true => format!("DROP TABLE {};\n{}", table_name(name), table::create(name, def)),
+            false => table_evolve::alter(name, &old, def, &evolution)?,
+        };
+        session.batch(&change).await?;
         mend_indexes(session, name, def).await?;
         let sql = "WITH next AS (SELECT nextval('store.generation') AS generation) \
                    UPDATE store.dataset SET def = $2, changed_at = $3, defined = next.generation, \

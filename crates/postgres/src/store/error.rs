@@ -94,6 +94,11 @@ impl Failure {
         matches!(self, Self::Stale) || self.code().is_some_and(|code| is_of(code, &["42", "0A000"]))
     }
 
+    /// Whether a row found no partition: it was dropped after it was looked for.
+    pub(super) fn lacks_a_partition(&self) -> bool {
+        self.code() == Some(&SqlState::CHECK_VIOLATION)
+    }
+
     /// Whether a value is one that PostgreSQL cannot keep here.
     pub(super) fn is_of_data(&self) -> bool {
         self.code().is_some_and(is_of_data)

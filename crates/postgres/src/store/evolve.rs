@@ -2,7 +2,7 @@
 
 use jiff::civil;
 use orderwire_store::Error;
-use orderwire_store::evolve::{EXACT, Evolution, Retyped, value_lost};
+use orderwire_store::evolve::{EXACT, Evolution, Retyped, has_rows, value_lost};
 use orderwire_types::DatasetName;
 use orderwire_types::array;
 use orderwire_types::dataset::{DatasetDef, Field, FieldType};
@@ -15,12 +15,19 @@ use super::table::{comment, declared, describe, literal, push, quoted, sql_type,
 /// The last moment there is.
 const LAST: &str = "'9999-12-30T22:00:00Z'::timestamptz";
 
-/// Refuses a change that would lose values without leave.
+/// Refuses a change that would lose values without leave, or that rows are in the way of.
 pub(super) async fn check(
     session: &Session,
     name: &DatasetName,
     evolution: &Evolution<'_>,
 ) -> Result<(), Failure> {
+    if evolution.repartitioned {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {})", table_name(name));
+        let row = session.row(&sql, &[]).await?.ok_or_else(|| damaged("answer about rows"))?;
+        if row.try_get(0)? {
+            return Err(has_rows(name).into());
+        }
+    }
     for retyped in evolution.retyped.iter().filter(|retyped| retyped.checked) {
         let Some(lost) = lost(retyped) else { continue };
         let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {lost})", table_name(name));

@@ -36,6 +36,7 @@ mod links;
 mod numeric;
 mod open;
 mod orders;
+mod partitions;
 mod pattern;
 mod plan;
 mod record;

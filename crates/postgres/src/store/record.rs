@@ -14,9 +14,9 @@ use super::error::{Failure, conflict};
 use super::imports::{self, Lines};
 use super::open::Shared;
 use super::session::{Session, read, transact};
-use super::{remembered, traces};
+use super::{partitions, remembered, traces};
 
-/// How often a batch is read anew because a definition changed meanwhile.
+/// How often a batch is read anew because a definition changed meanwhile, or a partition went.
 const READINGS: u32 = 5;
 
 const WHAT: &str = "recording rows";
@@ -65,7 +65,10 @@ async fn record_all(shared: &Shared, recording: &Recording) -> Result<Vec<RowsRe
             }
             Err(refused) => return Err(refused),
         };
-        let stored = transact!(&shared.database, WHAT, |session| store(session, recording, &batch).await);
+        let stored = match partitions::make_for(shared, &batch).await {
+            Ok(()) => transact!(&shared.database, WHAT, |session| store(session, recording, &batch).await),
+            Err(failure) => Err(failure),
+        };
         let failure = match stored {
             Ok(Stored { results, generations }) => {
                 let changed = batch.parts.iter().zip(generations);
@@ -84,7 +87,7 @@ async fn record_all(shared: &Shared, recording: &Recording) -> Result<Vec<RowsRe
         if failure.is_of_data() {
             return Err(blame(shared, recording, failure).await);
         }
-        if !failure.is_stale() || reading == READINGS {
+        if !(failure.is_stale() || failure.lacks_a_partition()) || reading == READINGS {
             return Err(failure.into_error(WHAT));
         }
         shared.follow().await?;

@@ -7,6 +7,7 @@ use super::catalogue::Entry;
 use super::error::Failure;
 use super::links;
 use super::open::Shared;
+use super::partitions;
 use super::remembered;
 use super::session::{Session, transact, write};
 use super::table::{quoted, table_name};
@@ -20,6 +21,7 @@ pub(super) async fn sweep(shared: &Shared, sweep: Sweep) -> Result<u64, Error> {
     for entry in shared.catalogue.all() {
         let Some(retention) = entry.dataset.def.retention else { continue };
         let Ok(before) = now.checked_sub(SignedDuration::from(retention)) else { continue };
+        let before = entry.dataset.def.kept_from(before);
         if dropped < limit {
             dropped += of_a_dataset(shared, &entry, before, limit - dropped).await?;
         }
@@ -46,11 +48,14 @@ async fn ended(session: &Session, limit: u64) -> Result<u64, Failure> {
 async fn of_a_dataset(shared: &Shared, entry: &Entry, before: Timestamp, limit: u64) -> Result<u64, Error> {
     let what = "sweeping a dataset";
     let name = &entry.dataset.name;
-    let swept = transact!(&shared.database, what, |session| {
+    let swept = transact!(&shared.database, what, partitions::TRIES, |session| {
         // First the dataset, as whoever records holds it before its rows.
         let sql = "SELECT 1 FROM store.dataset WHERE name = $1 AND defined = $2 FOR UPDATE";
         session.row(sql, &[&name.as_str(), &entry.defined]).await?.ok_or(Failure::Stale)?;
-        let gone = rows(session, entry, before, limit).await?;
+        let gone = match entry.dataset.def.partition {
+            None => rows(session, entry, before, limit).await?,
+            Some(partition) => partitions::sweep(session, entry, partition, before, limit).await?,
+        };
         if gone == 0 {
             return Ok((0, 0));
         }

@@ -2,9 +2,9 @@
 //!
 //! It lies in the schema `data` under the dataset's own name, with columns of real types,
 //! so that a person with psql reads it as it is. Its primary key is the declared key, with
-//! the client first; without one it is `_seq`. Tables are not partitioned: a primary key
-//! of a partitioned table holds the column that it is partitioned by, and a declared key
-//! need not hold the time, so that most tables could not be. Retention is the sweep, by index.
+//! the client first; without one it is `_seq`. A table is only partitioned where its definition
+//! says so ([`partitions`](super::partitions)): a primary key of a partitioned table holds the
+//! column that it is partitioned by, and a declared key need not hold the time.
 //!
 //! PostgreSQL keeps no column that is named as one of its own; such a one has an
 //! underscore before its name, which no name of a definition begins with.
@@ -70,7 +70,7 @@ fn attribute(name: &str) -> String {
 
 /// A name as an identifier. What is passed here was found in a definition, so
 /// that it holds no quote; doubling keeps that from mattering.
-fn identifier(name: &str) -> String {
+pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -99,8 +99,12 @@ pub(super) fn create(name: &DatasetName, def: &DatasetDef) -> String {
         let not_null = if field.required { " NOT NULL" } else { "" };
         format!("{} {}{not_null}", quoted(field.name.as_str()), declared(field.field_type.into()))
     }));
-    let key = if def.key.is_empty() { vec!["_seq".to_owned()] } else { key(def) };
-    let mut sql = format!("CREATE TABLE {table} ({}, PRIMARY KEY {});\n", columns.join(", "), list(&key));
+    let key = primary_key(def);
+    let mut sql = format!("CREATE TABLE {table} ({}, PRIMARY KEY {})", columns.join(", "), list(&key));
+    if let (Some(_), Some(time)) = (def.partition, &def.time) {
+        push(&mut sql, format_args!(" PARTITION BY RANGE ({})", quoted(time.as_str())));
+    }
+    sql.push_str(";\n");
     push(
         &mut sql,
         format_args!("COMMENT ON TABLE {table} IS 'A dataset of Orderwire, which alone writes it.';\n"),
@@ -129,6 +133,16 @@ pub(super) fn describe(sql: &mut String, table: &str, field: &Field) {
 /// The columns of the table that name a row, the client among them.
 fn key(def: &DatasetDef) -> Vec<String> {
     std::iter::once("_client".to_owned()).chain(def.key.iter().map(|name| attribute(name.as_str()))).collect()
+}
+
+/// The columns of the primary key.
+fn primary_key(def: &DatasetDef) -> Vec<String> {
+    if !def.key.is_empty() {
+        return key(def);
+    }
+    // That of partitions holds the column that they are made by.
+    let time = def.time.as_ref().filter(|_| def.partition.is_some());
+    std::iter::once("_seq".to_owned()).chain(time.map(|time| attribute(time.as_str()))).collect()
 }
 
 /// Columns of a table as a list of identifiers.
@@ -187,6 +201,8 @@ pub(super) struct Filler {
     pub(super) on_conflict: Option<OnConflict>,
     /// Where the columns of the key stand among those that are no hidden ones.
     pub(super) key: Vec<usize>,
+    /// Where the time does.
+    pub(super) time: Option<usize>,
 }
 
 impl Filler {
@@ -199,6 +215,7 @@ impl Filler {
             insert: insert(name, def),
             on_conflict: (!def.key.is_empty()).then_some(def.on_conflict),
             key: def.key.iter().filter_map(place).collect(),
+            time: def.time.as_ref().and_then(place),
         }
     }
 }

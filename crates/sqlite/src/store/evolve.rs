@@ -4,7 +4,7 @@
 //! drops one only by writing every row anew: then the rows are copied into a new table, and the
 //! old one is swept, a piece at a time, as that of a dataset that was removed.
 
-use orderwire_store::evolve::{EXACT, Evolution, Retyped, value_lost};
+use orderwire_store::evolve::{EXACT, Evolution, Retyped, has_rows, value_lost};
 use orderwire_store::{Dataset, Error};
 use orderwire_types::dataset::{DatasetDef, Field, FieldType, HIDDEN_COLUMNS};
 use rusqlite::{Connection, ToSql};
@@ -29,6 +29,12 @@ pub(super) fn evolve_table(
     let name = &dataset.name;
     let (before, after) = generations;
     let table = table_name(name);
+    // One table holds all partitions here; whether they may change is the same everywhere.
+    if evolution.repartitioned
+        && connection.query_row(&format!("SELECT EXISTS (SELECT 1 FROM {table})"), [], |row| row.get(0))?
+    {
+        return Err(has_rows(name).into());
+    }
     for retyped in evolution.retyped.iter().filter(|retyped| retyped.checked) {
         if let Some(lost) = lost(retyped) {
             let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {lost})");

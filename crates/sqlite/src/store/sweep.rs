@@ -22,6 +22,7 @@ pub(super) fn sweep(transaction: &mut Transaction<'_>, sweep: &Sweep) -> Result<
     for entry in transaction.memory.catalogue.all() {
         let Some(retention) = entry.dataset.def.retention else { continue };
         let Ok(before) = now.checked_sub(SignedDuration::from(retention)) else { continue };
+        let before = entry.dataset.def.kept_from(before);
         let gone = rows(transaction.connection, &entry, before, limit - dropped)?;
         if gone > 0 {
             dropped += gone;

@@ -39,7 +39,7 @@ orderwire_types::faults! {
         an_advance_is_whole_or_not_at_all,
     NamesNoEntry => a_faulty_event_refuses_the_whole_batch,
     IgnoresOnConflict => a_row_takes_the_place_of_the_one_with_its_key
-        a_row_keeps_the_place_of_the_one_with_its_key,
+        a_row_keeps_the_place_of_the_one_with_its_key rows_in_partitions_are_read_and_replaced_like_others,
     StampsLate => every_row_has_its_hidden_columns,
     CountsAnewWhenEmpty => seq_only_grows,
     SkipsFromAnywhere => a_reader_skips_from_its_position_only,
@@ -66,6 +66,7 @@ orderwire_types::faults! {
     ForgetsDefaults => a_row_has_the_defaults_of_what_it_does_not_name
         an_added_column_has_its_default_in_the_rows_that_are_there,
     AllowsLoss => a_loss_needs_leave keeping_begins_at_once_and_ends_with_leave,
+    IgnoresPartitions => partitions_change_only_while_there_is_no_row rows_go_when_all_of_their_partition_is_past,
     KeepsNothing => what_rows_bring_beyond_the_fields_is_kept keeping_begins_at_once_and_ends_with_leave
         a_column_of_a_kept_name_leaves_what_was_kept,
     ReadsThePastAsThePresent => a_column_of_a_kept_name_leaves_what_was_kept

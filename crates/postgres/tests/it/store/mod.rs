@@ -6,5 +6,6 @@ mod conformance;
 mod faults;
 mod migrated;
 mod nodes;
+mod partitions;
 mod reads;
 mod twins;

@@ -12,6 +12,7 @@ mod log;
 mod orders_accept;
 mod orders_read;
 mod orders_work;
+mod partition;
 mod record;
 mod remembered;
 mod scope;
@@ -31,6 +32,7 @@ pub fn cases() -> Vec<Case> {
         define::CASES,
         evolve::CASES,
         keep::CASES,
+        partition::CASES,
         record::CASES,
         remembered::CASES,
         values::CASES,

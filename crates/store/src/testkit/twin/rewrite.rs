@@ -12,6 +12,7 @@ pub(super) fn definition(fault: Fault, def: &DatasetDef) -> DatasetDef {
     match fault {
         Fault::ForgetsDefaults => def.fields.iter_mut().for_each(|field| field.default = None),
         Fault::KeepsNothing if def.unknown == Unknown::Keep => def.unknown = Unknown::Ignore,
+        Fault::IgnoresPartitions => def.partition = None,
         Fault::ForgetsUnits => def.fields.iter_mut().for_each(|field| field.unit = None),
         Fault::IgnoresOnConflict => {
             def.on_conflict = match def.on_conflict {
