@@ -219,7 +219,8 @@ pub enum Cell<'a> {
     Texts(&'a str),
 }
 
-/// Takes rows one at a time, on a thread of the engine's: must not block.
+/// Takes rows one at a time, on a thread of the engine's or on the task of the call: must not
+/// block.
 pub trait RowSink: Send {
     /// Takes one row, its cells in the order of [`Select::columns`]. Returns
     /// whether it wants more; with false the row was not taken.

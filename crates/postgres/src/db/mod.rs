@@ -296,8 +296,10 @@ impl Database {
     /// Cancels what runs on a connection, and closes it; returns before that is done. A
     /// cancellation names a connection, not a statement: it could meet the next one there.
     pub(crate) fn cancel(&self, client: Client) {
+        // Without a runtime there is no connection either.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (token, tls, patience) = (client.cancel_token(), self.tls.clone(), self.options.connect_timeout);
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             let cancelled = tokio::time::timeout(patience, token.cancel_query(tls)).await;
             if !matches!(cancelled, Ok(Ok(()))) {
                 tracing::debug!("a statement could not be cancelled: it ends with its connection");

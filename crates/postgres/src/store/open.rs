@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::catalogue::Catalogue;
 use super::error::damaged;
 use super::follow;
+use super::select;
 use super::session::read;
 use crate::db::{self, Database, Hold, Listener};
 use crate::migrate::{Schema, migrate};
@@ -54,8 +55,8 @@ impl std::fmt::Debug for PostgresStore {
 pub(super) struct Shared {
     pub(super) database: Database,
     pub(super) selects: Database,
-    /// As many as selects have connections. Whoever has none holds no thread.
-    pub(super) select_turns: Arc<Semaphore>,
+    /// As many as selects have connections: who has none waits as long as its read may take.
+    pub(super) select_turns: Semaphore,
     pub(super) catalogue: Catalogue,
     /// Changes with every change of a dataset, order or release by this process.
     pub(super) changed: watch::Sender<u64>,
@@ -85,15 +86,18 @@ impl PostgresStore {
     /// `Refused`, `Later`, `Damaged`, `Unavailable`.
     pub async fn open(options: Options) -> Result<Self, crate::Error> {
         let Options { database, limits, selects } = options;
-        let for_selects =
-            db::Options { connections: selects.clamp(1, Semaphore::MAX_PERMITS), ..database.clone() };
+        let for_selects = db::Options {
+            connections: selects.clamp(1, Semaphore::MAX_PERMITS),
+            statement_timeout: select::STATEMENT_TIMEOUT,
+            ..database.clone()
+        };
         let database = Database::open(&database).await?;
         migrate(&database, &SCHEMA).await?;
         let id = identity(&database).await.map_err(|error| engine_error(&error))?;
         let shared = Arc::new(Shared {
             database,
             selects: Database::open(&for_selects).await?,
-            select_turns: Arc::new(Semaphore::new(for_selects.connections)),
+            select_turns: Semaphore::new(for_selects.connections),
             catalogue: Catalogue::new(limits),
             changed: watch::Sender::new(0),
             orders_changed: watch::Sender::new(0),

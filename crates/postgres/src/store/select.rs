@@ -1,22 +1,18 @@
 //! Reading a dataset.
 //!
-//! Each read has a thread of its own, because its sink may take its time. It waits for its turn
-//! before it has one: there are as many turns as connections for reads, so that threads are
-//! left for whatever else blocks. Rows come as the sink takes them: what it has not taken waits
-//! at the server. A read whose time is up or whose caller has gone is cancelled there, and
-//! its connection closed, so that the cancellation cannot meet what another one reads.
+//! Rows go to the sink as they come, on the task of the caller; what is not taken yet waits at
+//! the server. A read whose time is up or whose caller has gone is cancelled there, and its
+//! connection closed, so that the cancellation cannot meet what another one reads.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool_postgres::Client;
 use futures::StreamExt as _;
 use orderwire_store::typed::Kind;
 use orderwire_store::{Cell, Error, ErrorKind, RowSink, Select, Selected};
 use orderwire_types::{DatasetName, Scope};
-use tokio::time::Instant;
-use tokio_postgres::{Row, Statement};
-use tokio_util::sync::CancellationToken;
+use tokio_postgres::Row;
 
 use super::error::{Failure, not_found};
 use super::filter::Query;
@@ -25,42 +21,35 @@ use super::plan::Plan;
 use super::session::Session;
 use super::table::wire_type;
 use super::value::Raw;
+use crate::db::Database;
 
 /// How often a read begins anew: its dataset was changed elsewhere, or its connection had ended.
 const ATTEMPTS: u32 = 3;
 
-/// How much longer than we the server lets a read go on. It ends those of a process that is gone.
-const GRACE: Duration = Duration::from_secs(2);
+/// The longest read. The server, which ends those of a process that is gone, is told so once for
+/// each connection: a statement more for each read would be a tenth of what a page costs.
+const LONGEST: Duration = Duration::from_secs(60);
 
-/// The longest read.
-const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+/// How much longer than we the server lets a read go on.
+const GRACE: Duration = Duration::from_secs(2);
 
 const WHAT: &str = "reading a dataset";
 
+/// How long a statement of a read may take at the server.
+pub(super) const STATEMENT_TIMEOUT: Duration = LONGEST.saturating_add(GRACE);
+
 pub(super) async fn select(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     scope: &Scope,
     select: Select,
     sink: Box<dyn RowSink>,
     time_out: Duration,
 ) -> Result<(Selected, Box<dyn RowSink>), Error> {
-    let gone = CancellationToken::new();
-    let _gone_when_dropped = gone.clone().drop_guard();
     let time_out = time_out.min(LONGEST);
-    let deadline = Instant::now() + time_out;
-    let turn = tokio::time::timeout_at(deadline, shared.select_turns.clone().acquire_owned()).await;
-    let turn = turn.map_err(|_| late(&select.dataset, time_out))?.expect("turns never end");
-    let reading = Reading { shared: shared.clone(), scope: scope.clone(), select, deadline, time_out, gone };
-    let runtime = tokio::runtime::Handle::current();
-    let read = tokio::task::spawn_blocking(move || {
-        // Held by the thread, which may outlive its caller.
-        let _turn = turn;
-        runtime.block_on(reading.run(sink))
-    });
-    match read.await {
-        Ok(done) => done,
-        Err(error) => Err(Error::new(ErrorKind::Unavailable, format!("{WHAT}: its thread ended: {error}"))),
-    }
+    let name = select.dataset.clone();
+    let reading = Reading { shared, scope, select };
+    let read = tokio::time::timeout(time_out, reading.run(sink)).await;
+    read.unwrap_or_else(|_| Err(late(&name, time_out)))
 }
 
 fn late(dataset: &DatasetName, time_out: Duration) -> Error {
@@ -68,53 +57,51 @@ fn late(dataset: &DatasetName, time_out: Duration) -> Error {
 }
 
 /// A read under way.
-struct Reading {
-    shared: Arc<Shared>,
-    scope: Scope,
+struct Reading<'r> {
+    shared: &'r Shared,
+    scope: &'r Scope,
     select: Select,
-    deadline: Instant,
-    time_out: Duration,
-    gone: CancellationToken,
 }
 
-/// What was read on a connection.
-struct Read<T> {
-    done: T,
-    /// Whether nothing more comes.
-    to_the_end: bool,
+/// A connection that a read may run on. It is cancelled there and closed, unless the read has ended.
+struct Running<'r> {
+    session: Option<Session>,
+    selects: &'r Database,
 }
 
-/// Why a read ended early.
-enum Stop {
-    /// Its time is up.
-    Late,
-    /// Its caller has gone.
-    Gone,
-    Failed(Failure),
-}
+impl Running<'_> {
+    fn client(&self) -> &Client {
+        self.session.as_ref().expect("there until the read has ended").client()
+    }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
+    /// Nothing runs on it any more.
+    fn ended(mut self) {
+        if let Some(session) = self.session.take() {
+            session.give_back();
+        }
     }
 }
 
-impl Reading {
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.selects.cancel(session.into_client());
+        }
+    }
+}
+
+impl Reading<'_> {
     async fn run(self, mut sink: Box<dyn RowSink>) -> Result<(Selected, Box<dyn RowSink>), Error> {
+        let _turn = self.shared.select_turns.acquire().await.expect("turns never end");
         let name = &self.select.dataset;
         let mut attempt = 1;
         loop {
-            let entry = self.shared.catalogue.visible(&self.scope, name);
+            let entry = self.shared.catalogue.visible(self.scope, name);
             let entry = entry.ok_or_else(|| not_found(format!("{WHAT}: there is no {name}")))?;
-            let plan = Plan::new(&entry.dataset.def, &self.scope, &self.select)?;
+            let plan = Plan::new(&entry.dataset.def, self.scope, &self.select)?;
             let mut selected = Selected { rows: 0, total: None, cut: false };
-            let failure = match self.read(&plan, sink.as_mut(), &mut selected).await {
-                Ok(()) => return Ok((selected, sink)),
-                Err(Stop::Late) => return Err(late(name, self.time_out)),
-                Err(Stop::Gone) => {
-                    return Err(Error::new(ErrorKind::Unavailable, format!("{WHAT}: its caller has gone")));
-                }
-                Err(Stop::Failed(failure)) => failure,
+            let Err(failure) = self.read(&plan, sink.as_mut(), &mut selected).await else {
+                return Ok((selected, sink));
             };
             let again = failure.is_cut() || failure.is_stale();
             if !again || selected.rows > 0 || attempt == ATTEMPTS {
@@ -127,106 +114,73 @@ impl Reading {
         }
     }
 
-    async fn read(&self, plan: &Plan, sink: &mut dyn RowSink, selected: &mut Selected) -> Result<(), Stop> {
-        self.on_a_connection(async |session: &Session| self.rows(session, plan, sink, selected).await)
-            .await?;
-        let Some(count) = &plan.count else { return Ok(()) };
+    async fn read(
+        &self,
+        plan: &Plan,
+        sink: &mut dyn RowSink,
+        selected: &mut Selected,
+    ) -> Result<(), Failure> {
+        let running = self.open().await?;
+        if rows(running.client(), plan, sink, selected).await? {
+            running.ended();
+        }
+        let Some(counting) = &plan.count else { return Ok(()) };
         // A page that was not filled says itself where the rows end.
         let ended = !selected.cut && selected.rows < plan.limit && (selected.rows > 0 || plan.offset == 0);
-        selected.total = Some(match ended {
-            true => plan.offset + selected.rows,
-            false => self.on_a_connection(async |session: &Session| self.count(session, count).await).await?,
+        selected.total = Some(if ended {
+            plan.offset + selected.rows
+        } else {
+            let running = self.open().await?;
+            let total = count(running.client(), counting).await?;
+            running.ended();
+            total
         });
         Ok(())
     }
 
-    /// Reads on a connection, which goes back to the pool when nothing runs on it any more.
-    async fn on_a_connection<T>(
-        &self,
-        read: impl AsyncFnOnce(&Session) -> Result<Read<T>, Stop>,
-    ) -> Result<T, Stop> {
-        let session = self.in_time(Session::open(&self.shared.selects, WHAT)).await?;
-        let (done, runs) = match read(&session).await {
-            Ok(Read { done, to_the_end }) => (Ok(done), !to_the_end),
-            Err(stop) => (Err(stop), true),
-        };
-        if runs {
-            self.shared.selects.cancel(session.into_client());
-        } else {
-            session.give_back();
-        }
-        done
+    async fn open(&self) -> Result<Running<'_>, Failure> {
+        let selects = &self.shared.selects;
+        Ok(Running { session: Some(Session::open(selects, WHAT).await?), selects })
     }
+}
 
-    async fn rows(
-        &self,
-        session: &Session,
-        plan: &Plan,
-        sink: &mut dyn RowSink,
-        selected: &mut Selected,
-    ) -> Result<Read<()>, Stop> {
-        let client = session.client();
-        let statement = self.prepare(session, &plan.rows.sql).await?;
-        if !statement
-            .columns()
-            .iter()
-            .zip(&plan.kinds)
-            .all(|(column, kind)| *column.type_() == wire_type(*kind))
-        {
-            return Err(Failure::Stale.into());
+/// Reads the rows; whether the read has ended at the server.
+async fn rows(
+    client: &Client,
+    plan: &Plan,
+    sink: &mut dyn RowSink,
+    selected: &mut Selected,
+) -> Result<bool, Failure> {
+    let statement = client.prepare_cached(&plan.rows.sql).await?;
+    let columns = statement.columns().iter().zip(&plan.kinds);
+    if !columns.into_iter().all(|(column, kind)| *column.type_() == wire_type(*kind)) {
+        return Err(Failure::Stale);
+    }
+    let mut rows = pin!(client.query_raw(&statement, plan.rows.values()).await?);
+    while let Some(row) = rows.next().await.transpose()? {
+        let mut cells = Cells { row: &row, kinds: &plan.kinds, at: 0, damage: None };
+        let more = sink.row(&mut cells);
+        if let Some(damage) = cells.damage {
+            return Err(damage);
         }
-        let rows = self.in_time(client.query_raw(&statement, plan.rows.values())).await?;
-        let mut rows = pin!(rows);
-        while let Some(row) = self.in_time(async { rows.next().await.transpose() }).await? {
-            let mut cells = Cells { row: &row, kinds: &plan.kinds, at: 0, damage: None };
-            let more = sink.row(&mut cells);
-            if let Some(damage) = cells.damage {
-                return Err(damage.into());
-            }
-            if !more {
-                selected.cut = true;
-                // Behind the last row that was asked for, the end is there already. Where it is
-                // not well, the page still is, and only its connection is closed.
-                let was_last = selected.rows + 1 == plan.limit;
-                let to_the_end = was_last
-                    && matches!(self.in_time(async { rows.next().await.transpose() }).await, Ok(None));
-                return Ok(Read { done: (), to_the_end });
-            }
-            selected.rows += 1;
+        if !more {
+            selected.cut = true;
+            // Behind the last row that was asked for, the end is there already. Where it is
+            // not well, the page still is, and only its connection is closed.
+            return Ok(selected.rows + 1 == plan.limit && rows.next().await.is_none());
         }
-        Ok(Read { done: (), to_the_end: true })
+        selected.rows += 1;
+        // Rows that are there already would keep everybody else, and the time-out, waiting.
+        tokio::task::consume_budget().await;
     }
+    Ok(true)
+}
 
-    /// Prepares a statement that may take as long as the read.
-    async fn prepare(&self, session: &Session, sql: &str) -> Result<Statement, Stop> {
-        let client = session.client();
-        let limit = format!("SET statement_timeout = {}", (self.time_out + GRACE).as_millis());
-        // Both go out together.
-        let prepared = async { tokio::try_join!(client.batch_execute(&limit), client.prepare_cached(sql)) };
-        Ok(self.in_time(prepared).await?.1)
-    }
-
-    /// How many rows match.
-    async fn count(&self, session: &Session, count: &Query) -> Result<Read<u64>, Stop> {
-        let client = session.client();
-        let statement = self.prepare(session, &count.sql).await?;
-        let row = self.in_time(client.query_one(&statement, &count.values())).await?;
-        let count: i64 = row.try_get(0).map_err(Failure::from)?;
-        Ok(Read { done: count.unsigned_abs(), to_the_end: true })
-    }
-
-    /// What comes, unless time is up or the caller has gone before.
-    async fn in_time<T, F: Into<Failure>>(
-        &self,
-        coming: impl Future<Output = Result<T, F>>,
-    ) -> Result<T, Stop> {
-        tokio::select! {
-            biased;
-            () = self.gone.cancelled() => Err(Stop::Gone),
-            () = tokio::time::sleep_until(self.deadline) => Err(Stop::Late),
-            come = coming => come.map_err(|failure| Stop::Failed(failure.into())),
-        }
-    }
+/// How many rows match.
+async fn count(client: &Client, count: &Query) -> Result<u64, Failure> {
+    let statement = client.prepare_cached(&count.sql).await?;
+    let count: i64 = client.query_one(&statement, &count.values()).await?.try_get(0)?;
+    Ok(count.unsigned_abs())
 }
 
 /// The cells of the present row, without a copy.
