@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-pub use orderwire_servers::{mosquitto, nats, postgres, proxy, rabbit, redis};
+pub use orderwire_servers::{Authority, Signed, free_port, mosquitto, nats, postgres, proxy, rabbit, redis};
 use serde_json::Value;
 
 /// How long anything local may take before a test gives up.

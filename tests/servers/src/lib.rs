@@ -4,6 +4,7 @@
 //! Nothing here knows Orderwire.
 
 mod authority;
+pub mod kafka;
 pub mod mosquitto;
 pub mod nats;
 mod ports;

@@ -1,8 +1,8 @@
 //! Brokers that go away, are silent, or refuse us, and connections that are cut.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use anyhow::{Context as _, Error, Result, ensure};
 use orderwire_config::Secret;
 use orderwire_mqtt::{Login, Options, Version};
 use orderwire_servers::mosquitto::Mosquitto;
+use orderwire_servers::proxy::Proxy;
 
 use crate::producer::{Producer, publish_all};
 use crate::support::{Memory, Running, VERSIONS, options};
@@ -66,59 +67,15 @@ async fn restarts_under_load_lose_nothing_that_the_broker_acknowledged() -> Resu
     Ok(())
 }
 
-/// Passes bytes on, until it is cut.
-struct Wire {
-    port: u16,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Wire {
-    fn to(target: u16) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let port = listener.local_addr()?.port();
-        let open = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&open);
-        std::thread::spawn(move || -> Result<()> {
-            loop {
-                let (near, _) = listener.accept()?;
-                let far = TcpStream::connect(("127.0.0.1", target))?;
-                for (from, to) in
-                    [(near.try_clone()?, far.try_clone()?), (far.try_clone()?, near.try_clone()?)]
-                {
-                    std::thread::spawn(move || pass(from, to));
-                }
-                kept.lock().expect("no thread has panicked").extend([near, far]);
-            }
-        });
-        Ok(Self { port, open })
-    }
-
-    fn cut(&self) {
-        for socket in self.open.lock().expect("no thread has panicked").drain(..) {
-            // It may have ended by itself.
-            socket.shutdown(Shutdown::Both).ok();
-        }
-    }
-}
-
-fn pass(mut from: TcpStream, mut to: TcpStream) {
-    let mut buffer = [0; 4096];
-    while let Ok(count) = from.read(&mut buffer) {
-        if count == 0 || to.write_all(&buffer[..count]).is_err() {
-            return;
-        }
-    }
-}
-
 #[tokio::test]
 async fn what_became_durable_when_its_connection_was_cut_is_not_taken_again() -> Result<()> {
     for version in VERSIONS {
         let (broker, memory) = (Mosquitto::started()?, Memory::closed());
-        let wire = Wire::to(broker.port())?;
-        let running = Running::start(options(wire.port, version), memory.clone())?.ready().await?;
+        let proxy = Proxy::to(broker.port()).await?;
+        let running = Running::start(options(proxy.port(), version), memory.clone())?.ready().await?;
         publish_all(broker.port(), &[("t", b"one"), ("t", b"two")])?;
         memory.until_asked(1).await?;
-        wire.cut();
+        proxy.cut();
         running.until(Result::is_err).await?;
         // What the connection had handed over is durable before there is another one.
         memory.let_in();

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use orderwire_postgres::{Database, Error, ErrorKind, Identity, Options, PostgresQueue, QueueOptions};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use orderwire_servers::{Authority, Signed};
 
 use crate::support::{TestDatabase, TestServer, connect};
 
@@ -80,36 +80,14 @@ async fn connections_are_set_up_alike() {
     assert!(ours >= 2, "{ours} connections carry our name");
 }
 
-/// An issuer that nobody knows, in a file, and a server whose certificate it issued for
-/// `localhost`.
-fn server_with_tls() -> (TestServer, tempfile::TempDir, String, String) {
+/// A server whose certificate the first of two authorities signed, for `localhost`.
+fn server_with_tls() -> (TestServer, Authority, Authority) {
     let server = TestServer::start("");
-    let folder = tempfile::tempdir().unwrap();
-    let issuer = |name: &str| {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-    };
-    let (right, wrong) = (issuer("right"), issuer("wrong"));
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &right).unwrap();
-    let file = |name: &str, text: String| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let (ca, other) = (file("ca.pem", right.pem()), file("other.pem", wrong.pem()));
-    let our_key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["us".to_owned()]).unwrap();
-    file("us.pem", params.signed_by(&our_key, &right).unwrap().pem());
-    file("us.key", our_key.serialize_pem());
-    for (name, text) in
-        [("server.crt", certificate.pem()), ("server.key", key.serialize_pem()), ("root.crt", right.pem())]
-    {
+    let (right, other) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let Signed { certificate, key } = right.sign("localhost").unwrap();
+    for (name, file) in [("server.crt", certificate), ("server.key", key), ("root.crt", right.file())] {
         let path = server.data().join(name);
-        std::fs::write(&path, text).unwrap();
+        std::fs::copy(file, &path).unwrap();
         server.own(&path);
         assert!(Command::new("chmod").arg("600").arg(&path).status().unwrap().success());
     }
@@ -119,17 +97,17 @@ fn server_with_tls() -> (TestServer, tempfile::TempDir, String, String) {
     std::fs::write(&config, before + "ssl = on\nssl_ca_file = 'root.crt'\n").unwrap();
     std::fs::write(server.data().join("pg_hba.conf"), "hostssl all all all trust\n").unwrap();
     server.begin();
-    (server, folder, ca, other)
+    (server, right, other)
 }
 
 #[tokio::test]
 async fn tls_trusts_whom_the_url_says() {
-    let (server, _folder, ca, other) = server_with_tls();
+    let (server, right, other) = server_with_tls();
     let (by_name, by_address) = (server.url().replace("127.0.0.1", "localhost"), server.url());
     let open = async |url: &str, settings: &str| {
         Database::open(&Options::for_testing(format!("{url}?{settings}"))).await
     };
-    let right = format!("sslrootcert={ca}");
+    let right = format!("sslrootcert={}", right.file().display());
     for (url, settings) in [
         (&by_address, "sslmode=prefer".to_owned()),
         (&by_address, "sslmode=require".to_owned()),
@@ -138,7 +116,7 @@ async fn tls_trusts_whom_the_url_says() {
     ] {
         open(url, &settings).await.unwrap_or_else(|error| panic!("{settings}: {error}"));
     }
-    let wrong = format!("sslrootcert={other}");
+    let wrong = format!("sslrootcert={}", other.file().display());
     for (url, settings) in [
         (&by_address, "sslmode=disable".to_owned()),
         (&by_name, "sslmode=verify-full".to_owned()),
@@ -153,29 +131,29 @@ async fn tls_trusts_whom_the_url_says() {
 
 #[tokio::test]
 async fn certificates_are_checked_and_shown_as_the_settings_say() {
-    let (server, folder, ca, other) = server_with_tls();
+    let (server, right, other) = server_with_tls();
     server.stop("fast");
     let hba = server.data().join("pg_hba.conf");
     std::fs::write(hba, "hostssl all all all trust clientcert=verify-ca\n").unwrap();
     server.begin();
     let url = server.url().replace("127.0.0.1", "localhost");
-    let ours =
-        Identity { certificate_file: folder.path().join("us.pem"), key_file: folder.path().join("us.key") };
-    let options = |ca: &str, identity: Option<&Identity>| Options {
-        ca_file: Some(ca.into()),
+    let Signed { certificate, key } = right.sign("us").unwrap();
+    let ours = Identity { certificate_file: certificate, key_file: key };
+    let options = |authority: &Authority, identity: Option<&Identity>| Options {
+        ca_file: Some(authority.file()),
         identity: identity.cloned(),
         ..Options::for_testing(url.clone())
     };
-    Database::open(&options(&ca, Some(&ours))).await.unwrap();
-    let error = Database::open(&options(&ca, None)).await.expect_err("we show no certificate");
+    Database::open(&options(&right, Some(&ours))).await.unwrap();
+    let error = Database::open(&options(&right, None)).await.expect_err("we show no certificate");
     assert!(error.to_string().contains("certificate"), "{error}");
     // Without a word of sslmode whoever is trusted is asked for, and by name.
     let error = Database::open(&options(&other, Some(&ours))).await.expect_err("the server is somebody else");
     assert!(error.to_string().contains("look at sslmode"), "{error}");
-    let by_address = Options { url: server.url(), ..options(&ca, Some(&ours)) };
+    let by_address = Options { url: server.url(), ..options(&right, Some(&ours)) };
     assert!(Database::open(&by_address).await.is_err(), "the name was not looked at");
-    let missing = Identity { key_file: folder.path().join("nowhere"), ..ours };
-    let error = options(&ca, Some(&missing)).check().expect_err("there is no such file");
+    let missing = Identity { key_file: "/nowhere".into(), ..ours };
+    let error = options(&right, Some(&missing)).check().expect_err("there is no such file");
     says(&error, ErrorKind::Refused, &["nowhere", "private key"]);
 }
 

@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod db;
-mod proxy;
 mod queue;
 mod store;
 mod support;

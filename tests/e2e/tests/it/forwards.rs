@@ -9,8 +9,7 @@ use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, Result, ensure};
 use orderwire_e2e::rabbit::Rabbit;
-use orderwire_e2e::{PATIENCE, Server, Start, run};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use orderwire_e2e::{Authority, PATIENCE, Server, Signed, Start, run};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -96,21 +95,15 @@ fn configuration(folder: &Path, port: u16) -> Result<String> {
 #[tokio::test]
 async fn an_endpoint_by_https_gets_events_once_somebody_vouches_for_it() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate()?;
-    let trusted = folder.path().join("ca.pem");
-    std::fs::write(&trusted, authority.self_signed(&authority_key)?.pem())?;
-    let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()])?
-        .signed_by(&key, &Issuer::new(authority, authority_key))?;
+    let (ours, other) = (Authority::new()?, Authority::new()?);
+    let Signed { certificate, key } = ours.sign("localhost")?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(
-            vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes())?],
-            PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes())?,
+            vec![CertificateDer::from_pem_file(certificate)?],
+            PrivateKeyDer::from_pem_file(key)?,
         )?;
     let endpoint = Endpoint::over(Some(Arc::new(tls)))?;
     endpoint.answers.store(true, Ordering::SeqCst);
@@ -123,18 +116,16 @@ async fn an_endpoint_by_https_gets_events_once_somebody_vouches_for_it() -> Resu
             endpoint.port
         ),
     )?;
-    let start = |trusted: &Path| Start {
+    let start = |trusted: &Authority| Start {
         flags: vec!["--config".to_owned(), config.to_string_lossy().into_owned()],
         env: vec![
             ("E2E_WEBHOOK_SECRET".to_owned(), "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".to_owned()),
-            ("SSL_CERT_FILE".to_owned(), trusted.to_string_lossy().into_owned()),
+            ("SSL_CERT_FILE".to_owned(), trusted.file().to_string_lossy().into_owned()),
         ],
         ..Start::default()
     };
     let data = folder.path().join("data");
     // Whom the system trusts is another one.
-    let other = folder.path().join("other.pem");
-    std::fs::write(&other, CertificateParams::default().self_signed(&KeyPair::generate()?)?.pem())?;
     let server = Server::start(&data, &start(&other))?;
     let (status, accepted) = server.post("/v1/events/shop.order.paid", &json!({"n": 1})).await?;
     ensure!(status == 202, "{status}: {accepted}");
@@ -146,7 +137,7 @@ async fn an_endpoint_by_https_gets_events_once_somebody_vouches_for_it() -> Resu
     );
     ensure!(server.stop()?.success());
 
-    let server = Server::start(&data, &start(&trusted))?;
+    let server = Server::start(&data, &start(&ours))?;
     let head = endpoint.next()?;
     ensure!(head.starts_with("post /hooks http/1.1"), "{head}");
     ensure!(header(&head, "webhook-id")? == accepted["event_id"].as_str().context("an id")?, "{head}");

@@ -29,7 +29,9 @@ struct Place(Tansu);
 
 impl Place {
     async fn factory() -> Option<Arc<dyn Factory>> {
-        Some(Arc::new(Self(Tansu::start().await?)))
+        // Cases beside it go on meanwhile.
+        let tansu = tokio::task::spawn_blocking(Tansu::start).await.unwrap()?;
+        Some(Arc::new(Self(tansu)))
     }
 }
 

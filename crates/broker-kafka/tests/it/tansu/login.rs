@@ -16,7 +16,7 @@ use crate::support::{drain, label, message, publish, queue};
 async fn who_is_unknown_is_refused_and_told_so_without_the_password() {
     let port = free_port().unwrap();
     let asks = ["--authentication"];
-    let Some(tansu) = Tansu::start_as(port, &format!("127.0.0.1:{port}"), &asks).await else { return };
+    let Some(tansu) = Tansu::start_as(port, &format!("127.0.0.1:{port}"), &asks) else { return };
     for mechanism in [Mechanism::ScramSha256, Mechanism::ScramSha512] {
         let login = Login { user: "nobody".to_owned(), password: Password::new("s3cret"), mechanism };
         let broker = KafkaBroker::start(Options { login: Some(login), ..tansu.options() });
@@ -85,7 +85,7 @@ async fn admit(mut near: TcpStream, port: u16, password: &str) -> io::Result<()>
 async fn a_password_of_the_url_lets_in_and_another_one_does_not() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (door, port) = (listener.local_addr().unwrap().port(), free_port().unwrap());
-    let Some(_tansu) = Tansu::start_as(port, &format!("127.0.0.1:{door}"), &[]).await else { return };
+    let Some(_tansu) = Tansu::start_as(port, &format!("127.0.0.1:{door}"), &[]) else { return };
     tokio::spawn(async move {
         while let Ok((near, _)) = listener.accept().await {
             // Either side may end it as it likes.

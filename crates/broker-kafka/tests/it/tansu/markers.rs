@@ -11,7 +11,7 @@ use crate::support::{PATIENCE, drain, label, message, publish, queue};
 /// Somebody writes bindings in a transaction, whose marker stays behind the last of them.
 #[tokio::test]
 async fn bindings_that_end_with_the_marker_of_a_transaction_are_read_to_their_end() {
-    let Some(tansu) = Tansu::start().await else { return };
+    let Some(tansu) = Tansu::start() else { return };
     let options = tansu.options();
     let (broker, queue) = (KafkaBroker::start(options.clone()), queue(&["first"], Declare::Quorum));
     broker.declare(&queue).await.unwrap();

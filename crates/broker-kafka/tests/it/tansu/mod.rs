@@ -7,72 +7,40 @@ mod login;
 mod markers;
 mod tls;
 
-use std::fs::File;
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use orderwire_broker_kafka::Options;
 use orderwire_servers::free_port;
-use tempfile::TempDir;
-
-use crate::support::eventually;
+use orderwire_servers::kafka::Kafka;
 
 /// A server that ends with this value.
-pub(crate) struct Tansu {
-    _folder: TempDir,
-    port: u16,
-    server: Child,
-}
+pub(crate) struct Tansu(Kafka);
 
 impl Tansu {
     /// None where the program is not there, which `CI=true` requires.
-    pub(crate) async fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let port = free_port().unwrap();
-        Self::start_as(port, &format!("127.0.0.1:{port}"), &[]).await
+        Self::start_as(port, &format!("127.0.0.1:{port}"), &[])
     }
 
     /// One that tells its clients to reach it at another place, with these arguments.
-    pub(crate) async fn start_as(port: u16, place: &str, arguments: &[&str]) -> Option<Self> {
-        let Some(program) = std::env::var_os("KAFKA_SERVER") else {
+    pub(crate) fn start_as(port: u16, place: &str, arguments: &[&str]) -> Option<Self> {
+        if Kafka::program().is_none() {
             assert!(std::env::var("CI").is_err(), "KAFKA_SERVER, which `cargo xtask test` sets, is not set");
             eprintln!("SKIPPED: KAFKA_SERVER is not set: run the tests with `cargo xtask test`");
             return None;
-        };
-        let folder = TempDir::new().unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
-        let server = Command::new(program)
-            .args(["broker", "--storage-engine", "memory://tansu/"])
-            .args(["--listener-url", &format!("tcp://127.0.0.1:{port}")])
-            .args(["--advertised-listener-url", &format!("tcp://{place}")])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .current_dir(folder.path())
-            .spawn()
-            .unwrap();
-        let tansu = Self { _folder: folder, port, server };
-        eventually("it listens", async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
-        Some(tansu)
+        }
+        Some(Self(Kafka::started_at(port, place, arguments).unwrap()))
     }
 
     pub(crate) fn options(&self) -> Options {
         Options {
-            servers: vec![format!("127.0.0.1:{}", self.port)],
+            servers: vec![format!("127.0.0.1:{}", self.0.port())],
             partitions: 4,
             name: "orderwire test".to_owned(),
             timeout: Duration::from_secs(20),
             heartbeat: Duration::from_millis(500),
             ..Options::default()
         }
-    }
-}
-
-impl Drop for Tansu {
-    fn drop(&mut self) {
-        // Its end is all that matters now, also after a failed test.
-        self.server.kill().ok();
-        self.server.wait().ok();
     }
 }

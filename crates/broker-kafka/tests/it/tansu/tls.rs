@@ -1,13 +1,11 @@
 //! TLS that is really spoken, by both sides: it ends in front of the server.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use orderwire_broker::{Broker, Declare, ErrorKind, Identity, Tls};
 use orderwire_broker_kafka::{KafkaBroker, Options};
-use orderwire_servers::free_port;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use tempfile::TempDir;
+use orderwire_servers::{Authority, Signed, free_port};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -19,36 +17,9 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use super::Tansu;
 use crate::support::{drain, label, message, publish, queue};
 
-/// Signs certificates.
-struct Authority {
-    folder: TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let (folder, key) = (TempDir::new().unwrap(), KeyPair::generate().unwrap());
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "orderwire test authority");
-        std::fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        Self { folder, issuer: Issuer::new(params, key) }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
-    }
-
-    fn sign(&self, name: &str) -> Identity {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let place = |end: &str| self.folder.path().join(format!("{name}.{end}"));
-        std::fs::write(place("pem"), certificate.pem()).unwrap();
-        std::fs::write(place("key"), key.serialize_pem()).unwrap();
-        Identity { certificate_file: place("pem"), key_file: place("key") }
-    }
+fn sign(authority: &Authority, name: &str) -> Identity {
+    let Signed { certificate, key } = authority.sign(name).unwrap();
+    Identity { certificate_file: certificate, key_file: key }
 }
 
 fn certificates(file: &Path) -> Vec<CertificateDer<'static>> {
@@ -89,11 +60,11 @@ fn in_front_of(port: u16, listener: TcpListener, authority: &Authority, own: &Id
 
 #[tokio::test]
 async fn both_sides_are_known_by_their_certificates() {
-    let (ours, strange) = (Authority::new(), Authority::new());
+    let (ours, strange) = (Authority::new().unwrap(), Authority::new().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (secure, plain) = (listener.local_addr().unwrap().port(), free_port().unwrap());
-    let Some(_tansu) = Tansu::start_as(plain, &format!("localhost:{secure}"), &[]).await else { return };
-    in_front_of(plain, listener, &ours, &ours.sign("localhost"));
+    let Some(_tansu) = Tansu::start_as(plain, &format!("localhost:{secure}"), &[]) else { return };
+    in_front_of(plain, listener, &ours, &sign(&ours, "localhost"));
     let with = |host: &str, authority: Option<&Authority>, identity: Option<Identity>| Options {
         servers: vec![format!("{host}:{secure}")],
         tls: Some(Tls { ca_file: authority.map(Authority::file), identity }),
@@ -101,7 +72,7 @@ async fn both_sides_are_known_by_their_certificates() {
         ..Options::default()
     };
 
-    let broker = KafkaBroker::start(with("localhost", Some(&ours), Some(ours.sign("orderwire"))));
+    let broker = KafkaBroker::start(with("localhost", Some(&ours), Some(sign(&ours, "orderwire"))));
     let queue = queue(&["secret"], Declare::Quorum);
     broker.declare(&queue).await.unwrap();
     publish(&broker, message("secret", "over TLS")).await.unwrap();
@@ -111,10 +82,10 @@ async fn both_sides_are_known_by_their_certificates() {
     // Whom the server refuses it tells nothing after the handshake; whom we refuse is told at once.
     for (who, options, said) in [
         ("nobody", with("localhost", Some(&ours), None), ""),
-        ("somebody else's", with("localhost", Some(&ours), Some(strange.sign("orderwire"))), ""),
-        ("who trusts others", with("localhost", Some(&strange), Some(ours.sign("orderwire"))), "SSL"),
-        ("who trusts the system's", with("localhost", None, Some(ours.sign("orderwire"))), "SSL"),
-        ("who looks for another name", with("127.0.0.1", Some(&ours), Some(ours.sign("orderwire"))), "SSL"),
+        ("somebody else's", with("localhost", Some(&ours), Some(sign(&strange, "orderwire"))), ""),
+        ("who trusts others", with("localhost", Some(&strange), Some(sign(&ours, "orderwire"))), "SSL"),
+        ("who trusts the system's", with("localhost", None, Some(sign(&ours, "orderwire"))), "SSL"),
+        ("who looks for another name", with("127.0.0.1", Some(&ours), Some(sign(&ours, "orderwire"))), "SSL"),
     ] {
         let broker = KafkaBroker::start(options);
         let error = broker.check().await.expect_err(who);

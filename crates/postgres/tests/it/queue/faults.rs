@@ -9,6 +9,7 @@ use orderwire_postgres::{Database, Options, PostgresQueue, QueueOptions};
 use orderwire_queue::ErrorKind;
 use orderwire_queue::engine::{Engine, Op, Origin};
 use orderwire_queue::model::Settlement;
+use orderwire_servers::proxy::{Proxy, Wire};
 
 use super::nodes::{Node, all, decoded};
 use super::support::{append, at, claim, claimed, empty, entry, eventually, key, name, one, queues, settle};
@@ -114,14 +115,14 @@ async fn a_commit_whose_connection_breaks_before_it_began_did_not_happen() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_whose_answer_is_lost_is_unconfirmed() {
     let database = TestDatabase::new().await;
-    let proxy = crate::proxy::Proxy::before("127.0.0.1:5432").await;
     let mut url = url::Url::parse(&database.url()).unwrap();
+    let proxy = Proxy::to(url.port().unwrap_or(5432)).await.unwrap();
     url.set_port(Some(proxy.port())).unwrap();
     let queue = super::support::open(url.as_str()).await;
     queue.declare(&queues(), Origin::Configuration).await.unwrap();
     one(&queue, append(vec![entry(1, "acme", &[("t1", key("k"))])]), at(0)).await;
     // From now on answers are swallowed, on what is open by now.
-    proxy.swallow_answers();
+    proxy.make(Wire::Deaf);
     let client = connect(&database.url()).await;
     let committing = queue.commit(vec![append(vec![entry(2, "acme", &[("t1", key("k"))])])], at(0));
     let breaking = async {

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use orderwire_postgres::store::{Options, PostgresStore};
+use orderwire_servers::proxy::{Proxy, Wire};
 use orderwire_store::{Compare, Datasets, ErrorKind, Filter, Keys, OrderBy, Select, select};
 use orderwire_types::Scope;
 use proptest::prelude::*;
 use tokio_postgres::Client;
 
 use super::support::{batch, column, def, numbers, open, read, rows};
-use crate::proxy::Proxy;
 use crate::support::{TestDatabase, TestServer, connect};
 
 fn scope() -> Scope {
@@ -83,8 +83,8 @@ async fn a_server_that_is_restarted_under_load_loses_and_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_without_an_answer_is_done_once() {
     let database = TestDatabase::new().await;
-    let proxy = Proxy::before("127.0.0.1:5432").await;
     let mut url = url::Url::parse(&database.url()).unwrap();
+    let proxy = Proxy::to(url.port().unwrap_or(5432)).await.unwrap();
     url.set_port(Some(proxy.port())).unwrap();
     let options = Options::new(orderwire_postgres::Options::for_testing(url));
     let store = Arc::new(PostgresStore::open(options).await.unwrap());
@@ -110,7 +110,7 @@ async fn a_commit_without_an_answer_is_done_once() {
         }
         if n % 2 == 0 {
             // It happens, and nobody says so.
-            proxy.swallow_answers();
+            proxy.make(Wire::Deaf);
             while position().await == n {
                 assert!(began.elapsed() < Duration::from_secs(20), "nothing is committed");
             }
@@ -134,10 +134,8 @@ async fn a_commit_without_an_answer_is_done_once() {
 async fn a_commit_that_a_crash_undid_is_not_taken_for_another_with_its_id() {
     // Nobody writes the log on behalf of others.
     let server = TestServer::start("wal_writer_delay = 10s\nautovacuum = off");
-    let to: &'static str =
-        format!("127.0.0.1:{}", url::Url::parse(&server.url()).unwrap().port().unwrap()).leak();
-    let proxy = Proxy::before(to).await;
     let mut url = url::Url::parse(&server.url()).unwrap();
+    let proxy = Proxy::to(url.port().unwrap()).await.unwrap();
     url.set_port(Some(proxy.port())).unwrap();
     let options = Options::new(orderwire_postgres::Options::for_testing(url));
     let store = Arc::new(PostgresStore::open(options).await.unwrap());
@@ -159,7 +157,7 @@ async fn a_commit_that_a_crash_undid_is_not_taken_for_another_with_its_id() {
         assert!(began.elapsed() < Duration::from_secs(20), "nothing is committed");
     }
     server.stop("immediate");
-    proxy.refuse();
+    proxy.make(Wire::Cut);
     server.begin();
     // Those that come next, before anybody asks, have the ids that are free.
     let client = connect(&server.url()).await;
@@ -167,7 +165,7 @@ async fn a_commit_that_a_crash_undid_is_not_taken_for_another_with_its_id() {
     for _ in 0..20 {
         client.batch_execute("INSERT INTO public.other VALUES (1)").await.unwrap();
     }
-    proxy.pass();
+    proxy.make(Wire::Good);
     let recorded = recording.await.unwrap();
     let expected = if recorded.is_ok() { vec!["Integer(0)", "Integer(1)"] } else { vec!["Integer(0)"] };
     assert_eq!(rows(&*store, "n").await.unwrap(), expected, "{recorded:?}");
