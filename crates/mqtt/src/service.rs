@@ -22,7 +22,10 @@ const NOT_YET: &str = "not connected yet";
 
 /// Subscribes to a broker, and has a port take what comes.
 pub struct Service {
-    shared: Shared,
+    options: Options,
+    opener: Opener,
+    port: Arc<dyn Port>,
+    handle: Handle,
 }
 
 /// Says how the connection of a [`Service`] is.
@@ -39,15 +42,15 @@ impl Handle {
     }
 }
 
-/// What outlives connections.
-pub(crate) struct Shared {
-    pub(crate) options: Options,
-    pub(crate) opener: Opener,
-    pub(crate) port: Arc<dyn Port>,
+/// What outlives connections, until the service has to stop.
+pub(crate) struct Shared<'s> {
+    pub(crate) options: &'s Options,
+    pub(crate) opener: &'s Opener,
+    pub(crate) port: &'s dyn Port,
     pub(crate) stop: CancellationToken,
     /// Whether the broker granted all that was subscribed to.
     is_subscribed: AtomicBool,
-    handle: Handle,
+    handle: &'s Handle,
 }
 
 impl Service {
@@ -58,22 +61,17 @@ impl Service {
     pub fn new(options: Options, port: Arc<dyn Port>) -> Result<(Self, Handle), Error> {
         let opener = Opener::new(&options)?;
         let handle = Handle(Arc::new(Mutex::new(Err(NOT_YET.to_owned()))));
-        let shared = Shared {
-            options,
-            opener,
-            port,
-            stop: CancellationToken::new(),
-            is_subscribed: AtomicBool::new(false),
-            handle: handle.clone(),
-        };
-        Ok((Self { shared }, handle))
+        Ok((Self { options, opener, port, handle: handle.clone() }, handle))
     }
 
     /// Works until `shutdown` is ready. Then no more is read, what was read is made durable
-    /// and acknowledged, and the broker keeps from then on what we miss.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let stop = self.shared.stop.clone();
-        let work = self.work();
+    /// and acknowledged, and the broker keeps from then on what we miss. It may be run again
+    /// after that.
+    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        let Self { options, opener, port, handle } = self;
+        let (stop, is_subscribed) = (CancellationToken::new(), AtomicBool::new(false));
+        let shared = Shared { options, opener, port: &**port, stop: stop.clone(), is_subscribed, handle };
+        let work = shared.work();
         tokio::pin!(work);
         tokio::select! {
             () = &mut work => return,
@@ -81,18 +79,19 @@ impl Service {
         }
         work.await;
     }
+}
 
+impl Shared<'_> {
     async fn work(&self) {
-        let shared = &self.shared;
-        shared.say(Err(NOT_YET.to_owned()));
+        self.say(Err(NOT_YET.to_owned()));
         let mut shelf = Shelf::default();
         let mut failures = 0;
-        while !shared.stop.is_cancelled() {
+        while !self.stop.is_cancelled() {
             let began = Instant::now();
-            let Err(error) = self.connection(&mut shelf).await else { return };
-            shared.say(Err(error.to_string()));
+            let Err(error) = self.connection(&mut shelf).await else { break };
+            self.say(Err(error.to_string()));
             failures = if began.elapsed() >= GOOD_AFTER { 1 } else { failures + 1 };
-            let name = &shared.options.name;
+            let name = &self.options.name;
             if error.kind() == ErrorKind::Unavailable {
                 tracing::warn!(mqtt.connection = %name, failures, %error, "an MQTT broker is away, which is tried again");
             } else {
@@ -100,28 +99,26 @@ impl Service {
             }
             tokio::select! {
                 biased;
-                () = shared.stop.cancelled() => return,
-                () = tokio::time::sleep(shared.options.pause.after(failures)) => {}
+                () = self.stop.cancelled() => break,
+                () = tokio::time::sleep(self.options.pause.after(failures)) => {}
             }
         }
+        self.say(Err(NOT_YET.to_owned()));
     }
 
     /// One connection, from its beginning to its end; `Ok`: we have to stop.
     async fn connection(&self, shelf: &mut Shelf) -> Result<(), Error> {
-        let shared = &self.shared;
-        let is_subscribed = shared.is_subscribed.load(Ordering::SeqCst);
-        let open = Session::open(shared, shelf, is_subscribed);
+        let is_subscribed = self.is_subscribed.load(Ordering::SeqCst);
+        let open = Session::open(self, shelf, is_subscribed);
         let session = tokio::select! {
             biased;
-            () = shared.stop.cancelled() => return Ok(()),
+            () = self.stop.cancelled() => return Ok(()),
             session = open => session?,
         };
-        tracing::info!(mqtt.connection = %shared.options.name, "connected to an MQTT broker");
+        tracing::info!(mqtt.connection = %self.options.name, "connected to an MQTT broker");
         session.run().await
     }
-}
 
-impl Shared {
     /// How the connection is from now on.
     pub(crate) fn say(&self, condition: Result<(), String>) {
         let name = self.options.name.clone();

@@ -28,7 +28,7 @@ struct Settled {
 
 /// A connection that works.
 pub(crate) struct Session<'s> {
-    shared: &'s Shared,
+    shared: &'s Shared<'s>,
     shelf: &'s mut Shelf,
     socket: Box<dyn Socket>,
     protocol: Protocol,
@@ -50,11 +50,11 @@ impl<'s> Session<'s> {
     /// # Errors
     /// `Unavailable`, `Refused`, `Broken`, `Invalid`.
     pub(crate) async fn open(
-        shared: &'s Shared,
+        shared: &'s Shared<'s>,
         shelf: &'s mut Shelf,
         is_subscribed: bool,
     ) -> Result<Self, Error> {
-        let options = &shared.options;
+        let options = shared.options;
         let until = Instant::now() + options.timeout;
         let late =
             |_| Error::unavailable(format!("{}:{} does not answer in time", options.host, options.port));
@@ -194,7 +194,7 @@ impl<'s> Session<'s> {
     }
 
     fn has_room(&self) -> bool {
-        let options = &self.shared.options;
+        let options = self.shared.options;
         self.shelf.has_room(usize::from(options.window), options.window_bytes)
     }
 
@@ -304,7 +304,7 @@ impl<'s> Session<'s> {
 }
 
 /// Has the port take a batch, for as long as that takes.
-async fn settle(shared: &Shared, batch: Batch) -> Settled {
+async fn settle(shared: &Shared<'_>, batch: Batch) -> Settled {
     let mut failures = 0;
     loop {
         let taken =

@@ -1,53 +1,104 @@
 //! Subscriptions to MQTT brokers: from the configuration to the gateway's topics.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use orderwire_config::{Clients, Config, Mqtt, MqttVersion, Report, Secret, SecretValue, TopicMapping};
 use orderwire_gateway::{Gateway, Gives, Mapping, TakenAs, TopicMessage, Topics};
 use orderwire_mqtt::{
     Address, Filter, Handle, Login, Message, Options, Outcome, Port, Service, Tls, Version,
 };
 use orderwire_types::{Label, Scope, scope};
+use uuid::Uuid;
 
 use crate::error::Error;
 use crate::stage::Stage;
+use crate::turn::in_turn;
 
 /// How long the connections may take to stop: a commit and an answer of each broker.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How much of the store's name is in a client id: brokers of 3.1.1 need not take long ones.
+const INSTALLATION_CHARS: usize = 8;
 /// The user property (MQTT 5) that names a message. No word that producers may use for
 /// something else, such as `id`: messages that share it would be one.
 const MESSAGE_ID: &str = "message-id";
 
-/// How one connection is, by its name.
-pub(crate) type Health = Vec<(Label, Handle)>;
+/// The turn of whoever subscribes.
+const TURN: &str = "mqtt";
+
+/// How the connections are.
+#[derive(Default)]
+pub(crate) struct Health {
+    /// Each by its name.
+    connections: Vec<(Label, Handle)>,
+    /// Whether it is this server's turn to have them.
+    has_turn: Arc<AtomicBool>,
+}
+
+impl Health {
+    /// What there is to say of each that does not work here.
+    pub(crate) fn details(&self) -> impl Iterator<Item = (&Label, Option<String>)> {
+        let has_turn = self.has_turn.load(Ordering::SeqCst);
+        self.connections.iter().map(move |(name, handle)| {
+            (name, if has_turn { handle.check().err() } else { Some(NOT_THE_TURN.to_owned()) })
+        })
+    }
+}
+
+/// How a connection is that another server has.
+const NOT_THE_TURN: &str = "one server of those that share a store subscribes, and it is another one's turn";
 
 /// Starts every connection. A broker that is away is no fault: it is waited for.
+///
+/// Of servers that share a store one has them all: each subscription would bring it every message,
+/// and who takes over has the session of before by its client id, with what the broker kept.
 ///
 /// # Errors
 /// What was there when the configuration was checked and is not any more, such as a password or
 /// a file of certificates.
 pub(crate) fn start(config: &Config, gateway: &Gateway) -> Result<(Option<Stage>, Health), Error> {
+    let mut health = Health::default();
     if config.mqtt.is_empty() {
-        return Ok((None, Vec::new()));
+        return Ok((None, health));
     }
-    let mut stage = Stage::new("the MQTT connections", PATIENCE);
-    let mut health = Vec::with_capacity(config.mqtt.len());
+    let installation = installation(gateway.store.id());
+    let mut services = Vec::with_capacity(config.mqtt.len());
     for (name, mqtt) in &config.mqtt {
         let wrong = |why: String| Error::failed(format!("mqtt.{name}: {why}"));
         let address: Address = mqtt.url.parse().map_err(wrong)?;
         let password = mqtt.password.as_ref().map(Secret::resolve).transpose().map_err(wrong)?;
         let mappings = mqtt.topics.iter().map(mapping).collect();
         let topics = Topics::new(gateway.clone(), scope_of(name, mqtt), mappings);
-        let options = options(config, name, mqtt, address, password);
+        let options = options(config, name, mqtt, &installation, address, password);
         let (service, handle) =
             Service::new(options, Arc::new(ByTopics(topics))).map_err(|error| wrong(error.to_string()))?;
-        let stop = stage.stop.clone().cancelled_owned();
-        stage.spawn("an MQTT connection", service.run(stop));
-        health.push((name.clone(), handle));
+        services.push(service);
+        health.connections.push((name.clone(), handle));
     }
+    let mut stage = Stage::new("the MQTT connections", PATIENCE);
+    let (store, stop, has_turn) = (gateway.store.clone(), stage.stop.clone(), health.has_turn.clone());
+    let services = Arc::new(services);
+    stage.spawn("the MQTT connections", async move {
+        in_turn(store, TURN, stop, |stop| {
+            let (services, has_turn) = (services.clone(), has_turn.clone());
+            async move {
+                has_turn.store(true, Ordering::SeqCst);
+                join_all(services.iter().map(|service| service.run(stop.cancelled()))).await;
+                has_turn.store(false, Ordering::SeqCst);
+            }
+        })
+        .await;
+    });
     Ok((Some(stage), health))
+}
+
+/// What tells the client ids of this installation from those of others at the same broker: the
+/// same for all of its servers, and after each start.
+fn installation(store: Uuid) -> String {
+    store.simple().to_string().chars().take(INSTALLATION_CHARS).collect()
 }
 
 /// Only the crate that speaks MQTT knows which URL it can reach and whom it can trust.
@@ -61,7 +112,9 @@ pub(crate) fn check(config: &Config, report: &mut Report<'_>) {
                 report.fault(&at("ca"), detail);
             }
             Ok(address) => {
-                if let Err(fault) = options(config, name, mqtt, address, None).check() {
+                // Whose store it is does not matter to that.
+                let installation = installation(Uuid::nil());
+                if let Err(fault) = options(config, name, mqtt, &installation, address, None).check() {
                     report.fault(&["mqtt", name.as_str()], fault.to_string());
                 }
             }
@@ -73,6 +126,7 @@ fn options(
     config: &Config,
     name: &Label,
     mqtt: &Mqtt,
+    installation: &str,
     address: Address,
     password: Option<SecretValue>,
 ) -> Options {
@@ -83,7 +137,7 @@ fn options(
             MqttVersion::V3 => Version::V3,
             MqttVersion::V5 => Version::V5,
         },
-        client_id: mqtt.client_id(name),
+        client_id: mqtt.client_id(name, installation),
         keep_alive: mqtt.keep_alive.0,
         session: mqtt.session.0,
         filters: filters(&mqtt.topics),

@@ -6,11 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orderwire_broker::Broker;
 use orderwire_gateway::{Component, Readiness};
-use orderwire_mqtt::Handle;
 use orderwire_queue::Queues;
 use orderwire_store::Store;
 use orderwire_transport::{Spool, Topology};
-use orderwire_types::Label;
 
 use crate::mqtt::Health;
 
@@ -48,15 +46,16 @@ impl Readiness for Parts {
             ];
             components.push(broker_component(faults, self.spool.as_deref()));
         }
-        let connections = self.mqtt.get().into_iter().flatten();
-        components.extend(connections.map(|(name, handle)| mqtt_component(name, handle)));
+        // A broker of MQTT that is away is told: its messages wait there.
+        components.extend(
+            self.mqtt.get().into_iter().flat_map(Health::details).map(|(name, detail)| Component {
+                name: format!("mqtt:{name}"),
+                ok: true,
+                detail,
+            }),
+        );
         components
     }
-}
-
-/// A broker of MQTT that is away is told: its messages wait there.
-fn mqtt_component(name: &Label, handle: &Handle) -> Component {
-    Component { name: format!("mqtt:{name}"), ok: true, detail: handle.check().err() }
 }
 
 /// A broker that is away, or refuses a queue, is told; it is no reason to send callers

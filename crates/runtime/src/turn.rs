@@ -10,18 +10,18 @@ use tokio_util::sync::CancellationToken;
 /// says so: when the turn is lost, too, and is begun anew when it is this server's again.
 pub(crate) async fn in_turn<F: Future<Output = ()>>(
     store: Arc<dyn Store>,
-    name: &'static str,
+    name: &str,
     stop: CancellationToken,
     mut work: impl FnMut(CancellationToken) -> F,
 ) {
     metrics::describe_gauge!("orderwire_turn", "Whether this server does what one of several does alone");
-    metrics::gauge!("orderwire_turn", "turn" => name).set(0);
+    let has = metrics::gauge!("orderwire_turn", "turn" => name.to_owned());
+    has.set(0);
     loop {
         let mut turn = tokio::select! {
             turn = store.turn(name) => turn,
             () = stop.cancelled() => return,
         };
-        let has = metrics::gauge!("orderwire_turn", "turn" => name);
         has.set(1);
         let over = stop.child_token();
         let mut working = pin!(work(over.clone()));

@@ -63,7 +63,8 @@ impl Mosquitto {
         self.port
     }
 
-    fn log(&self) -> String {
+    /// What it has written into its log.
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 

@@ -25,7 +25,8 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
             continue;
         }
         login(name, mqtt, report);
-        let id = mqtt.client_id(name);
+        // Those of one installation are compared with each other.
+        let id = mqtt.client_id(name, "");
         if id.is_empty() || id.len() > CLIENT_ID_MAX || id.chars().any(char::is_control) {
             let detail = format!("a client id is 1 to {CLIENT_ID_MAX} bytes without control characters");
             report.fault(&at("client_id"), detail);

@@ -31,8 +31,9 @@ pub struct Mqtt {
     /// system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
-    /// By which name the broker knows us and keeps what we missed: of one process alone.
-    /// By default `orderwire-` and the name of the connection.
+    /// By which name the broker knows us and keeps what we missed: of one installation alone.
+    /// By default `orderwire-`, the name of the connection, `-`, and the beginning of the store's
+    /// name, which outlives restarts and is the same for all servers that share a store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// After this time of silence each side asks whether the other is there, 5s to 18h.
@@ -110,9 +111,10 @@ fn qos_default() -> u8 {
 }
 
 impl Mqtt {
-    /// The client id at the broker.
-    pub fn client_id(&self, name: &Label) -> String {
-        self.client_id.clone().unwrap_or_else(|| format!("orderwire-{name}"))
+    /// The client id at the broker. `installation`: what tells those of this installation from
+    /// those of others.
+    pub fn client_id(&self, name: &Label, installation: &str) -> String {
+        self.client_id.clone().unwrap_or_else(|| format!("orderwire-{name}-{installation}"))
     }
 
     /// What its messages may do.

@@ -19,7 +19,10 @@ fn a_connection_has_defaults() {
     );
     let config = load(&yaml).unwrap_or_else(|faults| panic!("{faults}"));
     let (name, plant) = config.mqtt.iter().next().unwrap();
-    assert_eq!((plant.version, plant.client_id(name)), (MqttVersion::V5, "orderwire-plant".to_owned()));
+    assert_eq!(
+        (plant.version, plant.client_id(name, "5a0e")),
+        (MqttVersion::V5, "orderwire-plant-5a0e".to_owned())
+    );
     assert_eq!(
         (plant.keep_alive.to_string(), plant.session.to_string()),
         ("30s".to_owned(), "1d".to_owned())

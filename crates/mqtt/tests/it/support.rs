@@ -85,9 +85,12 @@ impl Running {
     pub(crate) fn start(options: Options, port: Arc<Memory>) -> Result<Self> {
         let (service, handle) = Service::new(options, port)?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(service.run(async move {
-            let _ = stopped.await;
-        }));
+        let task = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            service.run(stopped).await;
+        });
         Ok(Self { handle, task, stop: Some(stop) })
     }
 

@@ -1,15 +1,18 @@
 //! From the topics of an MQTT broker to rows and events: other people's producers, what is no
 //! event, and faults on either side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use orderwire_e2e::mosquitto::Mosquitto;
+use orderwire_e2e::postgres::Postgres;
 use orderwire_e2e::{PATIENCE, Server, Start};
 use serde_json::{Value, json};
+
+use crate::postgres::on;
 
 const CONFIG: &str = r#"
 queues:
@@ -39,10 +42,15 @@ fn server(broker: &Mosquitto, folder: &Path, version: &str) -> Result<Server> {
 }
 
 fn configured(folder: &Path, text: &str) -> Result<Server> {
+    started(folder, text, Start::default())
+}
+
+fn started(folder: &Path, text: &str, start: Start) -> Result<Server> {
+    std::fs::create_dir_all(folder)?;
     let config = folder.join("orderwire.yaml");
     std::fs::write(&config, text)?;
     let flags = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
-    Server::start(&folder.join("data"), &Start { flags, ..Start::default() })
+    Server::start(&folder.join("data"), &Start { flags, ..start })
 }
 
 /// How the connection is, as `/readyz` tells.
@@ -293,5 +301,91 @@ async fn kills_and_restarts_lose_nothing_and_named_events_come_once() -> Result<
     ensure!(doubled.is_empty(), "came more than once: {doubled:?}");
     let left = running.get("/v1/queues/shop").await?;
     ensure!(left["ready"] == 0 && left["dead"] == 0, "{left}");
+    Ok(())
+}
+
+/// Sells these numbers in messages that have no name, or that of an event.
+fn sell(broker: &Mosquitto, numbers: std::ops::Range<u64>, named: bool) -> Result<()> {
+    let topic = if named { "events/till" } else { "shop/acme/sold" };
+    let (mut producer, mut input) = broker.lines(topic)?;
+    for n in numbers {
+        let data = json!({"n": n});
+        let event = json!({"specversion": "1.0", "id": n.to_string(), "source": "/till", "type": "shop.sold",
+                           "client": "acme", "data": data});
+        writeln!(input, "{}", if named { event } else { data })?;
+    }
+    drop(input);
+    ensure!(producer.wait()?.success(), "mosquitto_pub failed");
+    Ok(())
+}
+
+/// These numbers come, each once.
+async fn each_once(server: &Server, numbers: std::ops::Range<u64>) -> Result<()> {
+    let seen = consume(server, numbers.clone().count()).await?;
+    ensure!(seen == numbers.map(|n| (n, 1)).collect(), "{seen:?}");
+    let queue = server.get("/v1/queues/shop").await?;
+    ensure!(queue["ready"] == 0 && queue["dead"] == 0, "{queue}");
+    Ok(())
+}
+
+/// By which names the broker knew the connection, none of which was thrown out by another one.
+fn client_ids(broker: &Mosquitto) -> Result<BTreeSet<String>> {
+    let log = broker.log();
+    ensure!(!log.contains("already connected"), "one threw out the other: {log}");
+    let words = log.split(|c: char| c.is_whitespace() || ",'\"()".contains(c));
+    let ids = words.map(|word| word.trim_end_matches('.')).filter(|word| word.starts_with("orderwire-plant"));
+    Ok(ids.map(str::to_owned).collect())
+}
+
+#[tokio::test]
+async fn of_servers_that_share_a_store_one_subscribes_and_another_takes_over() -> Result<()> {
+    let (broker, postgres, folder) = (Mosquitto::started()?, Postgres::started()?, tempfile::tempdir()?);
+    let text = CONFIG.replace("URL", &broker.url()).replace("VERSION", "5");
+    let node = |name: &str| started(&folder.path().join(name), &text, on(&postgres));
+    let is_the_others = |ready: &Value| detail(ready).to_string().contains("another one's turn");
+    let one = node("one")?;
+    connected(&one).await?;
+    let two = node("two")?;
+    let ready = two.until("/readyz", is_the_others).await?;
+    ensure!(ready["status"] == "ready", "{ready}");
+    // Nothing but the subscription could tell that one of them was taken twice.
+    sell(&broker, 0..200, false)?;
+    each_once(&two, 0..200).await?;
+    one.kill()?;
+    // Also what comes while nobody is there: the broker keeps it for whoever is next.
+    sell(&broker, 200..400, true)?;
+    connected(&two).await?;
+    sell(&broker, 400..600, false)?;
+    each_once(&two, 200..600).await?;
+    // One that goes in good order is followed by the other, and comes back as the other.
+    let one = node("one")?;
+    one.until("/readyz", is_the_others).await?;
+    ensure!(two.stop()?.success());
+    connected(&one).await?;
+    sell(&broker, 600..700, false)?;
+    each_once(&one, 600..700).await?;
+    let ids = client_ids(&broker)?;
+    ensure!(ids.len() == 1, "their sessions are not the same: {ids:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_installations_at_one_broker_have_sessions_of_their_own_over_restarts() -> Result<()> {
+    let (broker, folder) = (Mosquitto::started()?, tempfile::tempdir()?);
+    let folders = ["one", "two"].map(|name| folder.path().join(name));
+    for n in 0..2 {
+        let [one, two] = [&folders[0], &folders[1]].map(|folder| server(&broker, folder, "5"));
+        let (one, two) = (one?, two?);
+        for server in [&one, &two] {
+            connected(server).await?;
+        }
+        sell(&broker, n * 50..(n + 1) * 50, false)?;
+        for server in [one, two] {
+            each_once(&server, n * 50..(n + 1) * 50).await?;
+            ensure!(server.stop()?.success());
+        }
+    }
+    let ids = client_ids(&broker)?;
+    ensure!(ids.len() == 2, "each has one: {ids:?}");
     Ok(())
 }
