@@ -1,10 +1,11 @@
-//! `cargo xtask generate`: writes every generated file anew. Files that a crate
-//! generates from its own types are written by that crate's tests, which
-//! compare them otherwise: they do it when `UPDATE_GENERATED` is set.
+//! `cargo xtask generate`: writes every generated file anew. A file that a crate
+//! generates from its own types is written by a test of that crate, which
+//! compares it otherwise: it does when `UPDATE_GENERATED` is set. The name of such a test
+//! ends with `_is_generated`, so that no other test is run for it.
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::air_quality;
@@ -13,6 +14,9 @@ use crate::tidy::Fault;
 
 /// What a test asks whether to write or to compare.
 const SWITCH: &str = "UPDATE_GENERATED";
+
+/// The end of the names of those tests.
+const NAMED: &str = "_is_generated";
 
 /// A committed file and what makes it.
 struct Generated {
@@ -30,15 +34,11 @@ pub(crate) fn run() -> Result<()> {
         std::fs::write(root.join(path), make()).with_context(|| format!("write {path}"))?;
         eprintln!("wrote {path}");
     }
-    let packages = packages_that_generate()?;
-    if packages.is_empty() {
-        return Ok(());
-    }
     let mut test = cargo(["test", "--tests", "--no-fail-fast"]);
-    for package in &packages {
-        test.args(["--package", package]);
+    for package in packages_that_generate()? {
+        test.args(["--package", &package]);
     }
-    shell::run(test.env(SWITCH, "1"))
+    shell::run(test.args(["--", NAMED]).env(SWITCH, "1"))
 }
 
 /// The files of this crate that are not what the generator makes. Those of
@@ -58,7 +58,7 @@ pub(crate) fn stale(root: &Path) -> Result<Vec<Fault>> {
     Ok(faults)
 }
 
-/// The packages with a source that asks for the switch, this one aside.
+/// The packages with such a test.
 fn packages_that_generate() -> Result<Vec<String>> {
     let metadata = shell::output(&mut cargo(["metadata", "--format-version=1", "--no-deps"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("read cargo's metadata")?;
@@ -69,29 +69,33 @@ fn packages_that_generate() -> Result<Vec<String>> {
             continue;
         };
         let folder = Path::new(manifest).parent().context("a manifest is in a folder")?;
-        if name != env!("CARGO_PKG_NAME") && mentions_switch(folder)? {
+        let tests = folder.join("tests");
+        if tests.is_dir() && has_one(&tests)? {
             packages.push(name.to_owned());
         }
     }
+    ensure!(!packages.is_empty(), "no test has a name that ends with {NAMED}");
     Ok(packages)
 }
 
-fn mentions_switch(folder: &Path) -> Result<bool> {
+/// Whether such a test is below this folder.
+fn has_one(folder: &Path) -> Result<bool> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+    let mut has_one = false;
     for entry in entries {
         let path = entry?.path();
-        let found = if path.is_dir() {
-            mentions_switch(&path)?
+        if path.is_dir() {
+            has_one |= self::has_one(&path)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            std::fs::read_to_string(&path)
-                .with_context(|| format!("read {}", path.display()))?
-                .contains(SWITCH)
-        } else {
-            false
-        };
-        if found {
-            return Ok(true);
+            let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+            let is_named = text.contains(&format!("{NAMED}()"));
+            ensure!(
+                is_named || !text.contains(SWITCH),
+                "{} asks for {SWITCH} in a test whose name does not end with {NAMED}: it would not be run",
+                path.display()
+            );
+            has_one |= is_named;
         }
     }
-    Ok(false)
+    Ok(has_one)
 }

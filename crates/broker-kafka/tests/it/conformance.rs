@@ -12,7 +12,7 @@ orderwire_broker::broker_conformance!(Some(Cluster::factory()));
 
 /// The row of the page is written when `UPDATE_GENERATED` is set.
 #[tokio::test]
-async fn the_row_of_the_page_is_true() {
+async fn the_row_of_the_page_is_generated() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/brokers.md");
     let cluster = Cluster::start();
     let able = connected(&cluster, &cluster.options()).await.capabilities();

@@ -67,7 +67,7 @@ orderwire_broker::broker_conformance!(place());
 
 /// The row of the page is written when `UPDATE_GENERATED` is set.
 #[tokio::test]
-async fn the_row_of_the_page_is_true() {
+async fn the_row_of_the_page_is_generated() {
     let Some(bench) = Bench::open().await else { return };
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/brokers.md");
     documented(&page, &bench.broker.capabilities(), "NATS 2.9");

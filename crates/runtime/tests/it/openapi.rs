@@ -22,7 +22,7 @@ async fn get(address: std::net::SocketAddr, path: &str, key: &str) -> (String, S
 }
 
 #[tokio::test]
-async fn the_committed_description_is_the_servers() {
+async fn the_committed_description_is_generated() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options {
         data: Some(folder.path().join("data")),
@@ -47,10 +47,7 @@ async fn the_committed_description_is_the_servers() {
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     // Not assert_eq: two documents of this size help nobody.
-    assert!(
-        committed == said,
-        "docs/openapi.json is stale; run UPDATE_GENERATED=1 cargo test -p orderwire-runtime"
-    );
+    assert!(committed == said, "docs/openapi.json is stale; run cargo xtask generate");
 }
 
 /// What no part can promise of the whole: every part is there, no name is given
