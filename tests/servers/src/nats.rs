@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::{PATIENCE, Process, free_port};
 
+/// How long the answer to a question may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// A server that ends with this value.
 pub struct Nats {
     folder: TempDir,
@@ -23,7 +26,12 @@ pub struct Nats {
 impl Nats {
     /// A server that is not started yet: its port refuses connections.
     pub fn new() -> Result<Self> {
-        let arguments = Vec::new();
+        Self::with(&[])
+    }
+
+    /// The same with more arguments.
+    pub fn with(arguments: &[&str]) -> Result<Self> {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Ok(Self { folder: tempfile::tempdir()?, port: free_port()?, arguments, server: None })
     }
 
@@ -36,10 +44,37 @@ impl Nats {
 
     /// A server that answers to nobody but this user.
     pub fn started_for(user: &str, password: &str) -> Result<Self> {
-        let mut nats = Self::new()?;
-        nats.arguments = ["--user", user, "--pass", password].map(str::to_owned).into();
+        let mut nats = Self::with(&["--user", user, "--pass", password])?;
         nats.start()?;
         Ok(nats)
+    }
+
+    /// Three servers that keep streams together.
+    pub fn cluster() -> Result<[Self; 3]> {
+        let ports = [free_port()?, free_port()?, free_port()?];
+        let routes = ports.map(|port| format!("nats://127.0.0.1:{port}"));
+        let one = |nth: usize| {
+            Self::with(&[
+                "--name",
+                &format!("n{nth}"),
+                "--cluster_name",
+                "test",
+                "--cluster",
+                &routes[nth],
+                "--routes",
+                &routes.join(","),
+            ])
+        };
+        let mut servers = [one(0)?, one(1)?, one(2)?];
+        for server in &mut servers {
+            server.begin(true)?;
+        }
+        for server in &servers {
+            server.until("it has streams", || {
+                server.ask("$JS.API.INFO").is_ok_and(|is| is["error"].is_null())
+            })?;
+        }
+        Ok(servers)
     }
 
     /// Its port.
@@ -52,20 +87,42 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Starts it on what it holds, and waits until it answers. `NATS_SERVER` names another
-    /// program.
+    /// Starts it on what it holds, and waits until it answers.
     pub fn start(&mut self) -> Result<()> {
-        let program = std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
+        self.begin(true)?;
+        self.until("it answers", || self.answers())
+    }
+
+    /// Starts it, with streams or without, and does not wait until it [`answers`](Self::answers).
+    pub fn begin(&mut self, has_streams: bool) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.folder.path().join("log"))?;
-        let mut command = Command::new(program);
-        command.args(["-js", "-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"]);
-        command.arg(self.folder.path().join("data")).args(&self.arguments);
+        let mut command = Command::new(program());
+        command.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"]);
+        command.arg(self.folder.path().join("data")).args(has_streams.then_some("-js")).args(&self.arguments);
         command.stdout(log.try_clone()?).stderr(log);
         self.server = Some(Process::start(&mut command, "nats-server")?);
+        Ok(())
+    }
+
+    /// Whether it speaks.
+    pub fn answers(&self) -> bool {
+        self.talk(PATIENCE).is_ok()
+    }
+
+    /// The number of the server in its cluster that leads the stream, which has to be on all three.
+    pub fn leader(&self) -> Result<usize> {
+        let stream = self.ask("$JS.API.STREAM.INFO.ORDERWIRE")?;
+        let others = stream["cluster"]["replicas"].as_array().context("replicas")?;
+        ensure!(others.len() == 2, "it is not on three servers: {stream}");
+        let name = stream["cluster"]["leader"].as_str().context("a leader")?;
+        Ok(name.trim_start_matches('n').parse()?)
+    }
+
+    fn until(&self, what: &str, is: impl Fn() -> bool) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while self.talk().is_err() {
-            ensure!(Instant::now() < deadline, "nats-server did not start: {}", self.log()?);
-            // tidy: sleep because a port that opens is no event
+        while !is() {
+            ensure!(Instant::now() < deadline, "not so that {what}: {}", self.log()?);
+            // tidy: sleep because a server that gets there is no event
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -84,7 +141,7 @@ impl Nats {
 
     /// Publishes to a subject, and waits until the stream has it.
     pub fn publish(&self, subject: &str, body: &str) -> Result<()> {
-        let mut talk = self.talk()?;
+        let mut talk = self.talk(PATIENCE)?;
         let (_, answer) = talk.ask(subject, body)?;
         ensure!(serde_json::from_str::<Value>(&answer)?["error"].is_null(), "{subject}: {answer}");
         Ok(())
@@ -92,7 +149,7 @@ impl Nats {
 
     /// Pulls one message from a consumer of the stream, and acks it.
     pub fn pull(&self, consumer: &str) -> Result<Value> {
-        let mut talk = self.talk()?;
+        let mut talk = self.talk(PATIENCE)?;
         let request = json!({"batch": 1, "expires": PATIENCE.as_nanos() as u64}).to_string();
         let (reply, body) = talk.ask(&format!("$JS.API.CONSUMER.MSG.NEXT.ORDERWIRE.{consumer}"), &request)?;
         let reply = reply.with_context(|| format!("no message: {body}"))?;
@@ -104,15 +161,20 @@ impl Nats {
     /// How many messages wait for the consumer of a queue, with those that are handed out and
     /// not acked.
     pub fn unacked(&self, consumer: &str) -> Result<u64> {
-        let (_, info) = self.talk()?.ask(&format!("$JS.API.CONSUMER.INFO.ORDERWIRE.{consumer}"), "{}")?;
-        let info: Value = serde_json::from_str(&info)?;
+        let info = self.ask(&format!("$JS.API.CONSUMER.INFO.ORDERWIRE.{consumer}"))?;
         let count = |what: &str| info[what].as_u64().with_context(|| format!("{what}: {info}"));
         Ok(count("num_ack_pending")? + count("num_pending")?)
     }
 
-    fn talk(&self) -> Result<Talk> {
+    /// Asks it something. Of a cluster without a leader nobody answers.
+    fn ask(&self, subject: &str) -> Result<Value> {
+        let (_, answer) = self.talk(ANSWER)?.ask(subject, "{}")?;
+        Ok(serde_json::from_str(&answer)?)
+    }
+
+    fn talk(&self, patience: Duration) -> Result<Talk> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
         let mut talk = Talk(BufReader::new(stream));
         talk.until("INFO")?;
         talk.say("CONNECT {\"verbose\":false}\r\nSUB answer 1\r\n")?;
@@ -122,6 +184,11 @@ impl Nats {
     fn log(&self) -> Result<String> {
         Ok(std::fs::read_to_string(self.folder.path().join("log"))?)
     }
+}
+
+/// The server's program; `NATS_SERVER` names another.
+pub fn program() -> String {
+    std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned())
 }
 
 /// A connection of somebody who knows only the protocol.

@@ -1,12 +1,17 @@
 //! Who is let in, over what.
 
+use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use nkeys::KeyPair;
 use orderwire_broker::{Broker, ErrorKind, Password};
 use orderwire_broker_nats::{Login, NatsBroker, Options};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::kit::{eventually, message, options, queue};
+use crate::kit::{eventually, message, options, publish, queue};
 use crate::server::Server;
 
 async fn broker(options: Options) -> NatsBroker {
@@ -39,6 +44,69 @@ async fn a_token_lets_in() {
     let right = Options { login: Login::Token(Password::new("t0ken")), ..options(&server.url()) };
     broker(right).await.check().await.unwrap();
     let error = broker(options(&server.url())).await.check().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+}
+
+/// What an operator, account or user is, in the words of who vouches for it.
+fn jwt(issuer: &KeyPair, of: &KeyPair, is: &Value) -> String {
+    let (key, by) = (of.public_key(), issuer.public_key());
+    let claims = json!({"jti": key, "iat": 1_700_000_000, "iss": by, "name": "test", "sub": key, "nats": is});
+    let part = |part: &Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
+    let said = format!("{}.{}", part(&json!({"typ": "JWT", "alg": "ed25519-nkey"})), part(&claims));
+    let signature = issuer.sign(said.as_bytes()).unwrap();
+    format!("{said}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// A file as `nsc` writes it, of a user for whom this account vouches.
+fn credentials(file: &Path, account: &KeyPair) {
+    let user = KeyPair::new_user();
+    let is = json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1});
+    let (jwt, seed) = (jwt(account, &user, &is), user.seed().unwrap());
+    let text = format!(
+        "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
+         -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+    );
+    std::fs::write(file, text).unwrap();
+}
+
+#[tokio::test]
+async fn a_credentials_file_lets_in_and_one_of_another_account_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let operator = KeyPair::new_operator();
+    let [account, system, stranger] = [(); 3].map(|()| KeyPair::new_account());
+    let unlimited = "subs data payload imports exports conn leaf disk_storage streams consumer"
+        .split(' ')
+        .map(|limit| (limit, json!(-1)));
+    let limits: Value =
+        unlimited.chain([("wildcards", json!(true))]).map(|(limit, is)| (limit.to_owned(), is)).collect();
+    let file = folder.path().join("server.conf");
+    let vouched = |account: &KeyPair, limits: &Value| {
+        let is = json!({"type": "account", "version": 2, "limits": limits});
+        format!("{}: {}", account.public_key(), jwt(&operator, account, &is))
+    };
+    let mut of_system = limits.clone();
+    for limit in ["disk_storage", "streams", "consumer"] {
+        // It may have none.
+        of_system.as_object_mut().unwrap().remove(limit);
+    }
+    let config = format!(
+        "operator: {}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{\n{}\n{}\n}}\n",
+        jwt(&operator, &operator, &json!({"type": "operator", "version": 2})),
+        system.public_key(),
+        vouched(&account, &limits),
+        vouched(&system, &of_system),
+    );
+    std::fs::write(&file, config).unwrap();
+    let Some(server) = Server::start(&["-c", file.to_str().unwrap()]).await else { return };
+    let with = |name: &str, account: &KeyPair| {
+        let file = folder.path().join(name);
+        credentials(&file, account);
+        broker(Options { login: Login::Credentials(file), ..options(&server.url()) })
+    };
+    let known = with("known.creds", &account).await;
+    known.declare(&queue("q", &["a"])).await.unwrap();
+    publish(&known, vec![message("a", "let in")]).await.unwrap();
+    let error = with("stranger.creds", &stranger).await.check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
 }
 

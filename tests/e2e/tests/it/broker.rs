@@ -6,13 +6,14 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use orderwire_e2e::rabbit::Rabbit;
 use orderwire_e2e::{Server, Start};
 use serde_json::{Value, json};
+
+use crate::under_load::{nothing_is_lost_or_doubled, under_load};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 
@@ -255,8 +256,9 @@ async fn without_a_spool_or_with_a_full_one_events_are_refused_while_the_broker_
 async fn twenty_restarts_of_the_broker_lose_nothing_and_double_nothing() -> Result<()> {
     let (mut rabbit, folder) = (Rabbit::started()?, tempfile::tempdir()?);
     let server = Arc::new(behind(&rabbit.url(), folder.path(), "")?);
-    let accepted = while_the_broker(&server, || {
+    let acknowledged = under_load(&server, |progress| {
         for round in 0..20 {
+            progress.until_more(200)?;
             if round % 5 == 0 {
                 rabbit.kill()?;
                 rabbit.start()?;
@@ -267,76 +269,6 @@ async fn twenty_restarts_of_the_broker_lose_nothing_and_double_nothing() -> Resu
         }
         Ok(())
     });
-    let accepted = accepted.await?;
-    nothing_is_lost_or_doubled(&server, &accepted, || rabbit.messages("shop")).await
-}
-
-/// Publishes 500 events a second while the broker restarts: which were accepted.
-pub(crate) async fn while_the_broker(
-    server: &Arc<Server>,
-    restarts: impl FnOnce() -> Result<()>,
-) -> Result<BTreeSet<u64>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let producer = {
-        let (server, stop) = (Arc::clone(server), Arc::clone(&stop));
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(Duration::from_millis(20));
-            let (mut accepted, mut refused) = (BTreeSet::new(), 0);
-            let mut next = 0;
-            while !stop.load(Ordering::SeqCst) {
-                ticks.tick().await;
-                let calls = (next..next + 10).map(|n| {
-                    let server = Arc::clone(&server);
-                    async move { (n, server.post("/v1/events", &event(n)).await) }
-                });
-                next += 10;
-                for (n, answer) in futures::future::join_all(calls).await {
-                    let (status, body) = answer?;
-                    ensure!(status == 202 || status == 503, "event {n}: {status}: {body}");
-                    if status == 202 {
-                        accepted.insert(n as u64);
-                    } else {
-                        refused += 1;
-                    }
-                }
-            }
-            Ok((accepted, refused))
-        })
-    };
-    let begun = Instant::now();
-    let restarted = tokio::task::block_in_place(restarts);
-    stop.store(true, Ordering::SeqCst);
-    let (accepted, refused): (BTreeSet<u64>, usize) = producer.await??;
-    restarted?;
-    // The spool has room for all of it, so that no restart is seen by a producer.
-    ensure!(refused == 0, "{refused} events were refused, {} accepted", accepted.len());
-    // The ticks are made up for when one is late, so this is the rate over the whole time. Other
-    // tests may have the machine busy.
-    let rate = accepted.len() as f64 / begun.elapsed().as_secs_f64();
-    ensure!(rate > 200.0, "{rate} events/s were accepted instead of 500");
-    Ok(accepted)
-}
-
-/// Consumes them all: each came once, tick after tick. `left`: how many messages wait at the
-/// broker for the intake.
-pub(crate) async fn nothing_is_lost_or_doubled(
-    server: &Server,
-    accepted: &BTreeSet<u64>,
-    left: impl Fn() -> Result<u64>,
-) -> Result<()> {
-    let (order, seen) = consume(server, accepted.iter().copied()).await?;
-    // The ten of one tick are posted beside each other; tick follows tick, whatever happens.
-    let late = order.windows(2).find(|pair| pair[1] / 10 < pair[0] / 10);
-    ensure!(late.is_none(), "out of order: {late:?}");
-    // What comes twice may come late: until nothing is on its way any more.
-    server.until("/readyz", |ready| !ready["components"].to_string().contains("spool")).await?;
-    let deadline = Instant::now() + orderwire_e2e::PATIENCE;
-    while left()? > 0 {
-        ensure!(Instant::now() < deadline, "the intake does not take in what is left");
-    }
-    let queue = server.get("/v1/queues/shop").await?;
-    ensure!(queue["ready"] == 0 && queue["in_flight"] == 0 && queue["dead"] == 0, "some came late: {queue}");
-    let doubled: Vec<_> = seen.iter().filter(|(_, times)| **times > 1).take(10).collect();
-    ensure!(doubled.is_empty(), "came more than once: {doubled:?}");
-    Ok(())
+    let acknowledged = acknowledged.await?;
+    nothing_is_lost_or_doubled(&server, &acknowledged, || rabbit.messages("shop")).await
 }

@@ -39,3 +39,4 @@ mod rest_clients;
 mod retention;
 mod rules;
 mod sync;
+mod under_load;

@@ -6,20 +6,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use orderwire_e2e::nats::Nats;
-use orderwire_e2e::{Server, Start};
+use orderwire_e2e::{PATIENCE, Server, Start};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
-use crate::broker::{behind, consume, event, nothing_is_lost_or_doubled, while_the_broker};
+use crate::broker::{behind, consume, event};
+use crate::under_load::{nothing_is_lost_or_doubled, under_load};
 
 /// 500 events a second, 20 restarts of the server under them, every second one by SIGKILL.
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_restarts_of_nats_lose_nothing_and_double_nothing() -> Result<()> {
     let (mut nats, folder) = (Nats::started()?, tempfile::tempdir()?);
     let server = Arc::new(behind(&nats.url(), folder.path(), "")?);
-    let accepted = while_the_broker(&server, || {
+    let acknowledged = under_load(&server, |progress| {
         for round in 0..20 {
-            // tidy: sleep because a restart has to meet some load, and the load knows no restart
-            std::thread::sleep(Duration::from_millis(500));
+            progress.until_more(200)?;
             if round % 2 == 0 {
                 nats.kill()?;
             } else {
@@ -29,8 +30,42 @@ async fn twenty_restarts_of_nats_lose_nothing_and_double_nothing() -> Result<()>
         }
         Ok(())
     });
-    let accepted = accepted.await?;
-    nothing_is_lost_or_doubled(&server, &accepted, || nats.unacked("shop")).await
+    let acknowledged = acknowledged.await?;
+    nothing_is_lost_or_doubled(&server, &acknowledged, || nats.unacked("shop")).await
+}
+
+/// Waits until so many more events came through the broker.
+async fn more_come(server: &Server, count: u64) -> Result<()> {
+    let ready = |queue: &Value| queue["ready"].as_u64().unwrap_or_default();
+    let before = ready(&server.get("/v1/queues/shop").await?);
+    let deadline = Instant::now() + 3 * PATIENCE;
+    // A cluster may take its time to agree on who leads each consumer.
+    while ready(&server.get("/v1/queues/shop").await?) < before + count {
+        ensure!(Instant::now() < deadline, "nothing comes through: {}", server.log()?);
+        // tidy: sleep because the queue is behind HTTP and is asked again
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// The server that leads the stream is killed; the two others go on, and it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_whose_leader_is_killed_under_load_loses_nothing_and_doubles_nothing() -> Result<()> {
+    let (mut cluster, folder) = (Nats::cluster()?, tempfile::tempdir()?);
+    let urls: Vec<String> = cluster.iter().map(Nats::url).collect();
+    let more = "broker: {nats: {replicas: 3, bytes: 100MiB}}\n";
+    let server = Arc::new(behind(&urls.join(","), folder.path(), more)?);
+    let acknowledged = under_load(&server, |progress| {
+        progress.until_more(500)?;
+        let leader = cluster[0].leader()?;
+        cluster[leader].kill()?;
+        // Not only into the spool.
+        Handle::current().block_on(more_come(&server, 500))?;
+        cluster[leader].start()?;
+        progress.until_more(500)
+    });
+    let acknowledged = acknowledged.await?;
+    nothing_is_lost_or_doubled(&server, &acknowledged, || cluster[0].unacked("shop")).await
 }
 
 #[tokio::test]
@@ -58,7 +93,7 @@ async fn others_feed_a_queue_by_its_name_and_pull_a_native_one() -> Result<()> {
     let (nats, folder) = (Nats::started()?, tempfile::tempdir()?);
     let native = "  clients: {native: true, format: flat}\n";
     let server = behind(&nats.url(), folder.path(), native)?;
-    let deadline = Instant::now() + orderwire_e2e::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     // The queue is made by its intake.
     while nats.unacked("shop").is_err() || nats.unacked("clients").is_err() {
         ensure!(Instant::now() < deadline, "the queues were never made");
