@@ -177,7 +177,7 @@ async fn a_gateway_that_is_killed_with_a_full_spool_has_all_of_it() -> Result<()
 }
 
 /// A server with a data folder of its own, that shares the broker and the signing key.
-fn one_of_several(rabbit: &Rabbit, folder: &Path) -> Result<Server> {
+fn one_of_several(broker: &str, folder: &Path) -> Result<Server> {
     std::fs::create_dir_all(folder)?;
     let config = folder.join("orderwire.yaml");
     std::fs::write(
@@ -186,7 +186,7 @@ fn one_of_several(rabbit: &Rabbit, folder: &Path) -> Result<Server> {
     )?;
     let flags = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
     let env = vec![
-        ("ORDERWIRE__BROKER__URL".to_owned(), rabbit.url()),
+        ("ORDERWIRE__BROKER__URL".to_owned(), broker.to_owned()),
         ("ORDERWIRE_TEST_SIGNING_KEY".to_owned(), "a key that all of the servers have".to_owned()),
     ];
     Server::start(&folder.join("data"), &Start { flags, env, ..Start::default() })
@@ -194,20 +194,29 @@ fn one_of_several(rabbit: &Rabbit, folder: &Path) -> Result<Server> {
 
 #[tokio::test]
 async fn two_intakes_of_one_queue_share_what_is_in_it() -> Result<()> {
-    let (rabbit, folder) = (Rabbit::started()?, tempfile::tempdir()?);
+    let rabbit = Rabbit::started()?;
+    share_a_queue(&rabbit.url(), || {
+        amqp(
+            &rabbit,
+            "for n in range(1000, 1100):\n    body = '{\"specversion\": \"1.0\", \"id\": \"%d\", \"source\": \"/shop\", \"type\": \
+             \"shop.sold\", \"client\": \"acme\", \"data\": {\"n\": %d}}' % (n, n)\n    channel.basic_publish('', 'shop', body)",
+        )
+    })
+    .await
+}
+
+/// Two servers share what comes from both and from others, who write the events 1000 to 1099: each
+/// comes to one of them, once.
+pub(crate) async fn share_a_queue(broker: &str, others_write: impl FnOnce() -> Result<()>) -> Result<()> {
+    let folder = tempfile::tempdir()?;
     let servers = [
-        one_of_several(&rabbit, &folder.path().join("a"))?,
-        one_of_several(&rabbit, &folder.path().join("b"))?,
+        one_of_several(broker, &folder.path().join("a"))?,
+        one_of_several(broker, &folder.path().join("b"))?,
     ];
     for server in &servers {
         server.until("/readyz", |ready| of_broker(ready).is_empty()).await?;
     }
-    // Those of others, too, which are named by their message ids.
-    amqp(
-        &rabbit,
-        "for n in range(1000, 1100):\n    body = '{\"specversion\": \"1.0\", \"id\": \"%d\", \"source\": \"/shop\", \"type\": \
-         \"shop.sold\", \"client\": \"acme\", \"data\": {\"n\": %d}}' % (n, n)\n    channel.basic_publish('', 'shop', body)",
-    )?;
+    others_write()?;
     let mut wanted: BTreeSet<u64> = (1000..1100).collect();
     for (server, first) in servers.iter().zip([0, 200]) {
         wanted.extend(post(server, first..first + 200).await?);

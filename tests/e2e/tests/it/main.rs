@@ -17,6 +17,7 @@ mod fair;
 mod faults;
 mod files;
 mod forwards;
+mod kafka_faults;
 mod keep;
 mod kill;
 mod line;

@@ -11,7 +11,7 @@ use orderwire_e2e::proxy::Proxy;
 use serde_json::Value;
 
 use crate::broker::{behind, event};
-use crate::broker_faults::{each_once, of_broker, over_a_bad_wire};
+use crate::broker_faults::{each_once, of_broker, over_a_bad_wire, share_a_queue};
 
 /// A stream that holds few of [`large`], and a queue of other people's consumers that
 /// holds them all until somebody reads it.
@@ -49,6 +49,15 @@ async fn a_wire_that_is_slow_cut_or_silent_loses_and_doubles_nothing() -> Result
     ensure!(nats.unacked("shop")? == 0);
     ensure!(server.stop()?.success());
     Ok(())
+}
+
+#[tokio::test]
+async fn two_intakes_of_one_queue_share_what_is_in_it() -> Result<()> {
+    let nats = Nats::started()?;
+    share_a_queue(&nats.url(), || {
+        (1000..1100).try_for_each(|n| nats.publish("orderwire.queue.shop", &event(n).to_string()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,18 @@ const POSTS: usize = 20;
 
 #[tokio::test]
 async fn data_is_synchronised_before_each_acknowledgement() -> Result<()> {
+    synchronised(Log::Queue, Vec::new()).await
+}
+
+/// Nobody listens where the broker should be, so that all is kept in the spool.
+#[tokio::test]
+async fn data_of_the_spool_is_synchronised_before_each_acknowledgement() -> Result<()> {
+    synchronised(Log::Spool, vec![("ORDERWIRE__BROKER__URL".to_owned(), "amqp://127.0.0.1:1".to_owned())])
+        .await
+}
+
+/// All that is posted is in this log before it is acknowledged.
+async fn synchronised(log: Log, env: Vec<(String, String)>) -> Result<()> {
     if !Command::new("strace")
         .args(["-f", "-o", "/dev/null", "true"])
         .status()
@@ -28,10 +40,14 @@ async fn data_is_synchronised_before_each_acknowledgement() -> Result<()> {
     let under = ["strace", "-D", "-f", "-ttt", "-y", "-s", "9000", "-e", calls, "-o"].map(str::to_owned);
     let mut under = under.to_vec();
     under.push(trace.to_string_lossy().into_owned());
-    let server = Server::start(&folder.path().join("data"), &Start { under, ..Start::default() })?;
+    // A queue that is made later would not be known to a broker.
+    let config = folder.path().join("orderwire.yaml");
+    std::fs::write(&config, "queues: {sync: {types: ['sync.#']}}\n")?;
+    let flags = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
+    let start = Start { under, env, flags, ..Start::default() };
+    let server = Server::start(&folder.path().join("data"), &start)?;
     let dataset = json!({"fields": [{"name": "mark", "type": "text"}]});
     server.send(Method::PUT, "/v1/datasets/sync", &dataset).await?;
-    server.post("/v1/queues", &json!({"name": "sync", "types": ["sync.#"]})).await?;
     // One after the other, so that each has a synchronisation of its own.
     for n in 0..POSTS {
         let path = if n % 2 == 0 { "/v1/events/sync.a" } else { "/v1/datasets/sync/rows" };
@@ -41,19 +57,22 @@ async fn data_is_synchronised_before_each_acknowledgement() -> Result<()> {
     server.signal("TERM").ok();
     let mut server = server;
     server.wait()?;
-    check(&std::fs::read_to_string(&trace)?)
+    check(&std::fs::read_to_string(&trace)?, log)
 }
 
 /// Whose write-ahead log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Log {
     Queue,
+    Spool,
     Store,
 }
 
 impl Log {
     fn of(call: &str) -> Option<Self> {
-        if call.contains("/queue.db-wal>") {
+        if call.contains("/spool/queue.db-wal>") {
+            Some(Self::Spool)
+        } else if call.contains("/queue.db-wal>") {
             Some(Self::Queue)
         } else {
             call.contains("/store.db-wal>").then_some(Self::Store)
@@ -72,21 +91,21 @@ enum Call<'a> {
     Acknowledged,
 }
 
-/// Every payload was written to the queue's log, then that was synchronised,
+/// Every payload was written to this log, then that was synchronised,
 /// and only then its 202 sent.
-fn check(trace: &str) -> Result<()> {
+fn check(trace: &str, log: Log) -> Result<()> {
     let calls = calls(trace);
     let acknowledged: Vec<usize> = (0..calls.len()).filter(|at| calls[*at] == Call::Acknowledged).collect();
     ensure!(acknowledged.len() == POSTS, "{} acknowledgements instead of {POSTS}", acknowledged.len());
     for (n, acknowledged) in acknowledged.into_iter().enumerate() {
         let written =
-            first_write(&calls, Log::Queue, n).with_context(|| format!("payload {n} was never written"))?;
+            first_write(&calls, log, n).with_context(|| format!("payload {n} was never written"))?;
         ensure!(written < acknowledged, "payload {n} was written after its 202");
-        let synchronised = calls[written..acknowledged].contains(&Call::Synchronised(Log::Queue));
+        let synchronised = calls[written..acknowledged].contains(&Call::Synchronised(log));
         ensure!(synchronised, "payload {n} was written and acknowledged without a synchronisation between");
     }
-    // Odd posts are rows: their record is synchronised as well.
-    for n in (1..POSTS).step_by(2) {
+    // Odd posts are rows: their record is synchronised as well, where they get so far.
+    for n in (1..POSTS).step_by(2).filter(|_| log == Log::Queue) {
         let written =
             first_write(&calls, Log::Store, n).with_context(|| format!("row {n} was never recorded"))?;
         let synchronised = calls[written..].contains(&Call::Synchronised(Log::Store));
@@ -151,14 +170,16 @@ fn a_trace_without_synchronisation_is_caught() {
         format!("{write}{}{}{store}", line(first), line(second))
     };
     let good: String = (0..POSTS).map(|n| post(n, "sync", "ack")).collect();
-    assert!(check(&good).is_ok());
+    assert!(check(&good, Log::Queue).is_ok());
     let late: String =
         (0..POSTS).map(|n| if n == 3 { post(n, "ack", "sync") } else { post(n, "sync", "ack") }).collect();
-    assert!(check(&late).is_err());
-    assert!(check(&good.replace("fsync", "nosync")).is_err());
-    assert!(check(&good.replace("fsync resumed>) = 0", "fsync resumed>) = -1 EIO")).is_err());
-    assert!(check(&post(0, "sync", "ack")).is_err());
+    assert!(check(&late, Log::Queue).is_err());
+    assert!(check(&good.replace("fsync", "nosync"), Log::Queue).is_err());
+    assert!(check(&good.replace("fsync resumed>) = 0", "fsync resumed>) = -1 EIO"), Log::Queue).is_err());
+    assert!(check(&post(0, "sync", "ack"), Log::Queue).is_err());
     let unrecorded =
         good.replace("fsync(9</d/store.db-wal> <unfinished ...>", "close(9</d/store.db-wal>) = 0");
-    assert!(check(&unrecorded).is_err());
+    assert!(check(&unrecorded, Log::Queue).is_err());
+    assert!(check(&good, Log::Spool).is_err(), "it is in another log");
+    assert!(check(&good.replace("/d/queue.db", "/d/spool/queue.db"), Log::Spool).is_ok());
 }
