@@ -190,8 +190,6 @@ fn leading(text: &str, is: impl Fn(char) -> bool) -> &str {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
     use orderwire_store::{Column, Count, Filter};
 
     use super::*;

@@ -1,7 +1,5 @@
 //! What the fuzzer begins with, and what it found, without the fuzzer.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
