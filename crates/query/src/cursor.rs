@@ -58,7 +58,7 @@ impl Pages {
         let mut by = Vec::new();
         for (term, order) in query.order.iter().zip(&select.order) {
             // Its name may be that of a column, which is not what rows are ordered by.
-            if matches!(order.column, Expr::Bucket { .. }) {
+            if matches!(order.column, Value::Row(Expr::Bucket { .. })) {
                 return refused("an order by a bucket");
             }
             by.push(By { named: columns.field(&term.column)?, order: order.clone() });

@@ -190,7 +190,7 @@ impl View {
         }
         order.retain(|term| keys.iter().all(|key| !term.column.is(&key.name)));
         for key in keys.into_iter().rev() {
-            order.insert(0, OrderBy { column: key.expr(), descending: false, nulls: Nulls::Last });
+            order.insert(0, OrderBy { column: key.expr().into(), descending: false, nulls: Nulls::Last });
             columns.insert(0, Column::named(key.name.as_str(), key.shown.as_str()));
         }
         if self.public.is_none() {

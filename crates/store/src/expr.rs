@@ -57,14 +57,16 @@ pub enum Value {
 pub enum Aggregate {
     /// How many there are.
     Count,
-    /// Their sum: of integers exact, a JSON number of any size; of floats added as they
-    /// are read, so that the last digits depend on the order. `Invalid` beyond the range.
+    /// Their sum: of integers and decimals exact, a JSON number of any size, with as many digits
+    /// behind the point as the decimal that has most; of floats added as they are read, so that
+    /// the last digits depend on the order. `Invalid` beyond the range.
     Sum,
     /// The sum, as a float, by the count.
     Avg,
-    /// The least.
+    /// The least; a decimal without zeros at the end of its fraction, because equal ones may have
+    /// several.
     Min,
-    /// The greatest.
+    /// The greatest, as the least.
     Max,
 }
 
@@ -130,7 +132,29 @@ impl From<&str> for Expr {
     }
 }
 
+impl<T: Into<Expr>> From<T> for Value {
+    fn from(expr: T) -> Self {
+        Self::Row(expr.into())
+    }
+}
+
 impl Value {
+    /// Whether it is this column of each row as it is.
+    pub fn is(&self, name: &str) -> bool {
+        matches!(self, Self::Row(expr) if expr.is(name))
+    }
+
+    /// What is read of each row.
+    ///
+    /// # Errors
+    /// `Invalid` for an aggregate, which single rows do not have.
+    pub fn of_a_row(&self) -> Result<&Expr, Error> {
+        match self {
+            Self::Row(expr) => Ok(expr),
+            Self::Rows | Self::Of(..) => Err(invalid("single rows have no aggregate")),
+        }
+    }
+
     /// The type of what it holds.
     ///
     /// # Errors
@@ -147,7 +171,7 @@ impl Value {
             Aggregate::Sum | Aggregate::Avg => {
                 needs(name, kind, &NUMBERS, aggregate.name())?;
                 Ok(match (aggregate, kind) {
-                    (Aggregate::Sum, Kind::Integer) => Kind::Json,
+                    (Aggregate::Sum, Kind::Integer | Kind::Decimal) => Kind::Json,
                     _ => Kind::Float,
                 })
             }
@@ -160,10 +184,11 @@ impl Value {
 }
 
 /// The types that are added up.
-pub const NUMBERS: [Kind; 2] = [Kind::Integer, Kind::Float];
+pub const NUMBERS: [Kind; 3] = [Kind::Integer, Kind::Float, Kind::Decimal];
 
 /// The types of which there is a least and a greatest value.
-pub const ORDERED: [Kind; 5] = [Kind::Integer, Kind::Float, Kind::Text, Kind::Timestamp, Kind::Date];
+pub const ORDERED: [Kind; 6] =
+    [Kind::Integer, Kind::Float, Kind::Decimal, Kind::Text, Kind::Timestamp, Kind::Date];
 
 fn needs(name: &str, kind: Kind, wanted: &[Kind], what: &str) -> Result<(), Error> {
     if wanted.contains(&kind) {

@@ -31,7 +31,7 @@ impl<'s> Groups<'s> {
     /// Those of a read, if it has any.
     ///
     /// # Errors
-    /// `Invalid` where json, a list or a decimal is to group, or an order is not by what groups are made of.
+    /// `Invalid` where json is to group, or an order is not by a column of the answer.
     pub fn of(def: &DatasetDef, select: &'s Select) -> Result<Option<Self>, Error> {
         if !select.is_grouped() {
             return Ok(None);
@@ -39,25 +39,21 @@ impl<'s> Groups<'s> {
         let mut columns = Vec::new();
         for (i, column) in select.columns.iter().enumerate() {
             let Value::Row(expr) = &column.value else { continue };
-            // Equal values of these are written in more than one way.
-            let kind = expr.known(def)?.kind;
-            if matches!(kind, Kind::Json | Kind::Texts | Kind::Decimal) {
-                return Err(invalid(&format!(
-                    "column {:?} cannot group rows: equal values of it have several spellings",
-                    expr.column()
-                )));
+            // Nobody says which documents are equal.
+            if expr.known(def)?.kind == Kind::Json {
+                return Err(invalid(&format!("column {:?} is json, which cannot group rows", expr.column())));
             }
             columns.push((i + 1, expr));
         }
         let mut order = Vec::new();
         for by in &select.order {
-            let Some((place, _)) = columns.iter().find(|(_, expr)| **expr == by.column) else {
-                let name = by.column.column();
+            let Some(i) = select.columns.iter().position(|column| column.value == by.column) else {
                 return Err(invalid(&format!(
-                    "groups are ordered by what they are made of, not by {name:?}"
+                    "groups are ordered by columns of the answer, not by {:?}",
+                    by.column
                 )));
             };
-            order.push(ByPlace { place: *place, descending: by.descending, nulls: by.nulls });
+            order.push(ByPlace { place: i + 1, descending: by.descending, nulls: by.nulls });
         }
         order.extend(columns.iter().map(|(place, _)| ByPlace {
             place: *place,

@@ -17,12 +17,14 @@ pub struct Select {
     /// The columns, in order: of the dataset or hidden. An engine answers
     /// `Invalid` to any other name. Where one of them is an aggregate, the rows are
     /// grouped: those whose other columns are equal become one, and without other columns
-    /// all of them do, also where there is none.
+    /// all of them do, also where there is none. A decimal that they have in common is without
+    /// zeros at the end of its fraction, because equal ones may have several.
     pub columns: Vec<Column>,
     /// Which rows.
     pub filter: Filter,
-    /// In which order; ties and the end of the list go by `_seq`. Groups are ordered by
-    /// what they are made of alone, ties by the rest of it, in the order of the columns, nulls last.
+    /// In which order; ties and the end of the list go by `_seq`. Groups are ordered by columns of
+    /// the answer alone, ties by the rest of what they are made of, in the order of the columns,
+    /// nulls last.
     pub order: Vec<OrderBy>,
     /// At most this many rows or groups.
     pub limit: usize,
@@ -154,8 +156,8 @@ pub enum Operand {
 /// An order of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderBy {
-    /// The column, or what is read of it.
-    pub column: Expr,
+    /// The column, or what is read of it; of groups also an aggregate.
+    pub column: Value,
     /// Greatest first?
     pub descending: bool,
     /// Where nulls stand.

@@ -8,7 +8,7 @@ use orderwire_store::{Expr, Select, Value};
 use orderwire_types::dataset::DatasetDef;
 
 /// Every word that an engine writes.
-const WORDS: [&str; 60] = [
+const WORDS: [&str; 63] = [
     "SELECT",
     "FROM",
     "WHERE",
@@ -47,6 +47,9 @@ const WORDS: [&str; 60] = [
     "min",
     "max",
     "ow_sum",
+    "ow_plain",
+    "ow_decimal",
+    "trim_scale",
     "ow_avg",
     "ow_part",
     "ow_part_text",
@@ -101,12 +104,9 @@ impl Words {
         let mut numbers: BTreeSet<String> =
             (0..=select.columns.len()).map(|place| place.to_string()).collect();
         numbers.insert("1".to_owned());
-        let selected = select.columns.iter().filter_map(|column| match &column.value {
-            Value::Row(expr) | Value::Of(_, expr) => Some(expr),
-            Value::Rows => None,
-        });
-        for expr in selected.chain(select.order.iter().map(|by| &by.column)) {
-            if let Expr::Bucket { micros, .. } = expr {
+        let selected = select.columns.iter().map(|column| &column.value);
+        for value in selected.chain(select.order.iter().map(|by| &by.column)) {
+            if let Value::Row(Expr::Bucket { micros, .. }) = value {
                 numbers.insert(micros.to_string());
             }
         }

@@ -1,7 +1,7 @@
 //! What a read computes, as SQL.
 
 use orderwire_store::typed::Kind;
-use orderwire_store::{Aggregate, Arrow, Error, Expr, Value};
+use orderwire_store::{Aggregate, Arrow, Error, Expr, Select, Value};
 use orderwire_types::dataset::DatasetDef;
 
 use super::filter::Query;
@@ -53,12 +53,12 @@ pub(super) fn value(query: &mut Query, def: &DatasetDef, value: &Value, grouped:
             let kind = expr.known(def)?.kind;
             let written = written(expr, kind, query);
             match kind {
-                Kind::Texts => push(&mut query.sql, format_args!("array_to_json({written})::text")),
+                // Groups are put in the order of these texts.
+                Kind::Texts => {
+                    push(&mut query.sql, format_args!("(array_to_json({written})::text COLLATE \"C\")"));
+                }
+                _ if grouped => one_of_equals(&mut query.sql, kind, &written),
                 _ => query.push(&written),
-            }
-            // -0.0 and 0.0 are equal, and one of them shows.
-            if grouped && kind == Kind::Float {
-                query.push(" + 0.0");
             }
             return Ok(());
         }
@@ -73,9 +73,33 @@ pub(super) fn value(query: &mut Query, def: &DatasetDef, value: &Value, grouped:
     let sql = &mut query.sql;
     match (aggregate, kind) {
         // Exact, and a number of any size.
-        (Aggregate::Sum, Kind::Integer) => push(sql, format_args!("to_json(sum({of}))")),
-        (Aggregate::Avg, Kind::Integer) => push(sql, format_args!("sum({of})::float8 / count({of})")),
-        _ => push(sql, format_args!("{}({of})", aggregate.name())),
+        (Aggregate::Sum, Kind::Integer | Kind::Decimal) => push(sql, format_args!("to_json(sum({of}))")),
+        (Aggregate::Avg, Kind::Integer | Kind::Decimal) => {
+            push(sql, format_args!("sum({of})::float8 / count({of})"));
+        }
+        (Aggregate::Count, _) => push(sql, format_args!("count({of})")),
+        _ => one_of_equals(sql, kind, &format!("{}({of})", aggregate.name())),
     }
     Ok(())
+}
+
+/// Writes a value of some that are equal and differ, as 0.0 and -0.0 or 1.1 and 1.10: always the
+/// same one.
+fn one_of_equals(sql: &mut String, kind: Kind, written: &str) {
+    match kind {
+        Kind::Float => push(sql, format_args!("{written} + 0.0")),
+        Kind::Decimal => push(sql, format_args!("trim_scale({written})")),
+        _ => sql.push_str(written),
+    }
+}
+
+/// Writes what groups are ordered by: the column at this place, from 1.
+pub(super) fn by_place(query: &mut Query, select: &Select, place: usize) {
+    match select.columns.get(place - 1).map(|column| &column.value) {
+        // It is shown as JSON, which has no order. What is added up is no part, and binds nothing.
+        Some(Value::Of(Aggregate::Sum, expr)) => {
+            push(&mut query.sql, format_args!("sum({})", quoted(expr.column())));
+        }
+        _ => push(&mut query.sql, format_args!("{place}")),
+    }
 }

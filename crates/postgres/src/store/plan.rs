@@ -35,7 +35,8 @@ impl Plan {
                 group_by(groups.columns.iter().map(|(place, _)| *place), &mut rows);
                 rows.push(" ORDER BY ");
                 for ByPlace { place, descending, nulls } in groups.order {
-                    push(&mut rows.sql, format_args!("{place}{}", direction(descending, Some(nulls))));
+                    expr::by_place(&mut rows, select, place);
+                    rows.push(direction(descending, Some(nulls)));
                 }
                 // Of one group there is no order.
                 rows.push("count(*)");
@@ -85,9 +86,10 @@ fn group_by(places: impl Iterator<Item = usize>, query: &mut Query) {
 fn order(def: &DatasetDef, select: &Select, query: &mut Query) -> Result<(), Error> {
     query.push(" ORDER BY ");
     for by in &select.order {
-        let known = by.column.known(def)?;
-        known.kind.orders(by.column.column())?;
-        let column = filter::compared(&by.column, known.kind, query);
+        let expr = by.column.of_a_row()?;
+        let known = expr.known(def)?;
+        known.kind.orders(expr.column())?;
+        let column = filter::compared(expr, known.kind, query);
         query.push(&column);
         // Said only where there can be nulls: an index then gives the order.
         let nulls = known.nullable.then_some(by.nulls);

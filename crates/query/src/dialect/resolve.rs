@@ -35,21 +35,21 @@ impl Chosen {
     }
 }
 
-/// The order of an answer, in which the alias of a bucket may stand for it.
+/// The order of an answer, in which the names of buckets and aggregates stand for them.
 pub(crate) fn picked_order(
     columns: &Columns,
     chosen: &Chosen,
     terms: &[Term],
 ) -> Result<Vec<OrderBy>, Error> {
-    let bucket = |term: &Term| {
+    let computed = |term: &Term| {
         let name = term.column.path.is_empty().then_some(&term.column.name)?;
         let column = chosen.columns.iter().find(|column| column.alias == *name)?;
         match &column.value {
-            Value::Row(bucket @ Expr::Bucket { .. }) => Some(bucket.clone()),
-            _ => None,
+            Value::Row(Expr::Column(_) | Expr::Part { .. }) => None,
+            value => Some(value.clone()),
         }
     };
-    let by = |term: &Term| match bucket(term) {
+    let by = |term: &Term| match computed(term) {
         Some(column) => Ok(ordered(column, term)),
         None => Ok(columns.order(std::slice::from_ref(term))?.remove(0)),
     };
@@ -57,10 +57,10 @@ pub(crate) fn picked_order(
 }
 
 /// Nulls stand where PostgreSQL puts them: as if they were greater than every value.
-fn ordered(column: Expr, term: &Term) -> OrderBy {
+fn ordered(column: impl Into<Value>, term: &Term) -> OrderBy {
     let nulls_first = term.nulls_first.unwrap_or(term.descending);
     let nulls = if nulls_first { Nulls::First } else { Nulls::Last };
-    OrderBy { column, descending: term.descending, nulls }
+    OrderBy { column: column.into(), descending: term.descending, nulls }
 }
 
 impl Columns {
@@ -94,23 +94,17 @@ impl Columns {
         }
         let grouped = chosen.columns.iter().any(|column| !matches!(column.value, Value::Row(_)));
         for column in chosen.columns.iter().filter(|_| grouped) {
-            // Equal values of these types have several spellings.
+            // Nobody says which documents are equal.
             let Value::Row(Expr::Column(name) | Expr::Part { column: name, as_text: false, .. }) =
                 &column.value
             else {
                 continue;
             };
-            let Some(of) = self.named.iter().find(|named| named.name == *name).map(|named| named.of) else {
-                continue;
-            };
-            if let ColumnType::Field(FieldType::Json | FieldType::Texts | FieldType::Decimal) = of {
-                let (alias, kind) = (&column.alias, of.name());
-                let message = format!("select: column {alias:?} is {kind}, which cannot group rows");
-                let error = Error::new(ErrorKind::Invalid, "42883", message);
-                return Err(match of {
-                    ColumnType::Field(FieldType::Json) => error.hint("take a part as text: column->>name"),
-                    _ => error,
-                });
+            let json = ColumnType::Field(FieldType::Json);
+            if self.named.iter().any(|named| named.name == *name && named.of == json) {
+                let message = format!("select: column {:?} is json, which cannot group rows", column.alias);
+                return Err(Error::new(ErrorKind::Invalid, "42883", message)
+                    .hint("take a part as text: column->>name"));
             }
         }
         // Values that differ may become one by any other cast.
@@ -144,10 +138,14 @@ impl Columns {
                 let named = self.field(field)?;
                 let of = match (aggregate, named.of) {
                     (Aggregate::Count, _) => number,
-                    (Aggregate::Sum, of @ ColumnType::Field(FieldType::Integer | FieldType::Float)) => of,
-                    (Aggregate::Avg, ColumnType::Field(FieldType::Integer | FieldType::Float)) => {
-                        ColumnType::Field(FieldType::Float)
-                    }
+                    (
+                        Aggregate::Sum,
+                        of @ ColumnType::Field(FieldType::Integer | FieldType::Float | FieldType::Decimal),
+                    ) => of,
+                    (
+                        Aggregate::Avg,
+                        ColumnType::Field(FieldType::Integer | FieldType::Float | FieldType::Decimal),
+                    ) => ColumnType::Field(FieldType::Float),
                     (Aggregate::Sum | Aggregate::Avg, _) => {
                         return Err(mismatch(
                             &named,
@@ -160,6 +158,7 @@ impl Columns {
                         of @ ColumnType::Field(
                             FieldType::Integer
                             | FieldType::Float
+                            | FieldType::Decimal
                             | FieldType::Text
                             | FieldType::Timestamp
                             | FieldType::Date,

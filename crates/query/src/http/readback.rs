@@ -8,8 +8,8 @@ use axum::response::Response;
 use orderwire_api::{Caller, Problem};
 use orderwire_cache::Cache;
 use orderwire_store::{
-    Cell, Column, Compare, Count, Dataset, Error as StoreError, Expr, Filter, Nulls, Operand, OrderBy,
-    RowSink, Select, Store,
+    Cell, Column, Compare, Count, Dataset, Error as StoreError, Filter, Nulls, Operand, OrderBy, RowSink,
+    Select, Store,
 };
 use orderwire_types::dataset::OnConflict;
 use orderwire_types::{Client, EventId, Right, Scope, identity};
@@ -168,7 +168,7 @@ impl Expected {
             dataset: self.dataset.name.clone(),
             columns: vec![Column::named("_seq", "_seq")],
             filter: Filter::And(Vec::new()),
-            order: vec![OrderBy { column: Expr::from("_seq"), descending: true, nulls: Nulls::Last }],
+            order: vec![OrderBy { column: "_seq".into(), descending: true, nulls: Nulls::Last }],
             limit,
             offset: 0,
             count: Count::None,

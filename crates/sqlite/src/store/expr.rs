@@ -10,7 +10,8 @@ use rusqlite::functions::{Aggregate as Steps, Context, FunctionFlags};
 use rusqlite::types::ValueRef;
 
 use super::filter::Binding;
-use super::table::quoted;
+use super::table::{push, quoted};
+use crate::decimal;
 
 /// A statement under way: what was written, and the values that belong to it.
 #[derive(Debug, Default)]
@@ -36,13 +37,21 @@ impl Query {
         Ok(())
     }
 
-    /// The same where rows are grouped by it: -0.0 and 0.0 are equal, and one of them shows.
-    pub(super) fn grouping(&mut self, def: &DatasetDef, expr: &Expr) -> Result<(), Error> {
-        self.expr(def, expr)?;
-        if expr.known(def)?.kind == Kind::Float {
-            self.push(" + 0.0");
-        }
+    /// The same where rows are grouped by it: what is equal and differs, as 0.0 and -0.0 or 1.1 and
+    /// 1.10, shows as one of them.
+    fn grouping(&mut self, def: &DatasetDef, expr: &Expr) -> Result<(), Error> {
+        let kind = expr.known(def)?.kind;
+        let written = written(expr, &mut self.bound);
+        self.one_of_equals(kind, &written);
         Ok(())
+    }
+
+    fn one_of_equals(&mut self, kind: Kind, written: &str) {
+        match kind {
+            Kind::Float => push(&mut self.sql, format_args!("{written} + 0.0")),
+            Kind::Decimal => push(&mut self.sql, format_args!("ow_plain({written}) COLLATE ow_decimal")),
+            _ => self.push(written),
+        }
     }
 
     /// Writes a column of an answer; `grouped`: of groups.
@@ -56,15 +65,21 @@ impl Query {
             }
             Value::Of(aggregate, expr) => (aggregate, expr),
         };
-        self.push(match aggregate {
-            Aggregate::Count => "count(",
-            Aggregate::Sum => "ow_sum(",
-            Aggregate::Avg => "ow_avg(",
-            Aggregate::Min => "min(",
-            Aggregate::Max => "max(",
-        });
-        self.expr(def, expr)?;
-        self.push(")");
+        let kind = expr.known(def)?.kind;
+        let of = written(expr, &mut self.bound);
+        let sql = &mut self.sql;
+        match (aggregate, kind) {
+            // A text that is a number.
+            (Aggregate::Sum, Kind::Integer | Kind::Decimal) => {
+                push(sql, format_args!("ow_sum({of}) COLLATE ow_decimal"));
+            }
+            (Aggregate::Sum, _) => push(sql, format_args!("ow_sum({of})")),
+            (Aggregate::Avg, _) => push(sql, format_args!("ow_avg({of})")),
+            (Aggregate::Count, _) => push(sql, format_args!("count({of})")),
+            (Aggregate::Min | Aggregate::Max, kind) => {
+                self.one_of_equals(kind, &format!("{}({of})", aggregate.name()));
+            }
+        }
         Ok(())
     }
 }
@@ -114,8 +129,16 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
         let text = document(context)?.and_then(|document| part::part_as_text(document, &path));
         Ok(text.map(std::borrow::Cow::into_owned))
     })?;
+    connection.create_scalar_function("ow_plain", 1, flags, |context| match context.get_raw(0) {
+        ValueRef::Null => Ok(None),
+        text => decimal::plain(text.as_str()?).map(Some).ok_or_else(no_decimal),
+    })?;
     connection.create_aggregate_function("ow_sum", 1, flags, Total::Sum)?;
     connection.create_aggregate_function("ow_avg", 1, flags, Total::Avg)
+}
+
+fn no_decimal() -> rusqlite::Error {
+    rusqlite::Error::UserFunctionError("a stored decimal is none".into())
 }
 
 fn document<'c>(context: &'c Context<'_>) -> rusqlite::Result<Option<&'c str>> {
@@ -138,13 +161,21 @@ enum Total {
     Avg,
 }
 
-/// Numbers so far, those of a column are all of one type.
+/// Numbers so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Added {
     count: u64,
-    integers: i128,
-    floats: f64,
-    is_float: bool,
+    sum: Sum,
+}
+
+/// Those of a column are all of one type.
+#[derive(Clone, Copy, Debug, Default)]
+enum Sum {
+    #[default]
+    Nothing,
+    Integer(i128),
+    Float(f64),
+    Decimal(decimal::Sum),
 }
 
 impl Steps<Added, Option<rusqlite::types::Value>> for Total {
@@ -153,14 +184,23 @@ impl Steps<Added, Option<rusqlite::types::Value>> for Total {
     }
 
     fn step(&self, context: &mut Context<'_>, added: &mut Added) -> rusqlite::Result<()> {
-        match context.get_raw(0) {
-            ValueRef::Integer(integer) => added.integers += i128::from(integer),
-            ValueRef::Real(float) => {
-                added.is_float = true;
-                added.floats += float;
+        added.sum = match (context.get_raw(0), added.sum) {
+            (ValueRef::Null, _) => return Ok(()),
+            (ValueRef::Integer(integer), Sum::Nothing) => Sum::Integer(integer.into()),
+            (ValueRef::Integer(integer), Sum::Integer(sum)) => Sum::Integer(sum + i128::from(integer)),
+            // Zero has one sign, whatever is added up.
+            (ValueRef::Real(float), Sum::Nothing) => Sum::Float(0.0 + float),
+            (ValueRef::Real(float), Sum::Float(sum)) => Sum::Float(sum + float),
+            (ValueRef::Text(_), Sum::Nothing) => Sum::Decimal(
+                decimal::Sum::default().plus(context.get_raw(0).as_str()?).ok_or_else(no_decimal)?,
+            ),
+            (ValueRef::Text(_), Sum::Decimal(sum)) => {
+                Sum::Decimal(sum.plus(context.get_raw(0).as_str()?).ok_or_else(no_decimal)?)
             }
-            _ => return Ok(()),
-        }
+            _ => {
+                return Err(rusqlite::Error::UserFunctionError("stored numbers are of several types".into()));
+            }
+        };
         added.count += 1;
         Ok(())
     }
@@ -171,15 +211,22 @@ impl Steps<Added, Option<rusqlite::types::Value>> for Total {
         added: Option<Added>,
     ) -> rusqlite::Result<Option<rusqlite::types::Value>> {
         use rusqlite::types::Value;
-        let Some(added) = added.filter(|added| added.count > 0) else { return Ok(None) };
-        Ok(Some(match self {
-            Self::Sum if added.is_float => Value::Real(added.floats),
-            Self::Sum => Value::Text(added.integers.to_string()),
+        let Some(added) = added else { return Ok(None) };
+        Ok(match (self, added.sum) {
+            (_, Sum::Nothing) => None,
+            (Self::Sum, Sum::Integer(sum)) => Some(Value::Text(sum.to_string())),
+            (Self::Sum, Sum::Float(sum)) => Some(Value::Real(sum)),
+            (Self::Sum, Sum::Decimal(sum)) => Some(Value::Text(sum.to_string())),
             #[expect(clippy::cast_precision_loss, reason = "an average is a float")]
-            Self::Avg => {
-                let sum = if added.is_float { added.floats } else { added.integers as f64 };
-                Value::Real(sum / added.count as f64)
+            (Self::Avg, sum) => {
+                let sum = match sum {
+                    Sum::Integer(sum) => sum as f64,
+                    Sum::Float(sum) => sum,
+                    Sum::Decimal(sum) => sum.to_f64(),
+                    Sum::Nothing => return Ok(None),
+                };
+                Some(Value::Real(sum / added.count as f64))
             }
-        }))
+        })
     }
 }

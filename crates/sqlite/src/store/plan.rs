@@ -94,9 +94,10 @@ fn group_by(places: impl Iterator<Item = usize>, query: &mut Query) {
 fn order(def: &DatasetDef, select: &Select, query: &mut Query) -> Result<(), Error> {
     query.push(" ORDER BY ");
     for by in &select.order {
-        let known = by.column.known(def)?;
-        known.kind.orders(by.column.column())?;
-        query.expr(def, &by.column)?;
+        let expr = by.column.of_a_row()?;
+        let known = expr.known(def)?;
+        known.kind.orders(expr.column())?;
+        query.expr(def, expr)?;
         // Said only where there can be nulls: an index then gives the order.
         let nulls = known.nullable.then_some(by.nulls);
         query.push(direction(by.descending, nulls));

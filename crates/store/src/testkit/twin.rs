@@ -98,6 +98,7 @@ orderwire_types::faults! {
     StopsShortOfParts => parts_of_json_come_digit_for_digit,
     CountsNulls => groups_have_one_row_each,
     AveragesSums => sums_are_exact_and_bounded,
+    IgnoresOrderOfAggregates => groups_come_in_the_order_of_their_aggregates,
     DoublesBuckets => buckets_begin_at_multiples_of_their_length,
     BeginsAnew => reading_goes_on_behind_a_row,
     SelectsForAll => rows_of_other_clients_are_not_there,

@@ -119,8 +119,8 @@ fn groups(random: &mut Rng) -> Vec<(String, String)> {
     groups
 }
 
-/// Columns that rows are grouped by, and two that they are not.
-const GROUPING: [&str; 10] = ["t", "n", "f", "b", "at", "day", "id", "_client", "raw", "i"];
+/// Columns that rows are grouped by, and one that they are not.
+const GROUPING: [&str; 12] = ["t", "n", "f", "d", "b", "at", "day", "id", "tags", "_client", "raw", "i"];
 
 fn aggregate(i: usize, random: &mut Rng) -> String {
     if random.u8(..4) == 0 {
@@ -128,11 +128,11 @@ fn aggregate(i: usize, random: &mut Rng) -> String {
     }
     let column: &Column = random.choice(&COLUMNS).unwrap();
     // Sums of other floats depend on the order in which they are added.
-    let sums = if random.bool() { ["n", "e"] } else { ["e", "n"] };
+    let summed = random.choice(["n", "e", "d"]).unwrap();
     match *random.choice(&["count", "min", "max", "sum", "avg"]).unwrap() {
         function @ ("sum" | "avg") if random.u8(..5) > 0 => {
             let cast = if random.u8(..4) == 0 { "::text" } else { "" };
-            format!("a{i}:{}.{function}(){cast}", sums[0])
+            format!("a{i}:{summed}.{function}(){cast}")
         }
         function if function != "sum" && function != "avg" || column.name != "f" => {
             format!("a{i}:{}.{function}()", column.name)
@@ -145,7 +145,8 @@ fn aggregate(i: usize, random: &mut Rng) -> String {
 fn grouped(random: &mut Rng) -> String {
     let groups = groups(random);
     let mut columns: Vec<String> = groups.iter().map(|(name, by)| format!("{name}:{by}")).collect();
-    columns.extend((0..random.usize(1..4)).map(|i| aggregate(i, random)));
+    let aggregates = random.usize(1..4);
+    columns.extend((0..aggregates).map(|i| aggregate(i, random)));
     random.shuffle(&mut columns);
     let mut query = format!("select={}", encoded(&columns.join(",")));
     let mut orders = Vec::new();
@@ -154,6 +155,9 @@ fn grouped(random: &mut Rng) -> String {
             let by = if by.contains("bucket") { name } else { by };
             orders.push(format!("{by}{}", direction(random)));
         }
+    }
+    if random.bool() {
+        orders.insert(0, format!("a{}{}", random.usize(..aggregates), direction(random)));
     }
     if !orders.is_empty() {
         write!(query, "&order={}", encoded(&orders.join(","))).unwrap();

@@ -15,6 +15,7 @@ use crate::traits::Store;
 case_list![
     parts_of_json_come_digit_for_digit,
     groups_have_one_row_each,
+    groups_come_in_the_order_of_their_aggregates,
     sums_are_exact_and_bounded,
     buckets_begin_at_multiples_of_their_length,
     reading_goes_on_behind_a_row,
@@ -97,7 +98,7 @@ async fn parts_of_json_come_digit_for_digit(factory: Arc<dyn Factory>) -> Outcom
         same(&what, matching(column, compare).await?, expected.to_owned())?;
     }
     let mut order = descending("n", Nulls::Last);
-    order.column = part(&a(), true);
+    order.column = part(&a(), true).into();
     let found = read(&store, &all(), Select { order: vec![order], ..of(&["n"]) }).await?;
     same("order", found.join(" "), "2 8 1 3 4 5 6 7".to_owned())
 }
@@ -146,7 +147,55 @@ async fn groups_have_one_row_each(factory: Arc<dyn Factory>) -> Outcome {
     same("days", read(&store, &all(), days).await?, vec!["0999-12-31 2026-02-28".to_owned()])?;
     let by_day = select(&[Value::Row("day".into()), Value::Rows]);
     let expected = ["0999-12-31 1", "2026-02-28 1", "null 4"].map(str::to_owned).to_vec();
-    same("by day", read(&store, &all(), by_day).await?, expected)
+    same("by day", read(&store, &all(), by_day).await?, expected)?;
+    equal_values_that_differ_are_one_group(&store).await
+}
+
+/// However they are written, and in the order of their values.
+async fn equal_values_that_differ_are_one_group(store: &Arc<dyn Store>) -> Outcome {
+    let rows = r#"[{"d":10.0},{"d":9.50},{"d":-1.10},{"d":9.5},{"d":-1.1},{"d":0.00},{"d":0},{"d":10},
+        {"l":["b"]},{"l":["a","\u00e4"]},{"l":[]},{"l":["a","ä"]},{"l":["a,b"]}]"#;
+    store.record(batch(1, 2, vec![event(2, "b", rows)])).await?;
+    let known = |name: &str| Filter::Not(Box::new(compare(name, Compare::IsNull)));
+    let by = |name: &str| only_if(select(&[Value::Row(name.into()), Value::Rows]), known(name));
+    let decimals = ["-1.1m 2", "0m 2", "9.5m 2", "10m 2"].map(str::to_owned).to_vec();
+    same("decimals", read(store, &all(), by("d")).await?, decimals)?;
+    let counted = Select { count: Count::Exact, limit: 1, ..by("d") };
+    same("how many", read_up_to(store, &all(), counted, usize::MAX).await?.1.total, Some(4))?;
+    let lists = [r#"texts:["a","ä"] 2"#, r#"texts:["a,b"] 1"#, r#"texts:["b"] 1"#, "texts:[] 1"]
+        .map(str::to_owned)
+        .to_vec();
+    same("lists", read(store, &all(), by("l")).await?, lists)?;
+    let ends = select(&[aggregate(Aggregate::Min, "d"), aggregate(Aggregate::Max, "d")]);
+    same("the least and the greatest", read(store, &all(), ends).await?, vec!["-1.1m 10m".to_owned()])
+}
+
+async fn groups_come_in_the_order_of_their_aggregates(factory: Arc<dyn Factory>) -> Outcome {
+    let rows = r#"[{"g":"a","n":9,"d":9.5,"f":1.5},{"g":"b","n":100,"d":-100,"f":-0.0},{"g":"b","n":1,"d":0.25},
+        {"g":"c"},{"g":"d","n":-5,"d":10.00,"f":0.0},{"g":"e","n":9,"d":9.50,"f":2.5}]"#;
+    let store = with(factory, rows).await?;
+    let ordered = async |by: Value, descending: bool, nulls| -> Outcome<String> {
+        let order = vec![crate::OrderBy { column: by.clone(), descending, nulls }];
+        let found = read(&store, &all(), Select { order, ..select(&[by, Value::Row("g".into())]) }).await?;
+        let groups = found.iter().filter_map(|row| row.rsplit('\'').nth(1));
+        Ok(groups.collect())
+    };
+    for (by, upward, downward) in [
+        (Value::Rows, "acdeb", "bacde"),
+        (aggregate(Aggregate::Count, "n"), "cadeb", "badec"),
+        (aggregate(Aggregate::Sum, "n"), "daebc", "cbaed"),
+        (aggregate(Aggregate::Sum, "d"), "baedc", "cdaeb"),
+        (aggregate(Aggregate::Sum, "f"), "bdaec", "ceabd"),
+        (aggregate(Aggregate::Avg, "n"), "daebc", "cbaed"),
+        (aggregate(Aggregate::Avg, "d"), "baedc", "cdaeb"),
+        (aggregate(Aggregate::Max, "d"), "baedc", "cdaeb"),
+        (aggregate(Aggregate::Min, "f"), "bdaec", "ceabd"),
+    ] {
+        let what = format!("{by:?}");
+        same(&what, ordered(by.clone(), false, Nulls::Last).await?, upward.to_owned())?;
+        same(&what, ordered(by, true, Nulls::First).await?, downward.to_owned())?;
+    }
+    Ok(())
 }
 
 async fn sums_are_exact_and_bounded(factory: Arc<dyn Factory>) -> Outcome {
@@ -155,6 +204,16 @@ async fn sums_are_exact_and_bounded(factory: Arc<dyn Factory>) -> Outcome {
     let sums = select(&[aggregate(Aggregate::Sum, "n"), aggregate(Aggregate::Avg, "n")]);
     let found = read(&store, &all(), sums).await?;
     same("beyond 64 bits", found, vec!["json:18446744073709551609 6.148914691236517e18".to_owned()])?;
+    let decimals = r#"[{"d":99999999999999999999999999999999999999},{"d":99999999999999999999999999999999999999},
+        {"d":-0.00000000000000000000000000000000000001},{"d":1.50}]"#;
+    store.record(batch(1, 2, vec![event(2, "a", decimals)])).await?;
+    let sums = select(&[aggregate(Aggregate::Sum, "d"), aggregate(Aggregate::Avg, "d")]);
+    let found = read(&store, &all(), sums).await?;
+    let (sum, avg) = (
+        "199999999999999999999999999999999999999.49999999999999999999999999999999999999",
+        200_000_000_000_000_000_000_000_000_000_000_000_000.0 / 4.0,
+    );
+    same("decimals", found, vec![format!("json:{sum} {avg:?}")])?;
     let sums = select(&[aggregate(Aggregate::Sum, "f")]);
     let result = store.select(&all(), sums, Box::new(Looks), super::super::rows::PATIENCE).await;
     refused("beyond the greatest float", result.map(|(selected, _)| selected), ErrorKind::Invalid)?;
@@ -177,7 +236,7 @@ async fn buckets_begin_at_multiples_of_their_length(factory: Arc<dyn Factory>) -
     let store = with(factory, rows).await?;
     let bucket = || Expr::Bucket { column: "at".to_owned(), micros: 3_600_000_000 };
     let hours = Select {
-        order: vec![crate::OrderBy { column: bucket(), ..ascending("at", Nulls::Last) }],
+        order: vec![crate::OrderBy { column: bucket().into(), ..ascending("at", Nulls::Last) }],
         ..select(&[Value::Row(bucket()), Value::Rows])
     };
     let expected = [
@@ -226,6 +285,8 @@ async fn what_cannot_be_computed_is_invalid(factory: Arc<dyn Factory>) -> Outcom
     let bucket = |name: &str, micros| Value::Row(Expr::Bucket { column: name.to_owned(), micros });
     let mut by_sum = select(&[row("g"), Value::Rows]);
     by_sum.order = vec![ascending("n", Nulls::Last)];
+    let mut row_by_count = select(&[row("g")]);
+    row_by_count.order = vec![crate::OrderBy { column: Value::Rows, ..ascending("n", Nulls::Last) }];
     for wrong in [
         select(&[Value::Row(Expr::Part { column: "g".to_owned(), path: vec![member("a")], as_text: true })]),
         select(&[aggregate(Aggregate::Sum, "g")]),
@@ -233,13 +294,11 @@ async fn what_cannot_be_computed_is_invalid(factory: Arc<dyn Factory>) -> Outcom
         select(&[aggregate(Aggregate::Max, "j")]),
         select(&[aggregate(Aggregate::Min, "nope")]),
         select(&[row("j"), Value::Rows]),
-        select(&[row("d"), Value::Rows]),
-        select(&[row("l"), Value::Rows]),
-        select(&[aggregate(Aggregate::Sum, "d")]),
         select(&[aggregate(Aggregate::Max, "l")]),
         select(&[bucket("n", 5)]),
         select(&[bucket("at", 0)]),
         by_sum,
+        row_by_count,
     ] {
         let what = format!("{wrong:?}");
         let result = store.select(&all(), wrong, Box::new(Nothing), super::super::rows::PATIENCE).await;

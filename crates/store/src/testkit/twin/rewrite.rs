@@ -38,6 +38,7 @@ pub(super) fn scope(fault: Fault, scope: &Scope) -> Scope {
 pub(super) fn select(fault: Fault, mut select: Select) -> Select {
     match fault {
         Fault::IgnoresOrder => select.order.clear(),
+        Fault::IgnoresOrderOfAggregates => select.order.retain(|by| matches!(by.column, Value::Row(_))),
         Fault::TiesBackwards => {
             let column = "_seq".into();
             select.order.push(OrderBy { column, descending: true, nulls: Nulls::Last });
