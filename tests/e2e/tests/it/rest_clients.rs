@@ -1,15 +1,19 @@
-//! Clients of PostgREST that exist, unchanged; and what our own dialect adds, over HTTP.
+//! Clients of PostgREST that exist, unchanged; and what our own dialect adds, over HTTP. Each on
+//! both stores.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use orderwire_e2e::postgres::Postgres;
 use orderwire_e2e::{Server, Start};
 use serde_json::{Value, json};
 
+use crate::postgres::on;
+
 const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
 
-async fn with_air(folder: &std::path::Path) -> Result<Server> {
-    let server = Server::start(&folder.join("data"), &Start::default())?;
+async fn with_air(folder: &std::path::Path, start: &Start) -> Result<Server> {
+    let server = Server::start(&folder.join("data"), start)?;
     let def = json!({"fields": [
         {"name": "TimeInstant", "type": "timestamp", "required": true},
         {"name": "id_entity", "type": "text", "required": true},
@@ -36,19 +40,17 @@ async fn runs(server: &Server, mut command: Command, script: &str) -> Result<()>
     Ok(())
 }
 
-#[tokio::test]
-async fn the_client_library_of_python_runs_unchanged() -> Result<()> {
+async fn python(start: &Start) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let server = with_air(folder.path()).await?;
+    let server = with_air(folder.path(), start).await?;
     runs(&server, Command::new(made("ORDERWIRE_PYTHON")?), "postgrest_client.py").await?;
     ensure!(server.stop()?.success());
     Ok(())
 }
 
-#[tokio::test]
-async fn the_client_library_of_javascript_runs_unchanged() -> Result<()> {
+async fn javascript(start: &Start) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let server = with_air(folder.path()).await?;
+    let server = with_air(folder.path(), start).await?;
     let mut node = Command::new("node");
     node.env("NODE_PATH", made("ORDERWIRE_NODE_MODULES")?);
     runs(&server, node, "postgrest_client.cjs").await?;
@@ -57,9 +59,41 @@ async fn the_client_library_of_javascript_runs_unchanged() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_client_library_of_python_runs_unchanged() -> Result<()> {
+    python(&Start::default()).await
+}
+
+#[tokio::test]
+async fn the_client_library_of_python_runs_unchanged_on_a_postgresql() -> Result<()> {
+    let postgres = Postgres::started()?;
+    python(&on(&postgres)).await
+}
+
+#[tokio::test]
+async fn the_client_library_of_javascript_runs_unchanged() -> Result<()> {
+    javascript(&Start::default()).await
+}
+
+#[tokio::test]
+async fn the_client_library_of_javascript_runs_unchanged_on_a_postgresql() -> Result<()> {
+    let postgres = Postgres::started()?;
+    javascript(&on(&postgres)).await
+}
+
+#[tokio::test]
 async fn rows_that_come_in_by_rest_are_paged_by_cursor_and_described() -> Result<()> {
+    our_dialect(&Start::default()).await
+}
+
+#[tokio::test]
+async fn rows_that_come_in_by_rest_are_paged_by_cursor_and_described_on_a_postgresql() -> Result<()> {
+    let postgres = Postgres::started()?;
+    our_dialect(&on(&postgres)).await
+}
+
+async fn our_dialect(start: &Start) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let server = with_air(folder.path()).await?;
+    let server = with_air(folder.path(), start).await?;
     let rows: Vec<Value> = (0..25)
         .map(|n| json!({"TimeInstant": format!("2026-01-01T{:02}:{:02}:00Z", n / 10, n % 10), "id_entity": "s1", "n": n}))
         .collect();
