@@ -91,6 +91,14 @@ impl Postgres {
         self.ask("postgres", sql).map(drop)
     }
 
+    /// What it wrote to its log.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.folder.path().join("log"))?)
+    }
+
     fn append(&self, file: &str, lines: &str) -> Result<()> {
         let path = self.data().join(file);
         let before = std::fs::read_to_string(&path)?;

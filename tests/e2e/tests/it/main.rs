@@ -9,6 +9,7 @@ mod cli;
 mod consume_sse;
 mod consume_ws;
 mod consumers;
+mod cursor_cost;
 mod dead;
 mod demo;
 mod direct;
