@@ -38,7 +38,8 @@ pub(crate) fn run() -> Result<()> {
     for package in packages_that_generate()? {
         test.args(["--package", &package]);
     }
-    shell::run(test.args(["--", NAMED]).env(SWITCH, "1"))
+    // What is skipped is said, which the test runner would keep for itself.
+    shell::run(test.args(["--", NAMED, "--nocapture"]).env(SWITCH, "1"))
 }
 
 /// The files of this crate that are not what the generator makes. Those of

@@ -139,17 +139,14 @@ impl CauseWriter {
     async fn write_all(&self, batch: &mut Vec<Link>) {
         let mut pause = PAUSE;
         loop {
-            match self.write(batch).await {
-                Ok(()) => break,
-                Err(Some(error)) if !error.is_retryable() => {
-                    self.write_each(batch).await;
-                    break;
-                }
-                Err(error) if pause == PAUSE => {
-                    let error = error.map_or_else(|| SILENT.to_owned(), |error| error.to_string());
-                    tracing::warn!(%error, links = batch.len(), "what caused some events waits for the store");
-                }
-                Err(_) => {}
+            let written = match self.write(batch).await {
+                Err(Some(error)) if !error.is_retryable() => self.write_each(batch).await,
+                written => written,
+            };
+            let Err(error) = written else { break };
+            if pause == PAUSE {
+                let error = error.map_or_else(|| SILENT.to_owned(), |error| error.to_string());
+                tracing::warn!(%error, links = batch.len(), "what caused some events waits for the store");
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -159,15 +156,19 @@ impl CauseWriter {
     }
 
     /// One of a batch is in the way of the others: each goes alone, and those that the store will
-    /// never take are dropped.
-    async fn write_each(&self, batch: &[Link]) {
-        for link in batch {
-            if let Err(error) = self.write(std::slice::from_ref(link)).await {
-                let error = error.map_or_else(|| SILENT.to_owned(), |error| error.to_string());
-                tracing::warn!(%error, event.id = %link.effect, "what caused an event cannot be noted");
-                self.dropped.add(1);
+    /// never take are dropped. What is left in the batch is to be tried again.
+    async fn write_each(&self, batch: &mut Vec<Link>) -> Result<(), Option<Error>> {
+        while let Some(link) = batch.last() {
+            match self.write(std::slice::from_ref(link)).await {
+                Err(Some(error)) if !error.is_retryable() => {
+                    tracing::warn!(%error, event.id = %link.effect, "what caused an event cannot be noted");
+                    self.dropped.add(1);
+                }
+                written => written?,
             }
+            batch.pop();
         }
+        Ok(())
     }
 
     /// `None`: the store did not answer in time.
@@ -195,10 +196,12 @@ mod tests {
 
     use super::*;
 
-    /// A store that answers no write of links while it hangs, and refuses one of them for good.
+    /// A store that answers no write of links while it hangs, refuses one of them for good, and is
+    /// away for some writes of a single one.
     struct Hanging {
         store: Arc<dyn Store>,
         hangs: watch::Receiver<bool>,
+        away: AtomicU64,
     }
 
     impl Forward for Hanging {
@@ -213,6 +216,10 @@ mod tests {
             self.hangs.clone().wait_for(|hangs| !hangs).await.unwrap();
             if links.iter().any(|link| link.by == "/wrong") {
                 return Err(Error::new(ErrorKind::Invalid, "no such link"));
+            }
+            let less = |left: u64| left.checked_sub(1);
+            if links.len() == 1 && self.away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+                return Err(Error::new(ErrorKind::Unavailable, "away"));
             }
             self.store.add_links(links).await
         }
@@ -240,7 +247,7 @@ mod tests {
         let options = orderwire_sqlite::store::Options::default();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir, options).unwrap());
         let (hangs, receiver) = watch::channel(true);
-        let hanging = Hanging { store: store.clone(), hangs: receiver };
+        let hanging = Hanging { store: store.clone(), hangs: receiver, away: AtomicU64::new(2) };
         let (causes, writer) = Causes::with_room(Arc::new(hanging), room);
         let (end, ended) = oneshot::channel();
         let writing = tokio::spawn(writer.run(async {

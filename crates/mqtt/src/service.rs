@@ -61,6 +61,8 @@ impl Service {
     pub fn new(options: Options, port: Arc<dyn Port>) -> Result<(Self, Handle), Error> {
         let opener = Opener::new(&options)?;
         let handle = Handle(Arc::new(Mutex::new(Err(NOT_YET.to_owned()))));
+        // Also of a server whose turn never comes.
+        connected(&options.name, false);
         Ok((Self { options, opener, port, handle: handle.clone() }, handle))
     }
 
@@ -79,6 +81,10 @@ impl Service {
         }
         work.await;
     }
+}
+
+fn connected(name: &str, is: bool) {
+    metrics::gauge!("orderwire_mqtt_connected", "connection" => name.to_owned()).set(f64::from(u8::from(is)));
 }
 
 impl Shared<'_> {
@@ -121,9 +127,7 @@ impl Shared<'_> {
 
     /// How the connection is from now on.
     pub(crate) fn say(&self, condition: Result<(), String>) {
-        let name = self.options.name.clone();
-        metrics::gauge!("orderwire_mqtt_connected", "connection" => name)
-            .set(f64::from(u8::from(condition.is_ok())));
+        connected(&self.options.name, condition.is_ok());
         *self.handle.0.lock().unwrap_or_else(PoisonError::into_inner) = condition;
     }
 

@@ -49,7 +49,8 @@ impl Health {
 }
 
 /// How a connection is that another server has.
-const NOT_THE_TURN: &str = "one server of those that share a store subscribes, and it is another one's turn";
+const NOT_THE_TURN: &str = "one server of those that share a store subscribes, and this one does not have the turn: another has it, or the \
+     store cannot be reached";
 
 /// Starts every connection. A broker that is away is no fault: it is waited for.
 ///

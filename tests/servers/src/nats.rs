@@ -111,14 +111,19 @@ impl Nats {
 
     /// The number of the server in its cluster that leads the stream, which has to be on all three.
     pub fn leader(&self) -> Result<usize> {
-        let stream = self.ask("$JS.API.STREAM.INFO.ORDERWIRE")?;
-        let others = stream["cluster"]["replicas"].as_array().context("replicas")?;
-        ensure!(others.len() == 2, "it is not on three servers: {stream}");
-        let name = stream["cluster"]["leader"].as_str().context("a leader")?;
-        Ok(name.trim_start_matches('n').parse()?)
+        let mut leader = None;
+        // Nobody answers while they agree on one.
+        self.until("the stream has a leader", || {
+            let stream = self.ask("$JS.API.STREAM.INFO.ORDERWIRE").unwrap_or_default();
+            let cluster = &stream["cluster"];
+            let is_on_three = cluster["replicas"].as_array().is_some_and(|others| others.len() == 2);
+            leader = cluster["leader"].as_str().filter(|_| is_on_three).map(str::to_owned);
+            leader.is_some()
+        })?;
+        Ok(leader.context("a leader")?.trim_start_matches('n').parse()?)
     }
 
-    fn until(&self, what: &str, is: impl Fn() -> bool) -> Result<()> {
+    fn until(&self, what: &str, mut is: impl FnMut() -> bool) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !is() {
             ensure!(Instant::now() < deadline, "not so that {what}: {}", self.log()?);

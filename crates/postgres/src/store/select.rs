@@ -26,9 +26,9 @@ use crate::db::Database;
 /// How often a read begins anew: its dataset was changed elsewhere, or its connection had ended.
 const ATTEMPTS: u32 = 3;
 
-/// The longest read. The server, which ends those of a process that is gone, is told so once for
-/// each connection: a statement more for each read would be a tenth of what a page costs.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest read; queries have 10 s. The server, which ends those of a process that is gone, is told so
+/// once for each connection: a statement more for each read would be a tenth of what a page costs.
+const LONGEST: Duration = Duration::from_secs(15);
 
 /// How much longer than we the server lets a read go on.
 const GRACE: Duration = Duration::from_secs(2);

@@ -18,11 +18,19 @@ pub(super) struct Extra<'a> {
 }
 
 impl<'a> Extra<'a> {
-    /// Keeps a member of the row.
+    /// Keeps a member of the row. What was accepted as something to be passed over is kept as far as it
+    /// can be: nothing of it makes a fault of the row.
     pub(super) fn keep(&mut self, reader: &Reader, name: Cow<'a, str>, raw: &str) -> Result<(), Fault> {
+        if self.names.contains(&name) {
+            return if reader.past {
+                Ok(())
+            } else {
+                Err(Fault::invalid(pointer(&name), "the field is there twice"))
+            };
+        }
         // The row is the first level, and the object that it is kept in another one.
-        if raw.starts_with(['{', '[']) && !nests_at_most(raw.as_bytes(), reader.json_depth.saturating_sub(2))
-        {
+        let nests = || nests_at_most(raw.as_bytes(), reader.json_depth.saturating_sub(2));
+        if !reader.past && raw.starts_with(['{', '[']) && !nests() {
             return Err(Fault::invalid(
                 pointer(&name),
                 format!("nested deeper than {} levels", reader.json_depth),
@@ -32,20 +40,15 @@ impl<'a> Extra<'a> {
         write_text(&mut self.text, &name);
         self.text.push(':');
         self.text.push_str(raw);
-        if self.text.len() >= reader.field_bytes {
+        if !reader.past && self.text.len() >= reader.field_bytes {
             let detail = format!(
                 "what the row brings beyond the fields has more than {} bytes together",
                 reader.field_bytes
             );
             return Err(Fault::too_large(pointer(&name), detail));
         }
-        match self.names.get(&name) {
-            Some(_) => Err(Fault::invalid(pointer(&name), "the field is there twice")),
-            None => {
-                self.names.insert(name);
-                Ok(())
-            }
-        }
+        self.names.insert(name);
+        Ok(())
     }
 
     /// Keeps the members of `_extra`, which a row brings that was exported.
@@ -53,8 +56,14 @@ impl<'a> Extra<'a> {
         if raw == "null" {
             return Ok(());
         }
-        let Members(members) = Members::parse(raw, &format!("/{EXTRA}"))?;
-        members.into_iter().try_for_each(|(name, value)| self.keep(reader, name, value.get()))
+        match Members::parse(raw, &format!("/{EXTRA}")) {
+            Ok(Members(members)) => {
+                members.into_iter().try_for_each(|(name, value)| self.keep(reader, name, value.get()))
+            }
+            // It was a member like any other when the row was accepted.
+            Err(_) if reader.past => self.keep(reader, EXTRA.into(), raw),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// The object, if there is anything in it.

@@ -358,9 +358,10 @@ impl<'de> Visitor<'de> for Row<'_, 'de> {
             expected = i + 1;
             let column = &self.reader.columns[i];
             let raw: &'de RawValue = map.next_value()?;
-            let value = if !seen.insert(i) {
+            let is_extra = self.reader.extra == Some(i);
+            let value = if !seen.insert(i) && !(is_extra && self.reader.past) {
                 Err(Fault::invalid(column.pointer(), "the field is there twice"))
-            } else if self.reader.extra == Some(i) {
+            } else if is_extra {
                 self.extra.keep_all(self.reader, raw.get()).map(|()| Value::Null)
             } else {
                 match self.reader.value(column, raw.get()) {

@@ -167,6 +167,27 @@ fn unknown_fields_may_be_kept() {
     assert_eq!(reader.filled("{}", &[("x", "1")]).unwrap(), r#"{"x":"1"}"#);
 }
 
+/// What was passed over when a row was accepted is no fault of it since it is kept.
+#[test]
+fn what_was_passed_over_before_is_kept_as_far_as_it_can_be() {
+    let limits = Limits { field_bytes: 60, json_depth: 4, ..Limits::default() };
+    let reader = Reader::new(&DatasetDef { unknown: Unknown::Keep, ..def() }, &limits);
+    let many = format!(r#"{{"station":"s","a":"{0}","b":"{0}"}}"#, "x".repeat(30));
+    for (json, kept) in [
+        (r#"{"station":"s","x":1,"x":2,"y":3}"#, r#"{"x":1,"y":3}"#),
+        (r#"{"station":"s","_extra":{"x":1},"_extra":{"x":2,"y":3}}"#, r#"{"x":1,"y":3}"#),
+        (r#"{"station":"s","_extra":[],"x":1}"#, r#"{"_extra":[],"x":1}"#),
+        (r#"{"station":"s","x":[[[1]]]}"#, r#"{"x":[[[1]]]}"#),
+        (&many, &many.replace(r#""station":"s","#, "")),
+    ] {
+        let mut out = Vec::new();
+        assert!(reader.read(json, &mut out).is_err(), "{json}");
+        reader.for_the_past().read(json, &mut out).unwrap();
+        let Some(Value::Json(text)) = out.pop() else { panic!("nothing is kept of {json}") };
+        assert_eq!(text, kept, "{json}");
+    }
+}
+
 #[test]
 fn csv_values_become_json_of_their_column() {
     let reader = reader();

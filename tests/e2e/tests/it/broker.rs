@@ -13,7 +13,7 @@ use orderwire_e2e::rabbit::Rabbit;
 use orderwire_e2e::{Server, Start};
 use serde_json::{Value, json};
 
-use crate::under_load::{nothing_is_lost_or_doubled, under_load};
+use crate::under_load::{nothing_is_lost_or_doubled, under_load, until_more_come};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 
@@ -256,9 +256,9 @@ async fn without_a_spool_or_with_a_full_one_events_are_refused_while_the_broker_
 async fn twenty_restarts_of_the_broker_lose_nothing_and_double_nothing() -> Result<()> {
     let (mut rabbit, folder) = (Rabbit::started()?, tempfile::tempdir()?);
     let server = Arc::new(behind(&rabbit.url(), folder.path(), "")?);
-    let acknowledged = under_load(&server, |progress| {
+    let acknowledged = under_load(&server, || {
         for round in 0..20 {
-            progress.until_more(200)?;
+            until_more_come(&server, 200)?;
             if round % 5 == 0 {
                 rabbit.kill()?;
                 rabbit.start()?;

@@ -342,7 +342,7 @@ async fn of_servers_that_share_a_store_one_subscribes_and_another_takes_over() -
     let (broker, postgres, folder) = (Mosquitto::started()?, Postgres::started()?, tempfile::tempdir()?);
     let text = CONFIG.replace("URL", &broker.url()).replace("VERSION", "5");
     let node = |name: &str| started(&folder.path().join(name), &text, on(&postgres));
-    let is_the_others = |ready: &Value| detail(ready).to_string().contains("another one's turn");
+    let is_the_others = |ready: &Value| detail(ready).to_string().contains("does not have the turn");
     let one = node("one")?;
     connected(&one).await?;
     let two = node("two")?;

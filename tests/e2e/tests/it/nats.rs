@@ -2,25 +2,24 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use orderwire_e2e::nats::Nats;
 use orderwire_e2e::{PATIENCE, Server, Start};
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
 
 use crate::broker::{behind, consume, event};
-use crate::under_load::{nothing_is_lost_or_doubled, under_load};
+use crate::under_load::{nothing_is_lost_or_doubled, under_load, until_more_come};
 
 /// 500 events a second, 20 restarts of the server under them, every second one by SIGKILL.
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_restarts_of_nats_lose_nothing_and_double_nothing() -> Result<()> {
     let (mut nats, folder) = (Nats::started()?, tempfile::tempdir()?);
     let server = Arc::new(behind(&nats.url(), folder.path(), "")?);
-    let acknowledged = under_load(&server, |progress| {
+    let acknowledged = under_load(&server, || {
         for round in 0..20 {
-            progress.until_more(200)?;
+            until_more_come(&server, 200)?;
             if round % 2 == 0 {
                 nats.kill()?;
             } else {
@@ -34,20 +33,6 @@ async fn twenty_restarts_of_nats_lose_nothing_and_double_nothing() -> Result<()>
     nothing_is_lost_or_doubled(&server, &acknowledged, || nats.unacked("shop")).await
 }
 
-/// Waits until so many more events came through the broker.
-async fn more_come(server: &Server, count: u64) -> Result<()> {
-    let ready = |queue: &Value| queue["ready"].as_u64().unwrap_or_default();
-    let before = ready(&server.get("/v1/queues/shop").await?);
-    let deadline = Instant::now() + 3 * PATIENCE;
-    // A cluster may take its time to agree on who leads each consumer.
-    while ready(&server.get("/v1/queues/shop").await?) < before + count {
-        ensure!(Instant::now() < deadline, "nothing comes through: {}", server.log()?);
-        // tidy: sleep because the queue is behind HTTP and is asked again
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
-}
-
 /// The server that leads the stream is killed; the two others go on, and it comes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_whose_leader_is_killed_under_load_loses_nothing_and_doubles_nothing() -> Result<()> {
@@ -55,14 +40,15 @@ async fn a_cluster_whose_leader_is_killed_under_load_loses_nothing_and_doubles_n
     let urls: Vec<String> = cluster.iter().map(Nats::url).collect();
     let more = "broker: {nats: {replicas: 3, bytes: 100MiB}}\n";
     let server = Arc::new(behind(&urls.join(","), folder.path(), more)?);
-    let acknowledged = under_load(&server, |progress| {
-        progress.until_more(500)?;
+    let acknowledged = under_load(&server, || {
+        // The stream is there then.
+        until_more_come(&server, 500)?;
         let leader = cluster[0].leader()?;
         cluster[leader].kill()?;
         // Not only into the spool.
-        Handle::current().block_on(more_come(&server, 500))?;
+        until_more_come(&server, 500)?;
         cluster[leader].start()?;
-        progress.until_more(500)
+        until_more_come(&server, 500)
     });
     let acknowledged = acknowledged.await?;
     nothing_is_lost_or_doubled(&server, &acknowledged, || cluster[0].unacked("shop")).await
