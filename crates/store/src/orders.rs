@@ -206,7 +206,8 @@ pub trait Orders: Send + Sync {
     ) -> Result<Vec<Revision>, Error>;
 
     /// The resources of revisions that are stored, those of removed releases too, by name,
-    /// kind and release, the newest revision first, at most `max`. What was stored with the
+    /// kind and release, the newest revision first, at most `max`; of one release those of its
+    /// newest revision first. What was stored with the
     /// revision is found by its name, and by its release, by index.
     async fn resources(
         &self,

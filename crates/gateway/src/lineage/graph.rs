@@ -125,8 +125,7 @@ impl Graph {
         self.link(&revision_id(found.release, found.revision), &id, "has");
     }
 
-    /// What was observed of the resources of a release, the revision `applied` of which is on
-    /// its target.
+    /// What was observed last of the resources of a release.
     pub(super) fn observed(&mut self, release: Uuid, observed: &[Observed]) {
         for resource in observed {
             let id = resource_node(release, &resource.kind, &resource.name);

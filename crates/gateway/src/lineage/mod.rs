@@ -91,9 +91,14 @@ async fn add_orders(
         for order in &orders {
             graph.add_order(order);
             let (Some(release), Some(number)) = (order.release, order.revision) else { continue };
-            if !seen.insert((release, number)) {
+            if seen.contains(&(release, number)) {
                 continue;
             }
+            if seen.len() == REVISIONS_MAX {
+                graph.cut = true;
+                continue;
+            }
+            seen.insert((release, number));
             let revision = state.store().revision(scope, release, number).await.map_err(Problem::of_store)?;
             if let Some(revision) = revision {
                 graph.made_by(release, number, revision.trace.id);
@@ -151,7 +156,7 @@ pub(crate) struct LineageParams {
 }
 
 /// Where a release or a resource comes from: its client, its release, the revisions that have
-/// it, the traces that made these, the orders, and the events that led to them, to any depth.
+/// it, the traces that made these, the orders, and the events that led to them, up to 64 levels deep.
 ///
 /// The answer is a graph like that of a trace. A resource is named by its name, with its kind
 /// where that is not enough; of one that several releases have all are told. At most 50
@@ -190,7 +195,11 @@ pub(crate) async fn get_lineage_of(
         // Of a resource only the revisions that have it.
         let only = filter.name.is_some().then(|| of_release.iter().map(|found| found.revision).collect());
         events.extend(add_release(&state, &scope, &mut graph, &release, only.as_ref()).await?);
-        of_release.into_iter().for_each(|found| graph.add_resource(found));
+        for found in of_release {
+            // It may be older than those that were looked up.
+            graph.add_revision(id, &release.name, release.client.as_str(), found.revision);
+            graph.add_resource(found);
+        }
         observe(&mut graph, &release)?;
     }
     if !any {

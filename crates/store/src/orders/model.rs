@@ -262,6 +262,17 @@ pub struct ResourceName {
     pub name: String,
 }
 
+impl ResourceName {
+    /// The most bytes of kind and name together. Longer ones could not be indexed everywhere.
+    pub const BYTES_MAX: usize = 512;
+
+    /// By this kind and name; None where one is missing, or both are too long to lead anywhere.
+    pub fn of(kind: &str, name: &str) -> Option<Self> {
+        let can_be_found = !kind.is_empty() && !name.is_empty() && kind.len() + name.len() <= Self::BYTES_MAX;
+        can_be_found.then(|| Self { kind: kind.to_owned(), name: name.to_owned() })
+    }
+}
+
 /// A resource of a revision that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevisionResource {

@@ -144,7 +144,8 @@ pub(super) async fn resources(
 ) -> Result<Vec<RevisionResource>, Failure> {
     let mut query = Query::new(
         "SELECT s.kind, s.name, r.client, s.release, s.number FROM store.revision_resource s \
-         JOIN store.release r ON r.id = s.release WHERE true",
+         JOIN store.release r ON r.id = s.release \
+         WHERE EXISTS (SELECT FROM store.revision v WHERE v.release = s.release AND v.number = s.number)",
     );
     query.and_clients(&scope.clients, "r.client");
     query.and_text("s.name", filter.name.as_deref().map(escaped).as_deref());
@@ -154,7 +155,10 @@ pub(super) async fn resources(
         query.push(" AND s.number = ");
         query.bind(Box::new(integer(number)));
     }
-    query.push(" ORDER BY s.name, s.kind, s.release, s.number DESC");
+    query.push(match filter.release {
+        Some(_) => " ORDER BY s.number DESC, s.name, s.kind",
+        None => " ORDER BY s.name, s.kind, s.release, s.number DESC",
+    });
     query.limit(max);
     run(session, &query, rows::resource).await
 }

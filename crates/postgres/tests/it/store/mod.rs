@@ -4,7 +4,6 @@ mod support;
 
 mod conformance;
 mod faults;
-mod migrated;
 mod nodes;
 mod partitions;
 mod reads;

@@ -220,7 +220,8 @@ pub(super) fn resources(
 
 pub(super) fn resources_query(scope: &Scope, filter: &ResourceFilter, max: usize) -> Query {
     let sql = "SELECT s.kind, s.name, r.client, s.release, s.number FROM revision_resource s \
-               CROSS JOIN release r ON r.id = s.release WHERE 1";
+               CROSS JOIN release r ON r.id = s.release \
+               WHERE EXISTS (SELECT 1 FROM revision v WHERE v.release = s.release AND v.number = s.number)";
     let mut query = Query { sql: sql.to_owned(), bound: Vec::new() };
     clients_clause(&scope.clients, "r.client", &mut query.sql, &mut query.bound);
     query.and_text("s.name = ?", filter.name.as_ref());
@@ -229,7 +230,11 @@ pub(super) fn resources_query(scope: &Scope, filter: &ResourceFilter, max: usize
     if let Some(number) = filter.revision {
         query.and("s.number = ?", [Binding::Integer(integer(number))]);
     }
-    query.end(" ORDER BY s.name, s.kind, s.release, s.number DESC", max)
+    let order = match filter.release {
+        Some(_) => " ORDER BY s.number DESC, s.name, s.kind",
+        None => " ORDER BY s.name, s.kind, s.release, s.number DESC",
+    };
+    query.end(order, max)
 }
 
 pub(super) fn trace_orders(db: &Connection, scope: &Scope, trace: Uuid) -> rusqlite::Result<TraceOrders> {
