@@ -14,17 +14,28 @@ use super::table::{quoted, table_name};
 use super::traces::part;
 use super::value::Moment;
 
+const DATASET: &str = "sweeping a dataset";
+
 pub(super) async fn sweep(shared: &Shared, sweep: Sweep) -> Result<u64, Error> {
     let Sweep { now, traces_before, remembered_before, limit } = sweep;
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let mut dropped = 0;
+    let mut held = Vec::new();
     for entry in shared.catalogue.all() {
         let Some(retention) = entry.dataset.def.retention else { continue };
         let Ok(before) = now.checked_sub(SignedDuration::from(retention)) else { continue };
         let before = entry.dataset.def.kept_from(before);
         if dropped < limit {
-            dropped += of_a_dataset(shared, &entry, before, limit - dropped).await?;
+            match of_a_dataset(shared, &entry, before, limit - dropped).await {
+                Ok(gone) => dropped += gone,
+                // Nobody else waits for those who read it: the next sweep tries again.
+                Err(failure) if failure.is_of_a_lock() => held.push(entry.dataset.name.to_string()),
+                Err(failure) => return Err(failure.into_error(DATASET)),
+            }
         }
+    }
+    if !held.is_empty() {
+        tracing::warn!(datasets = %held.join(", "), "nothing past its retention is dropped while somebody reads the table for long");
     }
     let records = write!(&shared.database, "sweeping traces", |session| {
         traces(session, traces_before, limit).await
@@ -45,10 +56,9 @@ async fn ended(session: &Session, limit: u64) -> Result<u64, Failure> {
 }
 
 /// Drops at most `limit` rows from before `before`.
-async fn of_a_dataset(shared: &Shared, entry: &Entry, before: Timestamp, limit: u64) -> Result<u64, Error> {
-    let what = "sweeping a dataset";
+async fn of_a_dataset(shared: &Shared, entry: &Entry, before: Timestamp, limit: u64) -> Result<u64, Failure> {
     let name = &entry.dataset.name;
-    let swept = transact!(&shared.database, what, partitions::TRIES, |session| {
+    let swept = transact!(&shared.database, DATASET, partitions::TRIES, |session| {
         // First the dataset, as whoever records holds it before its rows.
         let sql = "SELECT 1 FROM store.dataset WHERE name = $1 AND defined = $2 FOR UPDATE";
         session.row(sql, &[&name.as_str(), &entry.defined]).await?.ok_or(Failure::Stale)?;
@@ -73,7 +83,7 @@ async fn of_a_dataset(shared: &Shared, entry: &Entry, before: Timestamp, limit: 
         }
         // It has another definition, perhaps without a retention: the next sweep sees it.
         Err(failure) if failure.is_stale() => Ok(0),
-        Err(failure) => Err(failure.into_error(what)),
+        Err(failure) => Err(failure),
     }
 }
 

@@ -163,3 +163,30 @@ async fn rows_of_more_times_than_partitions_may_be_lie_in_one_more_until_it_is_e
     assert_eq!(tables(&client).await, ["d#2027-02 1"]);
     store.remove(&scope, &"d".parse().unwrap()).await.unwrap();
 }
+
+/// A sweep of datasets alone.
+fn sweep_at(now: &str) -> Sweep {
+    let old = Timestamp::UNIX_EPOCH;
+    Sweep { now: now.parse().unwrap(), traces_before: old, remembered_before: old, limit: 1_000 }
+}
+
+#[tokio::test]
+async fn a_long_read_of_one_dataset_holds_up_the_retention_of_no_other() {
+    let database = TestDatabase::new().await;
+    let store = store(&database, &months(r#","retention":"30d""#)).await;
+    let scope = Scope::internal("test");
+    let other = months(r#","retention":"30d""#);
+    store.define(&scope, &"e".parse().unwrap(), &other, Timestamp::UNIX_EPOCH).await.unwrap();
+    let mut both = rows(0, &["2025-11-01T00:00:00Z"]);
+    let mut of_the_other = rows(1, &["2025-11-01T00:00:00Z"]).events;
+    of_the_other[0].dataset = "e".parse().unwrap();
+    both.events.append(&mut of_the_other);
+    store.record(both).await.unwrap();
+    let client = connect(&database.url()).await;
+    client.batch_execute("BEGIN; SELECT count(*) FROM data.d").await.unwrap();
+    let sweep = sweep_at("2026-02-15T00:00:00Z");
+    assert_eq!(store.sweep(sweep).await.unwrap(), 1, "that of the other one");
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(store.sweep(sweep).await.unwrap(), 1);
+    assert_eq!(tables(&client).await, [""; 0]);
+}
