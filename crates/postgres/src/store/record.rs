@@ -65,7 +65,7 @@ async fn record_all(shared: &Shared, recording: &Recording) -> Result<Vec<RowsRe
             }
             Err(refused) => return Err(refused),
         };
-        let stored = match partitions::make_for(shared, &batch).await {
+        let stored = match partitions::make_for(shared, &batch, recording.now).await {
             Ok(()) => transact!(&shared.database, WHAT, |session| store(session, recording, &batch).await),
             Err(failure) => Err(failure),
         };

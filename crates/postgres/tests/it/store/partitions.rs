@@ -131,43 +131,67 @@ async fn retention_drops_whole_partitions_and_rows_that_come_late_make_them_anew
     assert_eq!(tables(&client).await, ["d#2025-11 1", "d#2026-01 1", "d#2026-02 1"]);
 }
 
-#[tokio::test]
-async fn rows_of_more_times_than_partitions_may_be_lie_in_one_more_until_it_is_empty() {
-    let database = TestDatabase::new().await;
-    let store = store(&database, &months(r#","retention":"90d""#)).await;
-    let times: Vec<String> =
-        (0..123).map(|month| format!("{}-{:02}-01T00:00:00Z", 1900 + month / 12, month % 12 + 1)).collect();
-    let times: Vec<&str> = times.iter().map(String::as_str).collect();
-    store.record(rows(0, &times)).await.unwrap();
-    store.record(rows(1, &["2026-02-10T00:00:00Z"])).await.unwrap();
-    let client = connect(&database.url()).await;
-    let there = tables(&client).await;
-    assert_eq!((there.len(), there.last().map(String::as_str)), (121, Some("d#rest 4")));
-    let scope = Scope::internal("test");
-    assert_eq!(read(&store, column("n"), PATIENCE).await.unwrap().len(), 124);
-    // Conflicts are found there as well.
-    store.record(rows(2, &times[120..])).await.unwrap();
-    let of = |now: &str| Sweep {
-        now: now.parse().unwrap(),
-        traces_before: Timestamp::UNIX_EPOCH,
-        remembered_before: Timestamp::UNIX_EPOCH,
-        limit: 1_000,
-    };
-    while store.sweep(of("2026-02-15T00:00:00Z")).await.unwrap() > 0 {}
-    assert_eq!(tables(&client).await, ["d#rest 1"]);
-    store.record(rows(3, &["2026-03-10T00:00:00Z"])).await.unwrap();
-    assert_eq!(tables(&client).await, ["d#rest 2"], "while it has rows no more are made");
-    while store.sweep(of("2027-02-15T00:00:00Z")).await.unwrap() > 0 {}
-    assert_eq!(tables(&client).await, [""; 0]);
-    store.record(rows(4, &["2027-02-10T00:00:00Z"])).await.unwrap();
-    assert_eq!(tables(&client).await, ["d#2027-02 1"]);
-    store.remove(&scope, &"d".parse().unwrap()).await.unwrap();
-}
-
 /// A sweep of datasets alone.
 fn sweep_at(now: &str) -> Sweep {
     let old = Timestamp::UNIX_EPOCH;
     Sweep { now: now.parse().unwrap(), traces_before: old, remembered_before: old, limit: 1_000 }
+}
+
+/// The same batch, recorded at another moment.
+fn recorded_at(now: &str, mut recording: Recording) -> Recording {
+    recording.now = now.parse().unwrap();
+    recording
+}
+
+/// The first moments of so many months from a year on.
+fn months_from(year: u32, count: u32) -> Vec<String> {
+    (0..count).map(|month| format!("{}-{:02}-01T00:00:00Z", year + month / 12, month % 12 + 1)).collect()
+}
+
+#[tokio::test]
+async fn times_far_from_the_present_lie_in_one_more_and_the_present_keeps_its_partitions() {
+    let database = TestDatabase::new().await;
+    let store = store(&database, &months(r#","retention":"90d""#)).await;
+    let stray = months_from(2100, 20);
+    let stray: Vec<&str> = stray.iter().map(String::as_str).collect();
+    let now = "2026-02-15T00:00:00Z";
+    store.record(recorded_at(now, rows(0, &stray))).await.unwrap();
+    let client = connect(&database.url()).await;
+    let there = tables(&client).await;
+    assert_eq!((there.len(), there.last().map(String::as_str)), (18, Some("d#rest 3")));
+    // Conflicts are found there as well.
+    store.record(recorded_at(now, rows(1, &stray))).await.unwrap();
+    assert_eq!(tables(&client).await, there);
+    store.record(recorded_at(now, rows(2, &["2026-02-10T00:00:00Z"]))).await.unwrap();
+    assert_eq!(tables(&client).await.first().map(String::as_str), Some("d#2026-02 1"), "beside the rest");
+    // Not beside rows of its own month, and not while somebody reads the rest; which ends by itself.
+    client.batch_execute("BEGIN; SELECT count(*) FROM data.d").await.unwrap();
+    let march = rows(3, &["2026-03-01T00:00:00Z"]);
+    store.record(recorded_at("2026-03-01T00:00:00Z", march)).await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
+    store.record(recorded_at("2026-03-02T00:00:00Z", rows(4, &["2026-03-02T00:00:00Z"]))).await.unwrap();
+    store.record(recorded_at("2026-04-01T00:00:00Z", rows(5, &["2026-04-01T00:00:00Z"]))).await.unwrap();
+    let there = tables(&client).await;
+    assert_eq!(there[..2], ["d#2026-02 1", "d#2026-04 1"]);
+    assert_eq!(there.last().map(String::as_str), Some("d#rest 5"));
+    assert_eq!(read(&store, column("n"), PATIENCE).await.unwrap().len(), 24);
+    while store.sweep(sweep_at("2111-01-01T00:00:00Z")).await.unwrap() > 0 {}
+    assert_eq!(tables(&client).await, [""; 0]);
+    store.remove(&Scope::internal("test"), &"d".parse().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_past_the_retention_make_no_partitions() {
+    let database = TestDatabase::new().await;
+    let store = store(&database, &months(r#","retention":"90d""#)).await;
+    let past = months_from(2020, 3);
+    let times: Vec<&str> = past.iter().map(String::as_str).chain(["2026-02-10T00:00:00Z"]).collect();
+    let now = "2026-02-15T00:00:00Z";
+    store.record(recorded_at(now, rows(0, &times))).await.unwrap();
+    let client = connect(&database.url()).await;
+    assert_eq!(tables(&client).await, ["d#2026-02 1", "d#rest 3"]);
+    while store.sweep(sweep_at(now)).await.unwrap() > 0 {}
+    assert_eq!(tables(&client).await, ["d#2026-02 1"]);
 }
 
 #[tokio::test]
@@ -189,4 +213,17 @@ async fn a_long_read_of_one_dataset_holds_up_the_retention_of_no_other() {
     client.batch_execute("COMMIT").await.unwrap();
     assert_eq!(store.sweep(sweep).await.unwrap(), 1);
     assert_eq!(tables(&client).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn rows_of_a_partition_that_somebody_took_out_lie_in_the_rest() {
+    let database = TestDatabase::new().await;
+    let store = store(&database, &months("")).await;
+    store.record(rows(0, &["2026-01-01T00:00:00Z"])).await.unwrap();
+    let client = connect(&database.url()).await;
+    client.batch_execute(r#"ALTER TABLE data.d DETACH PARTITION data."d#2026-01""#).await.unwrap();
+    store.record(rows(1, &["2026-01-02T00:00:00Z", "2026-02-01T00:00:00Z"])).await.unwrap();
+    store.record(rows(2, &["2026-01-03T00:00:00Z"])).await.unwrap();
+    assert_eq!(tables(&client).await, ["d#2026-02 1", "d#rest 2"]);
+    assert_eq!(texts(&client, r#"SELECT count(*)::text FROM data."d#2026-01""#).await, ["1"]);
 }
