@@ -59,8 +59,11 @@ impl Work {
             None => format!("revision {number}, {} objects", content.manifests.len()),
             Some(_) => format!("revision {number} again"),
         };
-        let named = |manifest: &Manifest| ResourceName::of(manifest.kind(), manifest.name());
-        let resources = content.manifests.iter().filter_map(named).collect();
+        let named = |manifest: &Manifest| ResourceName {
+            kind: manifest.kind().to_owned(),
+            name: manifest.name().to_owned(),
+        };
+        let resources = content.manifests.iter().map(named).collect();
         self.loaded = Some((number, content.into()));
         let advance = Advance { revision: Some(number), new_revision, resources, ..Advance::default() };
         let advance = advance.state(OrderState::Planned, None).done("plan").begun("prepare");

@@ -263,13 +263,16 @@ pub struct ResourceName {
 }
 
 impl ResourceName {
-    /// The most bytes of kind and name together. Longer ones could not be indexed everywhere.
+    /// The most bytes of a kind and a name together by which a resource is found: they are keys
+    /// of an index, which have a limit.
     pub const BYTES_MAX: usize = 512;
 
-    /// By this kind and name; None where one is missing, or both are too long to lead anywhere.
-    pub fn of(kind: &str, name: &str) -> Option<Self> {
-        let can_be_found = !kind.is_empty() && !name.is_empty() && kind.len() + name.len() <= Self::BYTES_MAX;
-        can_be_found.then(|| Self { kind: kind.to_owned(), name: name.to_owned() })
+    /// Whether the resource is stored with its revision, to be found by its name: not without a
+    /// kind or name, nor when they are too long.
+    #[must_use]
+    pub fn is_findable(&self) -> bool {
+        let Self { kind, name } = self;
+        !kind.is_empty() && !name.is_empty() && kind.len() + name.len() <= Self::BYTES_MAX
     }
 }
 

@@ -212,7 +212,7 @@ BEGIN
         SELECT * FROM (
             SELECT x.queue, x.lane, x.until FROM queue.lane x WHERE x.state <> 0 AND x.until <= p_now
             ORDER BY x.until LIMIT p_limit
-        ) x ORDER BY x.queue, x.until
+        ) x ORDER BY x.queue, x.until, x.lane
     LOOP
         EXIT WHEN bytes >= p_bytes;
         count := count + 1;

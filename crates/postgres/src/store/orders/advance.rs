@@ -82,8 +82,9 @@ async fn add_revision(
             ],
         )
         .await?;
-    let kinds: Vec<String> = resources.iter().map(|resource| escaped(&resource.kind)).collect();
-    let names: Vec<String> = resources.iter().map(|resource| escaped(&resource.name)).collect();
+    let resources = resources.iter().filter(|resource| resource.is_findable());
+    let (kinds, names): (Vec<String>, Vec<String>) =
+        resources.map(|resource| (escaped(&resource.kind), escaped(&resource.name))).unzip();
     let sql = "INSERT INTO store.revision_resource (release, number, kind, name) \
                SELECT $1, $2, kind, name FROM unnest($3::text[], $4::text[]) AS r (kind, name) ON CONFLICT DO NOTHING";
     session.execute(sql, &[&release.id, &integer(revision.number), &kinds, &names]).await?;

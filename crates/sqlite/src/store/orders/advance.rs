@@ -85,7 +85,7 @@ fn add_revision(
     let mut add = db.prepare_cached(
         "INSERT OR IGNORE INTO revision_resource (release, number, kind, name) VALUES (?1, ?2, ?3, ?4)",
     )?;
-    for ResourceName { kind, name } in resources {
+    for ResourceName { kind, name } in resources.iter().filter(|resource| resource.is_findable()) {
         add.execute(params![bytes(&release.id), integer(revision.number), kind, name])?;
     }
     db.prepare_cached("UPDATE release SET revisions = ?2, stored = stored + 1 WHERE id = ?1")?

@@ -214,8 +214,11 @@ async fn with_objects(store: &Arc<dyn Store>, second: i64, objects: &[(&str, &st
 async fn resources_lead_back_to_their_release(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
     accepted(&store, order(1, "a", "web", Apply, 1)).await?;
-    let web =
-        with_objects(&store, 1, &[("Process", "web"), ("Process", "odd\\0\0"), ("Volume", "web")]).await?;
+    let (most, more) = ("n".repeat(ResourceName::BYTES_MAX - 1), "n".repeat(10_000));
+    // Those without a kind or name, and those with very long ones, are left out.
+    let left_out = [("", "web"), ("Volume", ""), ("Kk", most.as_str()), ("K", &more)];
+    let kept = [("Process", "web"), ("Process", "odd\\0\0"), ("Volume", "web"), ("K", most.as_str())];
+    let web = with_objects(&store, 1, &[&kept[..], &left_out].concat()).await?;
     accepted(&store, order(2, "a", "web", Apply, 2)).await?;
     with_objects(&store, 2, &[("Process", "web"), ("Process", "web")]).await?;
     accepted(&store, order(3, "b", "web", Apply, 3)).await?;
@@ -243,7 +246,11 @@ async fn resources_lead_back_to_their_release(factory: Arc<dyn Factory>) -> Outc
     same("outside", list(&only(&["c"]), process, 9).await?, Vec::new())?;
     same("an odd name", list(&all(), named("odd\\0\0"), 9).await?.len(), 1)?;
     let of_web = |revision| ResourceFilter { release: Some(web), revision, ..ResourceFilter::default() };
-    same("of a release", list(&all(), of_web(None), 9).await?.len(), 4)?;
+    let of_release = list(&all(), of_web(None), 9).await?;
+    same("of a release", of_release.len(), 5)?;
+    same("the newest revision first", &of_release[0], &of_a[0].to_owned())?;
+    same("at most of a release", list(&all(), of_web(None), 1).await?, strings(&of_a[..1]))?;
+    same("of the greatest length", list(&all(), named(&most), 9).await?.len(), 1)?;
     same("of a revision", list(&all(), of_web(Some(2)), 9).await?, strings(&of_a[..1]))?;
     // They go with their revision.
     store.told(i64::MAX).await?;
