@@ -359,7 +359,8 @@ impl<'de> Visitor<'de> for Row<'_, 'de> {
             let column = &self.reader.columns[i];
             let raw: &'de RawValue = map.next_value()?;
             let is_extra = self.reader.extra == Some(i);
-            let value = if !seen.insert(i) && !(is_extra && self.reader.past) {
+            let may_be_here = seen.insert(i) || is_extra && self.reader.past;
+            let value = if !may_be_here {
                 Err(Fault::invalid(column.pointer(), "the field is there twice"))
             } else if is_extra {
                 self.extra.keep_all(self.reader, raw.get()).map(|()| Value::Null)
