@@ -220,8 +220,7 @@ pub(super) fn resources(
 
 pub(super) fn resources_query(scope: &Scope, filter: &ResourceFilter, max: usize) -> Query {
     let sql = "SELECT s.kind, s.name, r.client, s.release, s.number FROM revision_resource s \
-               CROSS JOIN release r ON r.id = s.release \
-               WHERE EXISTS (SELECT 1 FROM revision v WHERE v.release = s.release AND v.number = s.number)";
+               CROSS JOIN release r ON r.id = s.release WHERE 1";
     let mut query = Query { sql: sql.to_owned(), bound: Vec::new() };
     clients_clause(&scope.clients, "r.client", &mut query.sql, &mut query.bound);
     query.and_text("s.name = ?", filter.name.as_ref());
@@ -230,6 +229,9 @@ pub(super) fn resources_query(scope: &Scope, filter: &ResourceFilter, max: usize
     if let Some(number) = filter.revision {
         query.and("s.number = ?", [Binding::Integer(integer(number))]);
     }
+    let is_there =
+        " AND EXISTS (SELECT 1 FROM revision v WHERE v.release = s.release AND v.number = s.number)";
+    query.sql.push_str(is_there);
     let order = match filter.release {
         Some(_) => " ORDER BY s.number DESC, s.name, s.kind",
         None => " ORDER BY s.name, s.kind, s.release, s.number DESC",
