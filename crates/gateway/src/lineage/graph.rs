@@ -26,6 +26,8 @@ pub(super) struct Graph {
     nodes: BTreeMap<String, LineageNode>,
     links: BTreeSet<(String, String, String)>,
     pub(super) traces: BTreeSet<Uuid>,
+    /// How many resources of revisions were taken into it.
+    pub(super) resources: usize,
     pub(super) cut: bool,
 }
 

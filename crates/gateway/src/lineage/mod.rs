@@ -28,7 +28,8 @@ const REACH: Reach = Reach { depth: 64, links: 1_000 };
 /// The most traces of which orders are looked for, and the most orders of one, or of a release.
 const TRACES_MAX: usize = 50;
 const ORDERS_MAX: usize = 100;
-/// The most releases, revisions of one of them, and resources.
+/// The most releases and revisions of one of them, or that orders of traces made; the most resources
+/// of all revisions of an answer.
 const RELEASES_MAX: usize = 50;
 const REVISIONS_MAX: usize = 100;
 const RESOURCES_MAX: usize = 1_000;
@@ -36,7 +37,7 @@ const RESOURCES_MAX: usize = 1_000;
 /// Events that led to those of a trace and that these led to, to a depth of 64, and what orders
 /// among them made: releases, revisions and their resources. The answer is a graph: nodes, and
 /// links from what was first to what came of it. At most 1,000 links between events are told, the
-/// nearest; `cut` says that there is more.
+/// nearest, 100 revisions and 1,000 resources of these; `cut` says that there is more.
 #[utoipa::path(get, path = "/v1/traces/{trace_id}/lineage", tag = "traces",
     params(("trace_id" = String, Path, description = "the trace id"),
         ("orderwire-client" = Option<String>, Header, description = "of this client only")),
@@ -122,16 +123,18 @@ async fn add_orders(
     Ok(())
 }
 
+/// Resources, as many as there is room for in the answer.
 async fn resources(
     state: &GatewayState,
     scope: &Scope,
     filter: &ResourceFilter,
     graph: &mut Graph,
 ) -> Result<Vec<RevisionResource>, Problem> {
-    let mut found =
-        state.store().resources(scope, filter, RESOURCES_MAX + 1).await.map_err(Problem::of_store)?;
-    graph.cut |= found.len() > RESOURCES_MAX;
-    found.truncate(RESOURCES_MAX);
+    let room = RESOURCES_MAX - graph.resources;
+    let mut found = state.store().resources(scope, filter, room + 1).await.map_err(Problem::of_store)?;
+    graph.cut |= found.len() > room;
+    found.truncate(room);
+    graph.resources += found.len();
     Ok(found)
 }
 

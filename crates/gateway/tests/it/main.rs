@@ -10,6 +10,7 @@ mod entrance;
 mod events;
 mod health;
 mod keys;
+mod lineage;
 mod openapi;
 mod orders;
 mod problems;

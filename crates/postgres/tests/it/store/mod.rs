@@ -4,6 +4,7 @@ mod support;
 
 mod conformance;
 mod faults;
+mod migrated;
 mod nodes;
 mod partitions;
 mod reads;

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_store::orders::{
-    Acceptance, Advance, NewOrder, Order, Orders, ReleaseStatus, ResourceFilter, Revision,
+    Acceptance, Advance, NewOrder, Order, Orders, ReleaseStatus, ResourceFilter, ResourceName, Revision,
 };
 use orderwire_store::testkit::sample_order;
 use orderwire_types::{EventId, OrderState, RawJson, ReleaseState, Scope};
@@ -81,11 +81,21 @@ async fn the_first_version_knows_which_releases_have_an_unfinished_order() {
 async fn revisions_of_before_are_looked_through_for_their_resources() {
     let folder = Folder::new();
     let store = folder.open().unwrap();
+    // The letter has two bytes.
+    let named = |letter: &str, bytes: usize| {
+        format!(
+            r#"{{"manifests":[{{"kind":"Volume","metadata":{{"name":"{}"}}}}]}}"#,
+            letter.repeat(bytes / 2)
+        )
+    };
     let contents = [
         r#"{"manifests":[{"kind":"Process","metadata":{"name":"web"}},{"kind":"Process","metadata":{"name":"web"}},
-            {"kind":"Volume","metadata":{"name":"data\u0000"}},{"kind":"Broken"},7]}"#,
+            {"kind":"Volume","metadata":{"name":"data\u0000"}},{"kind":"Broken"},{"kind":"","metadata":{"name":"web"}},
+            {"kind":"Volume","metadata":{"name":""}},7]}"#,
         r#"{"manifests":7}"#,
         "{}",
+        &named("ä", ResourceName::BYTES_MAX - 6),
+        &named("ä", ResourceName::BYTES_MAX - 4),
     ];
     for (n, content) in contents.into_iter().enumerate() {
         let order = accept(&store, 1 + n as u128, "web").await;
@@ -109,10 +119,15 @@ async fn revisions_of_before_are_looked_through_for_their_resources() {
     db.execute_batch("DROP TABLE revision_resource; PRAGMA user_version = 7").unwrap();
     drop(db);
     let store = folder.open().unwrap();
+    // As a server of the version before leaves it, which sweeps revisions and knows nothing else of them.
+    let db = rusqlite::Connection::open(folder.file()).unwrap();
+    let gone = "INSERT INTO revision_resource SELECT release, 77, 'Process', 'gone' FROM revision LIMIT 1";
+    assert_eq!(db.execute(gone, []).unwrap(), 1);
     let found = store.resources(&Scope::internal("test"), &ResourceFilter::default(), 9).await.unwrap();
     let found: Vec<_> = found
         .into_iter()
         .map(|found| format!("{} {:?} {}", found.resource.kind, found.resource.name, found.revision))
         .collect();
-    assert_eq!(found, [r#"Volume "data\0" 1"#, r#"Process "web" 1"#]);
+    let longest = format!("Volume {:?} 4", "ä".repeat(ResourceName::BYTES_MAX / 2 - 3));
+    assert_eq!(found, [r#"Volume "data\0" 1"#, r#"Process "web" 1"#, &longest]);
 }
