@@ -19,7 +19,7 @@ import pathlib
 import sys
 
 from harness import data, machine, ours, process, report
-from harness.command import end_in_order, executable, say
+from harness.command import end_in_order, executable, positive, say
 
 
 def main():
@@ -53,13 +53,6 @@ def arguments():
     if args.rows % data.STATIONS:
         parser.error(f"rows come by {data.STATIONS} stations: a multiple of that, please")
     return args
-
-
-def positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 def measure(store, orderwire, args):

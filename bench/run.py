@@ -18,7 +18,7 @@ import os
 import sys
 
 from harness import machine, ours, peers, process, report, rows
-from harness.command import end_in_order, executable, say
+from harness.command import end_in_order, executable, positive, say
 
 
 def main():
@@ -68,13 +68,6 @@ def arguments():
     parser.add_argument("--binary", type=executable, metavar="FILE", help="an orderwire that is built already")
     parser.add_argument("--install", action="store_true", help="install the peers that are missing")
     return parser.parse_args()
-
-
-def positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 def measure(result, run, runs):

@@ -22,7 +22,7 @@ import sys
 import time
 
 from harness import costs, machine, ours, place, process, report, sizes
-from harness.command import end_in_order, executable, say
+from harness.command import end_in_order, executable, positive, say
 from harness.figure import Figure
 
 
@@ -68,8 +68,8 @@ def arguments():
     parser.add_argument("--only", nargs="+", metavar="SIZE", help="only these sizes")
     parser.add_argument("--list", action="store_true", help="print the sizes and end")
     parser.add_argument("--scale", type=share, default=1.0, metavar="X", help="so much of each size (1)")
-    parser.add_argument("--runs", type=count, default=5, metavar="N", help="how often each figure is measured (5)")
-    parser.add_argument("--seconds", type=count, default=4, metavar="N", help="how long each rate is measured (4)")
+    parser.add_argument("--runs", type=positive, default=5, metavar="N", help="how often each figure is measured (5)")
+    parser.add_argument("--seconds", type=positive, default=4, metavar="N", help="how long each rate is measured (4)")
     parser.add_argument("--binary", type=executable, metavar="FILE", help="an orderwire that is built already")
     parser.add_argument("--folder", type=pathlib.Path, metavar="FOLDER", help="keep the filled folders there")
     parser.add_argument("--figures", nargs="+", metavar="NAME", help="only these of a size's figures")
@@ -78,13 +78,6 @@ def arguments():
     if args.fill and not args.folder:
         parser.error("--fill without --folder would throw away what it filled")
     return args
-
-
-def count(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 def share(text):

@@ -21,6 +21,14 @@ def executable(text):
     return path.resolve()
 
 
+def positive(text):
+    """The value of a flag that is a number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
 def end_in_order():
     """Ctrl-C and SIGTERM become a KeyboardInterrupt."""
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -71,7 +71,7 @@ fn packages_that_generate() -> Result<Vec<String>> {
         };
         let folder = Path::new(manifest).parent().context("a manifest is in a folder")?;
         let tests = folder.join("tests");
-        if tests.is_dir() && has_one(&tests)? {
+        if tests.is_dir() && has_generating_test(&tests)? {
             packages.push(name.to_owned());
         }
     }
@@ -80,13 +80,13 @@ fn packages_that_generate() -> Result<Vec<String>> {
 }
 
 /// Whether such a test is below this folder.
-fn has_one(folder: &Path) -> Result<bool> {
+fn has_generating_test(folder: &Path) -> Result<bool> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
-    let mut has_one = false;
+    let mut found = false;
     for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
-            has_one |= self::has_one(&path)?;
+            found |= has_generating_test(&path)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
             let is_named = text.contains(&format!("{NAMED}()"));
@@ -95,8 +95,8 @@ fn has_one(folder: &Path) -> Result<bool> {
                 "{} asks for {SWITCH} in a test whose name does not end with {NAMED}: it would not be run",
                 path.display()
             );
-            has_one |= is_named;
+            found |= is_named;
         }
     }
-    Ok(has_one)
+    Ok(found)
 }

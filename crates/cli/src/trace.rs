@@ -1,4 +1,4 @@
-//! `orderwire trace ID`: where did my event go?
+//! `orderwire trace ID`: where did my event go? `orderwire lineage`: where does my resource come from?
 
 use std::collections::{HashMap, HashSet};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use orderwire_store::{Error, Link, Store};
+use orderwire_store::{Error, ErrorKind, Link, Store};
 use orderwire_types::Event;
 use tokio::sync::mpsc;
 
@@ -45,13 +45,11 @@ struct Dropped {
 }
 
 impl Dropped {
-    fn add(&self, count: usize) {
+    /// Counts them; whether all of those before were told.
+    fn add(&self, count: usize) -> bool {
         let count = count as u64;
         metrics::counter!("orderwire_causes_dropped_total").increment(count);
-        // The first of many is told at once, the others once there is room again.
-        if self.all.fetch_add(count, Ordering::SeqCst) == self.told.load(Ordering::SeqCst) {
-            tracing::warn!("what caused some events is not noted: too many wait for the store");
-        }
+        self.all.fetch_add(count, Ordering::SeqCst) == self.told.load(Ordering::SeqCst)
     }
 
     /// Tells of those that were dropped since it was told.
@@ -78,8 +76,9 @@ impl Causes {
 
     /// Notes what caused an event, if its producer says so.
     pub(crate) fn note(&self, link: Link) {
-        if self.links.try_send(link).is_err() {
-            self.dropped.add(1);
+        // The first of many is told at once, the others once there is room again.
+        if self.links.try_send(link).is_err() && self.dropped.add(1) {
+            tracing::warn!("what caused some events is not noted: too many wait for the store");
         }
     }
 }
@@ -140,12 +139,11 @@ impl CauseWriter {
         let mut pause = PAUSE;
         loop {
             let written = match self.write(batch).await {
-                Err(Some(error)) if !error.is_retryable() => self.write_each(batch).await,
+                Err(error) if !error.is_retryable() => self.write_each(batch).await,
                 written => written,
             };
             let Err(error) = written else { break };
             if pause == PAUSE {
-                let error = error.map_or_else(|| SILENT.to_owned(), |error| error.to_string());
                 tracing::warn!(%error, links = batch.len(), "what caused some events waits for the store");
             }
             tokio::time::sleep(pause).await;
@@ -157,10 +155,10 @@ impl CauseWriter {
 
     /// One of a batch is in the way of the others: each goes alone, and those that the store will
     /// never take are dropped. What is left in the batch is to be tried again.
-    async fn write_each(&self, batch: &mut Vec<Link>) -> Result<(), Option<Error>> {
+    async fn write_each(&self, batch: &mut Vec<Link>) -> Result<(), Error> {
         while let Some(link) = batch.last() {
             match self.write(std::slice::from_ref(link)).await {
-                Err(Some(error)) if !error.is_retryable() => {
+                Err(error) if !error.is_retryable() => {
                     tracing::warn!(%error, event.id = %link.effect, "what caused an event cannot be noted");
                     self.dropped.add(1);
                 }
@@ -171,16 +169,12 @@ impl CauseWriter {
         Ok(())
     }
 
-    /// `None`: the store did not answer in time.
-    async fn write(&self, links: &[Link]) -> Result<(), Option<Error>> {
-        match tokio::time::timeout(WRITE_MAX, self.store.add_links(links)).await {
-            Ok(written) => written.map_err(Some),
-            Err(_) => Err(None),
-        }
+    async fn write(&self, links: &[Link]) -> Result<(), Error> {
+        let written = tokio::time::timeout(WRITE_MAX, self.store.add_links(links)).await;
+        let silent = |_| Error::new(ErrorKind::Unavailable, "the store did not answer in time");
+        written.map_err(silent).flatten()
     }
 }
-
-const SILENT: &str = "the store did not answer in time";
 
 #[cfg(test)]
 mod tests {
@@ -188,8 +182,8 @@ mod tests {
     use jiff::Timestamp;
     use orderwire_sqlite::DataDir;
     use orderwire_sqlite::store::SqliteStore;
+    use orderwire_store::Reach;
     use orderwire_store::testkit::forward::*;
-    use orderwire_store::{ErrorKind, Reach};
     use orderwire_types::{EventId, Scope};
     use tokio::sync::{oneshot, watch};
     use uuid::Uuid;

@@ -1,5 +1,7 @@
 //! What is read of a row, and of several rows: once for every engine.
 
+use std::fmt;
+
 use orderwire_types::dataset::DatasetDef;
 
 use crate::error::{Error, ErrorKind};
@@ -135,6 +137,17 @@ impl From<&str> for Expr {
 impl<T: Into<Expr>> From<T> for Value {
     fn from(expr: T) -> Self {
         Self::Row(expr.into())
+    }
+}
+
+/// As it is named to callers.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Row(expr) => write!(f, "{:?}", expr.column()),
+            Self::Rows => f.write_str("count()"),
+            Self::Of(aggregate, expr) => write!(f, "{:?}.{}()", expr.column(), aggregate.name()),
+        }
     }
 }
 

@@ -49,7 +49,7 @@ impl<'s> Groups<'s> {
         for by in &select.order {
             let Some(i) = select.columns.iter().position(|column| column.value == by.column) else {
                 return Err(invalid(&format!(
-                    "groups are ordered by columns of the answer, not by {:?}",
+                    "groups are ordered by columns of the answer, not by {}",
                     by.column
                 )));
             };
@@ -66,4 +66,16 @@ impl<'s> Groups<'s> {
 
 fn invalid(message: &str) -> Error {
     Error::new(ErrorKind::Invalid, format!("reading a dataset: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::Aggregate;
+
+    #[test]
+    fn values_are_named_as_callers_know_them() {
+        let shown = [Value::from("n"), Value::Rows, Value::Of(Aggregate::Sum, "n".into())];
+        assert_eq!(shown.map(|value| value.to_string()), [r#""n""#, "count()", r#""n".sum()"#]);
+    }
 }

@@ -123,7 +123,12 @@ impl Graph {
 
     /// A resource, which may be one of several revisions.
     pub(super) fn add_resource(&mut self, found: &RevisionResource) {
-        let id = self.resource(found.release, &found.resource, found.client.as_str());
+        let ResourceName { kind, name } = &found.resource;
+        let id = resource_node(found.release, kind, name);
+        self.node(id.clone(), "resource", |node| {
+            node.name = Some(format!("{kind} {name}"));
+            node.client = Some(found.client.to_string());
+        });
         self.link(&revision_id(found.release, found.revision), &id, "has");
     }
 
@@ -137,15 +142,6 @@ impl Graph {
         }
     }
 
-    fn resource(&mut self, release: Uuid, resource: &ResourceName, client: &str) -> String {
-        let id = resource_node(release, &resource.kind, &resource.name);
-        self.node(id.clone(), "resource", |node| {
-            node.name = Some(format!("{} {}", resource.kind, resource.name));
-            node.client = Some(client.to_owned());
-        });
-        id
-    }
-
     fn event(&mut self, id: Uuid, of: Option<String>, client: Option<String>, trace: Option<Uuid>) {
         self.node(event_node(id), "event", |node| {
             node.name = node.name.take().or(of);
@@ -154,7 +150,7 @@ impl Graph {
         });
     }
 
-    pub(super) fn node(&mut self, id: String, kind: &str, fill: impl FnOnce(&mut LineageNode)) {
+    fn node(&mut self, id: String, kind: &str, fill: impl FnOnce(&mut LineageNode)) {
         let node = self.nodes.entry(id).or_insert_with_key(|id| LineageNode {
             id: id.clone(),
             kind: kind.to_owned(),
@@ -163,7 +159,7 @@ impl Graph {
         fill(node);
     }
 
-    pub(super) fn link(&mut self, from: &str, to: &str, what: &str) {
+    fn link(&mut self, from: &str, to: &str, what: &str) {
         self.links.insert((from.to_owned(), to.to_owned(), what.to_owned()));
     }
 

@@ -239,10 +239,8 @@ async fn add_release(
     release: &Release,
     only: Option<&BTreeSet<u64>>,
 ) -> Result<Vec<Uuid>, Problem> {
-    let is_wanted = |number: Option<u64>| match (only, number) {
-        (None, _) => true,
-        (Some(only), number) => number.is_some_and(|number| only.contains(&number)),
-    };
+    let is_wanted =
+        |number: Option<u64>| only.is_none_or(|only| number.is_some_and(|number| only.contains(&number)));
     let client = release.client.as_str();
     graph.add_release(release.id, &release.name, client);
     let store = state.store();

@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 
 use jiff::civil::{self, Date};
-use jiff::{SignedDuration, Span as Distance, Timestamp};
+use jiff::{SignedDuration, Timestamp};
 use orderwire_types::DatasetName;
 use orderwire_types::dataset::Partition;
 
@@ -34,7 +34,7 @@ const MOST: usize = 120;
 /// How many partitions before the present one, and behind it, have their room kept: clocks
 /// that are wrong, and history, fill no more than what is left. As many as a retention of
 /// partitions by day can ask for.
-const BEFORE: i32 = 100;
+const BEFORE: i32 = Partition::DAYS_MAX;
 const BEHIND: i32 = 2;
 
 /// The most partitions of other times.
@@ -90,15 +90,14 @@ struct Wanted {
 
 impl Wanted {
     fn at(now: Timestamp, entry: &Entry, partition: Partition) -> Self {
-        let far = |count: i32| match partition {
-            Partition::Day => Distance::new().days(count),
-            Partition::Month => Distance::new().months(count),
-        };
         let today = partition.first_day(now);
         let retention = entry.dataset.def.retention.map(SignedDuration::from);
         let before = retention.and_then(|retention| now.checked_sub(retention).ok());
         Self {
-            near: (today.saturating_sub(far(BEFORE)), today.saturating_add(far(BEHIND))),
+            near: (
+                today.saturating_sub(partition.length(BEFORE)),
+                today.saturating_add(partition.length(BEHIND)),
+            ),
             kept: before.map(|before| partition.first_day(before)),
         }
     }

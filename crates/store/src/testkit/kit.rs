@@ -114,3 +114,8 @@ pub(super) fn step(second: i64, what: &str) -> Step {
 pub(super) fn record(trace: u128, owner: &str, steps: Vec<Step>) -> TraceRecord {
     TraceRecord { trace: id(trace), client: client(owner), steps }
 }
+
+/// Texts of one's own.
+pub(super) fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}

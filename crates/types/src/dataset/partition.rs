@@ -19,10 +19,18 @@ pub enum Partition {
     Month,
 }
 
-/// The longest retention of partitions by day: of months there are as many after ten years.
-const DAYS_MAX: u64 = 100;
-
 impl Partition {
+    /// The longest retention of partitions by day, in days: of months there are as many after ten years.
+    pub const DAYS_MAX: i32 = 100;
+
+    /// So many partitions as a distance.
+    pub fn length(self, count: i32) -> Distance {
+        match self {
+            Self::Day => Distance::new().days(count),
+            Self::Month => Distance::new().months(count),
+        }
+    }
+
     /// The first day of the partition that a moment lies in.
     pub fn first_day(self, at: Timestamp) -> Date {
         let day = TimeZone::UTC.to_datetime(at).date();
@@ -34,11 +42,7 @@ impl Partition {
 
     /// The first day of the partition behind the one that begins on this day; none behind the last.
     pub fn next(self, first_day: Date) -> Option<Date> {
-        let length = match self {
-            Self::Day => Distance::new().days(1),
-            Self::Month => Distance::new().months(1),
-        };
-        first_day.checked_add(length).ok()
+        first_day.checked_add(self.length(1)).ok()
     }
 
     /// The moment at which the partition of this one begins.
@@ -72,10 +76,11 @@ impl DatasetDef {
                  the key, or leave out partition"
             ));
         }
-        let is_short = |Span(retention): Span| retention.as_secs() <= DAYS_MAX * 86_400;
+        let days = Partition::DAYS_MAX;
+        let is_short = |Span(retention): Span| retention.as_secs() <= u64::from(days.unsigned_abs()) * 86_400;
         if partition == Partition::Day && !self.retention.is_some_and(is_short) {
             return wrong(format!(
-                "partitions of a day need a retention of at most {DAYS_MAX}d: there would be too many of them; take \
+                "partitions of a day need a retention of at most {days}d: there would be too many of them; take \
                  month"
             ));
         }

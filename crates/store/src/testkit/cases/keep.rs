@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::Factory;
-use super::super::kit::{Outcome, all, at, batch, dataset, def, event, refused, same};
+use super::super::kit::{Outcome, all, at, batch, dataset, def, event, refused, same, strings};
 use super::super::rows::{PATIENCE, compare, of, only_if, read};
 use super::case_list;
 use super::select::Nothing;
@@ -24,10 +24,6 @@ fn keyed(fields: &str, unknown: &str) -> orderwire_types::dataset::DatasetDef {
     def(&format!(
         r#"{{"fields":[{{"name":"k","type":"integer","required":true}}{fields}],"key":["k"],"unknown":"{unknown}"}}"#
     ))
-}
-
-fn strings(rows: &[&str]) -> Vec<String> {
-    rows.iter().map(|&row| row.to_owned()).collect()
 }
 
 /// A part of what was kept.

@@ -7,7 +7,7 @@ use orderwire_types::{Action, OrderState, ReleaseState, Scope};
 use uuid::Uuid;
 
 use super::super::Factory;
-use super::super::kit::{Outcome, all, at, client, holds, only, same};
+use super::super::kit::{Outcome, all, at, client, holds, only, same, strings};
 use super::super::orders::{accepted, claimed, finish, found, order, order_id, remove, revision, status, to};
 use super::case_list;
 use crate::orders::{
@@ -238,7 +238,6 @@ async fn resources_lead_back_to_their_release(factory: Arc<dyn Factory>) -> Outc
     let of_b = "Process \"web\" of b other 1";
     let volume = "Volume \"web\" of a web 1";
     let by_release = if web < other { [of_a[0], of_a[1], of_b] } else { [of_b, of_a[0], of_a[1]] };
-    let strings = |rows: &[&str]| -> Vec<String> { rows.iter().map(|&row| row.to_owned()).collect() };
     same("by name", list(&all(), named("web"), 9).await?, strings(&[&by_release[..], &[volume]].concat()))?;
     same("at most", list(&all(), named("web"), 2).await?, strings(&by_release[..2]))?;
     let process = ResourceFilter { kind: Some("Process".to_owned()), ..named("web") };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::Factory;
-use super::super::kit::{Outcome, all, at, batch, dataset, def, event, refused, same, sweep};
+use super::super::kit::{Outcome, all, at, batch, dataset, def, event, refused, same, strings, sweep};
 use super::super::rows::{compare, of, only_if, read};
 use super::case_list;
 use super::select::ordered_by;
@@ -25,10 +25,6 @@ fn keyed(more: &str, rest: &str) -> orderwire_types::dataset::DatasetDef {
 }
 
 const MONTHS: &str = r#","partition":"month""#;
-
-fn strings(rows: &[&str]) -> Vec<String> {
-    rows.iter().map(|&row| row.to_owned()).collect()
-}
 
 async fn rows_in_partitions_are_read_and_replaced_like_others(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
