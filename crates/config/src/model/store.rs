@@ -35,7 +35,7 @@ pub struct Store {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
     /// How many connections to PostgreSQL are made at most as they are needed, 4 to 1000;
-    /// half of them for queries. Beside them up to five are kept.
+    /// half of them for queries. Beside them up to six are kept.
     pub connections: u64,
     /// How long one statement on PostgreSQL may take, 1s to 10m; queries have a limit of their own.
     pub statement_timeout: Span,
