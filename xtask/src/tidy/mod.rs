@@ -6,6 +6,7 @@ mod edges;
 mod layers;
 mod length;
 mod links;
+mod migrations;
 mod source;
 mod text;
 
@@ -35,7 +36,7 @@ pub(crate) fn run() -> Result<()> {
         edges::check(&shell::output(&mut shell::cargo(["metadata", "--format-version=1", "--no-deps"]))?)?;
     faults.extend(generate::stale(&root)?);
 
-    let mut lengths = Vec::new();
+    let (mut lengths, mut steps) = (Vec::new(), Vec::new());
     for path in &files {
         faults.extend(text::name_faults(path));
         let bytes = std::fs::read(root.join(path)).with_context(|| format!("read {path}"))?;
@@ -50,10 +51,15 @@ pub(crate) fn run() -> Result<()> {
         if path.ends_with(".md") {
             faults.extend(links::faults(&root, path, &content)?);
         }
+        if migrations::is_step(path) {
+            steps.push((path.clone(), content));
+        }
     }
     let ratchet =
         std::fs::read_to_string(root.join(length::RATCHET)).context("read the list of long files")?;
     faults.extend(length::faults(&lengths, &ratchet));
+
+    faults.extend(migrations::faults(&steps));
 
     faults.sort();
     for fault in &faults {
