@@ -32,10 +32,17 @@ fn every_stage(stages: &mut Stages) -> Result<()> {
         ];
         shell::run(&mut cargo(kafka))
     })?;
+    stages.stage("fuzz target", fuzz_target)?;
     stages.stage("docs", || {
         shell::run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     })?;
     stages.stage("doc tests", || shell::run(&mut cargo(["test", "--workspace", "--doc"])))?;
     stages.stage("tests", || test::run(&[]))?;
     stages.stage("counts", counts::check)
+}
+
+/// Its workspace has a lock file of its own, and would build into a folder of its own, too.
+fn fuzz_target() -> Result<()> {
+    let mut check = cargo(["check", "--manifest-path", "fuzz/Cargo.toml", "--locked"]);
+    shell::run(check.env("CARGO_TARGET_DIR", shell::target()?))
 }
