@@ -11,21 +11,11 @@ pub enum Dataset {
     Create {
         /// Its name.
         dataset: String,
-        /// A column, as `NAME:TYPE` with TYPE text, integer, float, decimal, boolean,
-        /// timestamp, date, uuid, json or text[]; `!` behind the type makes it required.
-        #[arg(long = "field", value_name = "NAME:TYPE[!]", required_unless_present = "file")]
-        fields: Vec<String>,
-        /// A column of the key; a row of the same key takes the old one's place.
-        #[arg(long = "key-column", value_name = "COLUMN")]
-        key_columns: Vec<String>,
-        /// The timestamp column that says when a row happened.
-        #[arg(long, value_name = "COLUMN")]
-        time: Option<String>,
-        /// Keep the old row when the key is there already.
-        #[arg(long)]
-        keep: bool,
+        /// Its columns and what becomes of rows.
+        #[command(flatten)]
+        described: Described,
         /// A JSON definition instead of flags; `-` is standard input.
-        #[arg(long, value_name = "FILE", conflicts_with = "fields")]
+        #[arg(long, value_name = "FILE", conflicts_with = "Described")]
         file: Option<PathBuf>,
         /// Make a change that loses data, too: columns that are not named any more are dropped.
         #[arg(long)]
@@ -49,6 +39,33 @@ pub enum Dataset {
         #[arg(long = "where", value_name = "FILTER")]
         filters: Vec<String>,
     },
+}
+
+/// A dataset in flags.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Described {
+    /// A column, as `NAME:TYPE` with TYPE text, integer, float, decimal, boolean,
+    /// timestamp, date, uuid, json or text[]; `!` behind the type makes it required.
+    #[arg(long = "field", value_name = "NAME:TYPE[!]", required_unless_present = "file")]
+    pub fields: Vec<String>,
+    /// A column of the key; a row of the same key takes the old one's place.
+    #[arg(long = "key-column", value_name = "COLUMN")]
+    pub key_columns: Vec<String>,
+    /// The timestamp column that says when a row happened.
+    #[arg(long, value_name = "COLUMN")]
+    pub time: Option<String>,
+    /// Keep the old row when the key is there already.
+    #[arg(long)]
+    pub keep: bool,
+    /// What happens to a field that is no column; `keep` puts it into `_extra`.
+    #[arg(long, value_name = "WHAT", value_parser = ["reject", "ignore", "keep"], default_value = "reject")]
+    pub unknown: String,
+    /// How long rows are kept, for example 90d; for good when absent.
+    #[arg(long, value_name = "SPAN")]
+    pub retention: Option<String>,
+    /// Whose rows lie together in PostgreSQL, by time; the key must hold the time.
+    #[arg(long, value_name = "LENGTH", value_parser = ["day", "month"])]
+    pub partition: Option<String>,
 }
 
 /// Flags of `dataset import`.

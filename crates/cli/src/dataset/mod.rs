@@ -23,10 +23,10 @@ use std::path::Path;
 
 use orderwire_api::wire::DatasetInfo;
 use orderwire_types::DatasetName;
-use orderwire_types::dataset::{DatasetDef, Field, FieldType, OnConflict, Unknown};
+use orderwire_types::dataset::{DatasetDef, Field, FieldType, OnConflict};
 use reqwest::Method;
 
-use crate::args::{self, Dataset, FileFormat};
+use crate::args::{self, Dataset, Described, FileFormat};
 use crate::error::{Error, ErrorKind};
 use crate::out::{Out, Table, count, or_dash};
 use crate::server::{Server, parse};
@@ -36,10 +36,10 @@ const DEFINITION_MAX: u64 = 4 << 20;
 
 pub(crate) async fn run(command: &Dataset, server: &Server, out: Out) -> Result<(), Error> {
     match command {
-        Dataset::Create { dataset, fields, key_columns, time, keep, file, allow_loss } => {
+        Dataset::Create { dataset, described, file, allow_loss } => {
             let def = match file {
                 Some(path) => read_definition(path)?,
-                None => definition(fields, key_columns, time.as_deref(), *keep)?,
+                None => definition(described)?,
             };
             let answer = define(server, &name(dataset)?, &def, *allow_loss).await?;
             if out.json { out.line(&answer) } else { out.line(&format!("dataset {dataset} takes rows")) }
@@ -140,12 +140,8 @@ fn name(text: &str) -> Result<DatasetName, Error> {
 }
 
 /// The definition that the flags of `create` describe.
-fn definition(
-    fields: &[String],
-    key_columns: &[String],
-    time: Option<&str>,
-    keep: bool,
-) -> Result<DatasetDef, Error> {
+fn definition(described: &Described) -> Result<DatasetDef, Error> {
+    let Described { fields, key_columns, time, keep, unknown, retention, partition } = described;
     let column = |text: &str| text.parse().map_err(|invalid| Error::usage(format!("{invalid}")));
     let key = key_columns.iter().map(|name| column(name)).collect::<Result<Vec<_>, _>>()?;
     let mut list = Vec::with_capacity(fields.len());
@@ -170,13 +166,18 @@ fn definition(
     let def = DatasetDef {
         fields: list,
         key,
-        on_conflict: if keep { OnConflict::Keep } else { OnConflict::Update },
-        time: time.map(column).transpose()?,
-        unknown: Unknown::Reject,
-        retention: None,
-        partition: None,
+        on_conflict: if *keep { OnConflict::Keep } else { OnConflict::Update },
+        time: time.as_deref().map(column).transpose()?,
+        unknown: word("unknown", unknown)?,
+        retention: retention.as_deref().map(|span| word("retention", span)).transpose()?,
+        partition: partition.as_deref().map(|length| word("partition", length)).transpose()?,
     };
     sound(def, ErrorKind::Usage)
+}
+
+/// A value of a flag that a definition spells alike.
+fn word<T: serde::de::DeserializeOwned>(flag: &str, text: &str) -> Result<T, Error> {
+    serde_json::from_value(text.into()).map_err(|error| Error::usage(format!("--{flag} {text:?}: {error}")))
 }
 
 /// A definition without faults.
@@ -229,32 +230,43 @@ mod tests {
 
     #[test]
     fn flags_describe_a_dataset() {
-        let def = definition(
-            &strings(&["id:text", "at:timestamp!", "no2:float"]),
-            &strings(&["id"]),
-            Some("at"),
-            true,
-        )
+        let def = definition(&Described {
+            fields: strings(&["id:text", "at:timestamp!", "no2:float"]),
+            key_columns: strings(&["id", "at"]),
+            time: Some("at".to_owned()),
+            keep: true,
+            unknown: "keep".to_owned(),
+            retention: Some("90d".to_owned()),
+            partition: Some("month".to_owned()),
+        })
         .unwrap();
         let shown = serde_json::to_string(&def).unwrap();
         assert_eq!(
             shown,
-            r#"{"fields":[{"name":"id","type":"text","required":true},{"name":"at","type":"timestamp","required":true},{"name":"no2","type":"float"}],"key":["id"],"on_conflict":"keep","time":"at","unknown":"reject"}"#
+            r#"{"fields":[{"name":"id","type":"text","required":true},{"name":"at","type":"timestamp","required":true},{"name":"no2","type":"float"}],"key":["id","at"],"on_conflict":"keep","time":"at","unknown":"keep","retention":"90d","partition":"month"}"#
         );
     }
 
     #[test]
     fn wrong_flags_are_usage_errors() {
-        for (fields, key, time) in [
-            (vec!["a"], vec![], None),
-            (vec!["a:number"], vec![], None),
-            (vec!["_a:text"], vec![], None),
-            (vec!["a:text", "A:text"], vec![], None),
-            (vec!["a:text"], vec!["b"], None),
-            (vec!["a:text"], vec![], Some("a")),
+        let of = |fields: &[&str]| Described {
+            fields: strings(fields),
+            unknown: "reject".to_owned(),
+            ..Described::default()
+        };
+        let a = || of(&["a:text"]);
+        for described in [
+            of(&["a"]),
+            of(&["a:number"]),
+            of(&["_a:text"]),
+            of(&["a:text", "A:text"]),
+            Described { key_columns: strings(&["b"]), ..a() },
+            Described { time: Some("a".to_owned()), ..a() },
+            Described { retention: Some("soon".to_owned()), ..a() },
+            Described { partition: Some("day".to_owned()), ..a() },
         ] {
-            let error = definition(&strings(&fields), &strings(&key), time, false).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Usage, "{fields:?}");
+            let error = definition(&described).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage, "{described:?}");
         }
     }
 
