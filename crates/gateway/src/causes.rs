@@ -182,7 +182,6 @@ mod tests {
     use jiff::Timestamp;
     use orderwire_sqlite::DataDir;
     use orderwire_sqlite::store::SqliteStore;
-    use orderwire_store::Reach;
     use orderwire_store::testkit::forward::*;
     use orderwire_types::{EventId, Scope};
     use tokio::sync::{oneshot, watch};
@@ -272,9 +271,8 @@ mod tests {
         async fn ended(&mut self) -> usize {
             drop(self.end.take());
             (&mut self.writing).await.unwrap();
-            let reach = Reach { depth: 1, links: 1_000 };
             let cause = [Uuid::from_u128(1_000_000)];
-            self.store.lineage(&Scope::internal("test"), &cause, reach).await.unwrap().links.len()
+            self.store.lineage(&Scope::internal("test"), &cause, 1_000).await.unwrap().links.len()
         }
     }
 

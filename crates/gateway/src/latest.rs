@@ -89,6 +89,7 @@ fn select(dataset: &Dataset, key: &str) -> Result<Select, Problem> {
         dataset: dataset.name.clone(),
         columns: names(dataset).into_iter().map(|name| Column::named(name.as_str(), name.as_str())).collect(),
         filter: Filter::And(conditions),
+        latest: Vec::new(),
         order,
         limit: 1,
         offset: 0,

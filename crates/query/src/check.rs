@@ -9,7 +9,7 @@ use crate::dialect::{Allowed, Columns, Query, order_of};
 use crate::error::Error;
 use crate::options::Options;
 use crate::params::{self, bind, samples};
-use crate::view::{Shape, View, ViewDef, group_column, path_fault};
+use crate::view::{Shape, View, ViewDef, path_fault};
 
 /// What is wrong with a view's definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub fn check_view(view: &ViewDef, dataset: &DatasetDef, options: &Options) -> Ve
         }
     }
     if let Some(by) = view.shape.by() {
-        faults.of("group_by", group_column(&all, by));
+        faults.of("group_by", all.grouping(by));
     }
     for param in &view.params {
         if is_taken(&param.name) || all.find(&param.name).is_ok() {

@@ -46,6 +46,9 @@ impl Pages {
         if select.is_grouped() {
             return refused("aggregates");
         }
+        if !select.latest.is_empty() {
+            return refused("latest");
+        }
         if select.count == Count::Exact {
             return refused("a count; count once without it");
         }

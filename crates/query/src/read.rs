@@ -1,15 +1,12 @@
 //! One read of the store into bytes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use bytes::Bytes;
 use orderwire_store::Select;
 use orderwire_types::Scope;
 
 use crate::error::Error;
 use crate::http::Service;
-use crate::sink::{Changes, LatestRows, Shape, Sink, Slot};
+use crate::sink::{Changes, Shape, Sink, Slot};
 
 /// What is read.
 pub(crate) struct Plan {
@@ -57,29 +54,4 @@ pub(crate) async fn rows<S: Shape>(
     }
     let read = Read { rows: written.rows, total: selected.total, cut: selected.cut, last: written.last };
     Ok((read, written.body.into()))
-}
-
-/// Reads the first row of each key in a shape; the key is the first `cells` columns, which are not
-/// shown. Limit and offset count keys.
-pub(crate) async fn latest<S: Shape>(
-    service: &Service,
-    scope: &Scope,
-    plan: Plan,
-    cells: usize,
-    shape: S,
-) -> Result<(Read, Bytes), Error> {
-    let Plan { mut select, limit, rows_max, changes } = plan;
-    let (slot, limited) = (Slot::default(), Arc::new(AtomicBool::new(false)));
-    let offset = std::mem::take(&mut select.offset);
-    // Whoever counts keys has to see every row.
-    select.limit = usize::MAX >> 1;
-    let rows_max = u64::try_from(rows_max).unwrap_or(u64::MAX);
-    let sink = Sink::new(shape, rows_max, service.options.answer_bytes, changes, slot.clone());
-    let sink = LatestRows::new(sink, cells, offset, limit.unwrap_or(u64::MAX), limited.clone());
-    let (selected, sink) =
-        service.store.select(scope, select, Box::new(sink), service.options.time_out).await?;
-    drop(sink);
-    let written = slot.take();
-    let cut = selected.cut && !limited.load(Ordering::Relaxed);
-    Ok((Read { rows: written.rows, total: None, cut, last: written.last }, written.body.into()))
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use orderwire_cache::Key;
 use orderwire_store::{Column, Count, Filter, Nulls, OrderBy, Select};
-use orderwire_types::dataset::{DatasetDef, FieldType};
+use orderwire_types::dataset::DatasetDef;
 use orderwire_types::{DatasetName, Right, Scope, scope};
 use sha2::{Digest, Sha256};
 
 use crate::cached::Freshness;
-use crate::dialect::{Allowed, ColumnType, Columns, Field, Item, Named, Query, Term, order_of};
-use crate::error::{Error, ErrorKind};
+use crate::dialect::{Allowed, Columns, Field, Item, Named, Query, Term, order_of};
+use crate::error::Error;
 use crate::http::{Policy, view_fault};
 use crate::options::Options;
 use crate::params::{Given, ParamDef, bind};
@@ -88,9 +88,8 @@ impl Shape {
     /// How many cells stand before those that are shown.
     pub(crate) fn key_cells(&self) -> usize {
         match self {
-            Self::Rows | Self::Series { by: None } => 0,
+            Self::Rows | Self::Latest { .. } | Self::Series { by: None } => 0,
             Self::Grouped { .. } | Self::Series { by: Some(_) } => 1,
-            Self::Latest { .. } => 2,
         }
     }
 
@@ -177,21 +176,21 @@ impl View {
             }
             Ok(())
         };
-        let mut keys: Vec<&Named> = Vec::new();
+        let mut latest = Vec::new();
         if let Some(by) = self.def.shape.by() {
-            let by = group_column(&all, by)?;
+            let by = all.grouping(by)?;
             also(&by.shown)?;
-            keys.push(by);
-        }
-        if let Shape::Latest { .. } = &self.def.shape {
-            // Names of different clients are different things.
-            keys.push(all.find("_client")?);
-            order = newest(dataset);
-        }
-        order.retain(|term| keys.iter().all(|key| !term.column.is(&key.name)));
-        for key in keys.into_iter().rev() {
-            order.insert(0, OrderBy { column: key.expr().into(), descending: false, nulls: Nulls::Last });
-            columns.insert(0, Column::named(key.name.as_str(), key.shown.as_str()));
+            let ascending =
+                |key: &Named| OrderBy { column: key.expr().into(), descending: false, nulls: Nulls::Last };
+            if self.def.shape.key_cells() > 0 {
+                order.retain(|term| !term.column.is(&by.name));
+                order.insert(0, ascending(by));
+                columns.insert(0, Column::named(by.name.as_str(), by.shown.as_str()));
+            } else {
+                // There is one row of each, and names of different clients are different things.
+                order = vec![ascending(by), ascending(all.find("_client")?)];
+                latest.push(by.name.clone());
+            }
         }
         if self.public.is_none() {
             also("_client")?;
@@ -209,6 +208,7 @@ impl View {
             dataset: self.def.dataset.clone(),
             columns,
             filter,
+            latest,
             order,
             limit: 0,
             offset: query.offset,
@@ -229,13 +229,6 @@ impl View {
     }
 }
 
-/// The newest first, by the dataset's time or else as they came.
-fn newest(dataset: &DatasetDef) -> Vec<OrderBy> {
-    let term = |column: &str| OrderBy { column: column.into(), descending: true, nulls: Nulls::Last };
-    let time = dataset.time.as_ref().map(|time| term(time.as_str()));
-    time.into_iter().chain([term("_seq")]).collect()
-}
-
 impl ViewDef {
     /// The columns that it shows.
     pub(crate) fn select(&self, all: &Columns) -> Result<Vec<Column>, Error> {
@@ -243,19 +236,6 @@ impl ViewDef {
         let items: Option<Vec<Item>> = self.columns.as_ref().map(|names| names.iter().map(item).collect());
         Ok(all.select(items.as_deref())?.columns)
     }
-}
-
-/// The column whose value groups the rows: one whose values have one spelling.
-pub(crate) fn group_column<'c>(all: &'c Columns, by: &str) -> Result<&'c Named, Error> {
-    let by = all.find(by)?;
-    if let ColumnType::Field(FieldType::Float | FieldType::Decimal | FieldType::Json | FieldType::Texts) =
-        by.of
-    {
-        let message = format!("column {} cannot group rows: it is {}", by.shown, by.of.name());
-        return Err(Error::new(ErrorKind::Invalid, "42883", message)
-            .hint("group by a text, integer, boolean, timestamp, date or uuid column"));
-    }
-    Ok(by)
 }
 
 fn policy(def: &ViewDef) -> Policy {

@@ -110,6 +110,7 @@ async fn read(store: &SqliteStore, name: &DatasetName) -> Result<(), Fault> {
         dataset: name.clone(),
         columns: ["TimeInstant", "id_entity", "so2", "pm2_5"].map(column).into(),
         filter: Filter::And(Vec::new()),
+        latest: Vec::new(),
         order: Vec::new(),
         limit: usize::MAX,
         offset: 0,

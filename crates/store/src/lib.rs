@@ -13,10 +13,12 @@
 //! Invariants: what a write returned is durable; a read after it sees it; no
 //! SQL and no engine type crosses this boundary.
 
+pub mod contain;
 pub mod error;
 pub mod evolve;
 pub mod expr;
 pub mod groups;
+pub mod latest;
 pub mod like;
 pub mod lineage;
 pub mod log;
@@ -37,7 +39,7 @@ pub mod typed;
 pub use error::{Error, ErrorKind};
 pub use evolve::Loss;
 pub use expr::{Aggregate, Arrow, Expr, Value};
-pub use lineage::{KnownCause, Lineage, Link, Reach};
+pub use lineage::{KnownCause, Lineage, Link};
 pub use log::DeliveryLog;
 pub use model::*;
 pub use orders::Orders;

@@ -47,15 +47,6 @@ pub struct Lineage {
     pub cut: bool,
 }
 
-/// How far a lineage reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reach {
-    /// At most this many links between an event and another.
-    pub depth: u32,
-    /// At most this many links.
-    pub links: usize,
-}
-
 impl Link {
     /// Whether this scope covers both ends, as far as they are known.
     pub fn is_visible(&self, scope: &Scope) -> bool {
@@ -64,26 +55,23 @@ impl Link {
 }
 
 impl Lineage {
-    /// What of these links is within reach of these events: of the causes of their causes, and
-    /// of the effects of their effects. For engines, which find more than that.
-    pub fn within(events: &[Uuid], found: Vec<Link>, reach: Reach) -> Self {
+    /// Of these links the nearest to these events, at most so many: to the causes of their causes, and
+    /// the effects of their effects. For engines, which find more than that.
+    pub fn nearest(events: &[Uuid], found: Vec<Link>, links_max: usize) -> Self {
         let mut ordered: Vec<(u32, Link)> = Vec::with_capacity(found.len());
         let up = distances(events, &found, |link| (link.effect.0, link.cause.0));
         let down = distances(events, &found, |link| (link.cause.0, link.effect.0));
         let mut seen = HashSet::new();
-        let mut cut = false;
         for link in found {
             let near = [up.get(&link.effect.0), down.get(&link.cause.0)].into_iter().flatten().min();
             let Some(near) = near else { continue };
-            if *near >= reach.depth {
-                cut = true;
-            } else if seen.insert((link.effect, link.cause)) {
+            if seen.insert((link.effect, link.cause)) {
                 ordered.push((*near, link));
             }
         }
         ordered.sort_by_key(|(near, link)| (*near, link.at, link.effect.0, link.cause.0));
-        cut |= ordered.len() > reach.links;
-        ordered.truncate(reach.links);
+        let cut = ordered.len() > links_max;
+        ordered.truncate(links_max);
         Self { links: ordered.into_iter().map(|(_, link)| link).collect(), cut }
     }
 }

@@ -22,6 +22,10 @@ pub struct Select {
     pub columns: Vec<Column>,
     /// Which rows.
     pub filter: Filter,
+    /// Of these, only the newest of each client and of each value of these columns: by the
+    /// dataset's time (rows without one last), those of the same time by `_seq`. Without a column,
+    /// all of them. The columns are no json.
+    pub latest: Vec<String>,
     /// In which order; ties and the end of the list go by `_seq`. Groups are ordered by columns of
     /// the answer alone, ties by the rest of what they are made of, in the order of the columns,
     /// nulls last.
@@ -124,6 +128,11 @@ pub enum Compare {
     ContainedBy(Vec<String>),
     /// A list has one of these.
     Overlaps(Vec<String>),
+    /// A json document [contains](crate::contain) this one, which is a [`Document`](crate::contain::Document);
+    /// unknown for one that is none.
+    ContainsJson(String),
+    /// The other way round.
+    ContainedByJson(String),
     /// Is null.
     IsNull,
     /// Is true or false, never unknown.

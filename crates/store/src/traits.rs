@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::evolve::Loss;
-use crate::lineage::{Lineage, Link, Reach};
+use crate::lineage::{Lineage, Link};
 use crate::log::DeliveryLog;
 use crate::model::{
     ClientChange, ClientRecord, Dataset, Defined, Imported, KeyRecord, Recording, RowsRecorded, Sweep,
@@ -214,10 +214,10 @@ pub trait Traces: Send + Sync {
     async fn add_links(&self, links: &[Link]) -> Result<(), Error>;
 
     /// What led to these events, and what these led to: links from effect to cause and from
-    /// cause to effect, each way to any depth within reach, circles included. The nearest come
-    /// first. A link of which an end is known to be of a client outside the scope is not there, and
+    /// cause to effect, each way to any depth, circles included; the nearest first, and at most
+    /// `links_max`. A link of which an end is known to be of a client outside the scope is not there, and
     /// nothing is found through it. [`crate::Datasets::sweep`] drops links as old as traces.
-    async fn lineage(&self, scope: &Scope, events: &[Uuid], reach: Reach) -> Result<Lineage, Error>;
+    async fn lineage(&self, scope: &Scope, events: &[Uuid], links_max: usize) -> Result<Lineage, Error>;
 
     /// What the store knows of a trace, within the scope.
     async fn trace(&self, scope: &Scope, trace: Uuid) -> Result<TraceView, Error>;

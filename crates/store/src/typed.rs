@@ -2,6 +2,7 @@
 
 use orderwire_types::dataset::{DatasetDef, FieldType};
 
+use crate::contain::Document;
 use crate::error::{Error, ErrorKind};
 use crate::select::Operand;
 
@@ -156,6 +157,17 @@ impl Kind {
         match self {
             Self::Texts => Ok(()),
             _ => Err(self.mismatch(name, "a list of texts")),
+        }
+    }
+
+    /// Whether the column `name`, which is of this type, is compared with a json document.
+    ///
+    /// # Errors
+    /// `Invalid` for another type, and for what is no [`Document`].
+    pub fn is_json(self, name: &str, document: &str) -> Result<(), Error> {
+        match self {
+            Self::Json if Document::read(document).is_some() => Ok(()),
+            _ => Err(self.mismatch(name, "a json document")),
         }
     }
 

@@ -8,7 +8,7 @@ use orderwire_emitter::{Emitter, PublishError, Publisher};
 use orderwire_queue::{Clock, Delivery, DeliveryId, Options, Position, Publication, Queues};
 use orderwire_sqlite::store::SqliteStore;
 use orderwire_sqlite::{DataDir, SqliteQueue};
-use orderwire_store::{Lineage, Link, Reach, TraceView, Traces};
+use orderwire_store::{Lineage, Link, TraceView, Traces};
 use orderwire_types::envelope::Incoming;
 use orderwire_types::step::TraceRecord;
 use orderwire_types::{Client, Data, Event, Scope};
@@ -175,7 +175,7 @@ impl Traces for Away {
         Err(orderwire_store::Error::new(orderwire_store::ErrorKind::Unavailable, "the store is away"))
     }
 
-    async fn lineage(&self, _: &Scope, _: &[Uuid], _: Reach) -> Result<Lineage, orderwire_store::Error> {
+    async fn lineage(&self, _: &Scope, _: &[Uuid], _: usize) -> Result<Lineage, orderwire_store::Error> {
         Err(orderwire_store::Error::new(orderwire_store::ErrorKind::Unavailable, "the store is away"))
     }
 }
@@ -187,8 +187,7 @@ async fn what_rules_emit_is_linked_to_its_cause() {
     for attempt in 1..=2 {
         assert_eq!(site.handle(&cause, attempt).await, Verdict::Ack);
     }
-    let reach = Reach { depth: 5, links: 100 };
-    let lineage = site.store.lineage(&scope(), &[cause.id.0], reach).await.unwrap();
+    let lineage = site.store.lineage(&scope(), &[cause.id.0], 100).await.unwrap();
     let mut made: Vec<&str> = lineage.links.iter().map(|link| link.effect_type.as_str()).collect();
     made.sort_unstable();
     assert_eq!(made, ["out.hot", "out.seen", "out.told"]);

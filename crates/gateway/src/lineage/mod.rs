@@ -12,7 +12,6 @@ use orderwire_api::extract::{Params, Segments};
 use orderwire_api::problem::shown;
 use orderwire_api::wire::{LineageGraph, TraceLineage};
 use orderwire_api::{Caller, Problem, ReadProblems};
-use orderwire_store::Reach;
 use orderwire_store::orders::{OrderFilter, Release, ResourceFilter, RevisionResource};
 use orderwire_types::{QueueName, Right, Scope, TraceId};
 use serde::Deserialize;
@@ -23,8 +22,8 @@ use crate::clients::ORDERS;
 use crate::problems::{invalid, of_queue};
 use crate::state::{Shared, State as GatewayState};
 
-/// How far a lineage reaches.
-const REACH: Reach = Reach { depth: 64, links: 1_000 };
+/// The most links between events.
+const LINKS_MAX: usize = 1_000;
 /// The most traces of which orders are looked for, and the most orders of one, or of a release.
 const TRACES_MAX: usize = 50;
 const ORDERS_MAX: usize = 100;
@@ -34,7 +33,7 @@ const RELEASES_MAX: usize = 50;
 const REVISIONS_MAX: usize = 100;
 const RESOURCES_MAX: usize = 1_000;
 
-/// Events that led to those of a trace and that these led to, to a depth of 64, and what orders
+/// Events that led to those of a trace and that these led to, to any depth, and what orders
 /// among them made: releases, revisions and their resources. The answer is a graph: nodes, and
 /// links from what was first to what came of it. At most 1,000 links between events are told, the
 /// nearest, 100 revisions and 1,000 resources of these; `cut` says that there is more.
@@ -61,7 +60,7 @@ pub(crate) async fn get_lineage(
     let steps = queue.steps.iter().chain(&store.steps);
     let visible = steps.filter(|step| step.queue.as_ref().is_none_or(touches));
     let events = graph.own_events(visible, trace);
-    let lineage = state.store().lineage(&scope, &events, REACH).await.map_err(Problem::of_store)?;
+    let lineage = state.store().lineage(&scope, &events, LINKS_MAX).await.map_err(Problem::of_store)?;
     graph.add_links(&lineage);
     if scope.touches(ORDERS) {
         add_orders(&state, &scope, &mut graph, trace).await?;
@@ -159,7 +158,7 @@ pub(crate) struct LineageParams {
 }
 
 /// Where a release or a resource comes from: its client, its release, the revisions that have
-/// it, the traces that made these, the orders, and the events that led to them, up to 64 levels deep.
+/// it, the traces that made these, the orders, and the events that led to them, to any depth.
 ///
 /// The answer is a graph like that of a trace. A resource is named by its name, with its kind
 /// where that is not enough; of one that several releases have all are told. At most 50
@@ -208,7 +207,7 @@ pub(crate) async fn get_lineage_of(
     if !any {
         return Err(missing());
     }
-    let lineage = state.store().lineage(&scope, &events, REACH).await.map_err(Problem::of_store)?;
+    let lineage = state.store().lineage(&scope, &events, LINKS_MAX).await.map_err(Problem::of_store)?;
     graph.add_links(&lineage);
     Ok(Json(graph.answer()))
 }

@@ -180,6 +180,8 @@ impl Builder<'_> {
             Compare::Contains(texts) => self.elements(&column, Elements::All, texts),
             Compare::ContainedBy(texts) => self.elements(&column, Elements::NoOther, texts),
             Compare::Overlaps(texts) => self.elements(&column, Elements::One, texts),
+            Compare::ContainsJson(document) => self.document(&column, "@>", document),
+            Compare::ContainedByJson(document) => self.document(&column, "<@", document),
             Compare::Match { pattern, ignore_case } => {
                 self.count(1)?;
                 column.kind.searches(column.name)?;
@@ -260,6 +262,15 @@ impl Builder<'_> {
         push(&mut self.query.sql, format_args!("({} {operator} ", column.sql));
         self.query.bind(Box::new(some));
         self.query.push("::text[])");
+        Ok(())
+    }
+
+    fn document(&mut self, column: &Compared<'_>, operator: &str, document: &str) -> Result<(), Error> {
+        self.count(1)?;
+        column.kind.is_json(column.name, document)?;
+        push(&mut self.query.sql, format_args!("(store.document({}) {operator} ", column.sql));
+        self.query.bind(Box::new(document.to_owned()));
+        self.query.push("::text::jsonb)");
         Ok(())
     }
 

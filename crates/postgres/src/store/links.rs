@@ -1,7 +1,7 @@
 //! Which events caused which.
 
 use jiff::Timestamp;
-use orderwire_store::{KnownCause, Lineage, Link, Reach};
+use orderwire_store::{KnownCause, Lineage, Link};
 use orderwire_types::scope::Clients;
 use orderwire_types::{Client, EventId, Scope};
 use tokio_postgres::Row;
@@ -50,35 +50,34 @@ pub(super) async fn around(
     session: &Session,
     scope: &Scope,
     events: &[Uuid],
-    reach: Reach,
+    links_max: usize,
 ) -> Result<Lineage, Failure> {
-    // UNION passes over what was reached at the same depth, and depth ends circles. A walk is
-    // made only as far as its rows are asked for (LIMIT).
+    // UNION passes over what was reached already, which ends circles. A walk is made only as far as its
+    // rows are asked for (LIMIT).
     const SQL: &str = "\
-        WITH RECURSIVE up(id, depth) AS ( \
-            SELECT unnest($1::uuid[]), 0 UNION \
-            SELECT l.cause, w.depth + 1 FROM up w JOIN store.link l ON l.effect = w.id \
-            WHERE w.depth < $2 AND ($4::text[] IS NULL OR l.client = ANY ($4) \
-                AND (l.cause_client IS NULL OR l.cause_client = ANY ($4)))), \
-        down(id, depth) AS ( \
-            SELECT unnest($1::uuid[]), 0 UNION \
-            SELECT l.effect, w.depth + 1 FROM down w JOIN store.link l ON l.cause = w.id \
-            WHERE w.depth < $2 AND ($4::text[] IS NULL OR l.client = ANY ($4) \
-                AND (l.cause_client IS NULL OR l.cause_client = ANY ($4)))) \
+        WITH RECURSIVE up(id) AS ( \
+            SELECT unnest($1::uuid[]) UNION \
+            SELECT l.cause FROM up w JOIN store.link l ON l.effect = w.id \
+            WHERE ($3::text[] IS NULL OR l.client = ANY ($3) \
+                AND (l.cause_client IS NULL OR l.cause_client = ANY ($3)))), \
+        down(id) AS ( \
+            SELECT unnest($1::uuid[]) UNION \
+            SELECT l.effect FROM down w JOIN store.link l ON l.cause = w.id \
+            WHERE ($3::text[] IS NULL OR l.client = ANY ($3) \
+                AND (l.cause_client IS NULL OR l.cause_client = ANY ($3)))) \
         SELECT effect, cause, at, client, trace, type, cause_client, cause_trace, cause_type, made_by \
         FROM ( \
-            SELECT l.* FROM (SELECT id FROM up LIMIT $3) w JOIN store.link l ON l.effect = w.id \
+            SELECT l.* FROM (SELECT id FROM up LIMIT $2) w JOIN store.link l ON l.effect = w.id \
             UNION \
-            SELECT l.* FROM (SELECT id FROM down LIMIT $3) w JOIN store.link l ON l.cause = w.id \
-        ) found LIMIT $3";
+            SELECT l.* FROM (SELECT id FROM down LIMIT $2) w JOIN store.link l ON l.cause = w.id \
+        ) found LIMIT $2";
     let clients: Option<Vec<&str>> = match &scope.clients {
         Clients::All => None,
         Clients::Only(clients) => Some(clients.iter().map(Client::as_str).collect()),
     };
-    let most = i64::try_from(reach.links).unwrap_or(i64::MAX).saturating_add(1).saturating_mul(WALK);
+    let most = i64::try_from(links_max).unwrap_or(i64::MAX).saturating_add(1).saturating_mul(WALK);
     let most = most.saturating_add(i64::try_from(events.len()).unwrap_or(i64::MAX));
-    let depth = i32::try_from(reach.depth).unwrap_or(i32::MAX);
-    let rows = session.rows(SQL, &[&events, &depth, &most, &clients]).await?;
+    let rows = session.rows(SQL, &[&events, &most, &clients]).await?;
     let cut = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= most;
     let mut found = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -87,7 +86,7 @@ pub(super) async fn around(
             found.push(link);
         }
     }
-    let lineage = Lineage::within(events, found, reach);
+    let lineage = Lineage::nearest(events, found, links_max);
     Ok(Lineage { cut: lineage.cut || cut, ..lineage })
 }
 

@@ -32,6 +32,7 @@ mod filter;
 mod follow;
 mod imports;
 mod keys;
+mod latest;
 mod links;
 mod numeric;
 mod open;

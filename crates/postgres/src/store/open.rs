@@ -75,6 +75,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../../migrations/store/0002_order_changes.sql"),
         include_str!("../../migrations/store/0003_link.sql"),
         include_str!("../../migrations/store/0004_resource.sql"),
+        include_str!("../../migrations/store/0005_document.sql"),
     ],
 };
 

@@ -1,6 +1,7 @@
 //! A read as statements.
 
 use orderwire_store::groups::{ByPlace, Groups};
+use orderwire_store::latest::Latest;
 use orderwire_store::typed::Kind;
 use orderwire_store::{Count, Error, Nulls, Select, Value};
 use orderwire_types::Scope;
@@ -8,6 +9,7 @@ use orderwire_types::dataset::DatasetDef;
 
 use super::expr;
 use super::filter::{self, Query};
+use super::latest;
 use super::table::{push, table_name};
 
 /// A read as statements.
@@ -72,6 +74,9 @@ fn counting(def: &DatasetDef, scope: &Scope, select: &Select) -> Result<Query, E
 
 fn from(def: &DatasetDef, scope: &Scope, select: &Select, query: &mut Query) -> Result<(), Error> {
     push(&mut query.sql, format_args!(" FROM {} WHERE ", table_name(&select.dataset)));
+    if let Some(latest) = Latest::of(def, select)? {
+        return latest::write(def, scope, select, &latest, query);
+    }
     filter::write(def, &select.filter, query)?;
     query.and_clients(&scope.clients, "_client");
     Ok(())

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use orderwire_store::{Error, Lineage, Link, Reach, TraceView, Traces};
+use orderwire_store::{Error, Lineage, Link, TraceView, Traces};
 use orderwire_types::step::{Step, TraceRecord};
 use orderwire_types::{Client, Scope};
 use uuid::Uuid;
@@ -37,9 +37,9 @@ impl Traces for PostgresStore {
         })
     }
 
-    async fn lineage(&self, scope: &Scope, events: &[Uuid], reach: Reach) -> Result<Lineage, Error> {
+    async fn lineage(&self, scope: &Scope, events: &[Uuid], links_max: usize) -> Result<Lineage, Error> {
         read!(&self.shared.database, "reading what events caused", |session| {
-            links::around(session, scope, events, reach).await
+            links::around(session, scope, events, links_max).await
         })
     }
 

@@ -115,6 +115,24 @@ impl Columns {
         })
     }
 
+    /// The column whose value groups rows: one whose values have one spelling.
+    pub(crate) fn grouping(&self, shown: &str) -> Result<&Named, Error> {
+        let by = self.find(shown)?;
+        if let ColumnType::Field(FieldType::Float | FieldType::Decimal | FieldType::Json | FieldType::Texts) =
+            by.of
+        {
+            let message = format!("column {} cannot group rows: it is {}", by.shown, by.of.name());
+            return Err(Error::new(ErrorKind::Invalid, "42883", message)
+                .hint("group by a text, integer, boolean, timestamp, date or uuid column"));
+        }
+        Ok(by)
+    }
+
+    /// The columns of which each value is to have its newest row.
+    pub(crate) fn key(&self, shown: &[String]) -> Result<Vec<String>, Error> {
+        shown.iter().map(|shown| Ok(self.grouping(shown)?.name.clone())).collect()
+    }
+
     fn listed(&self) -> String {
         const SHOWN: usize = 50;
         let list = |hidden: bool| {

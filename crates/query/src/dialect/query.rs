@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::logic::{self, Budget};
 use super::params::{pairs, shorten};
-use super::select::{columns_of, order_of};
+use super::select::{columns_of, names_of, order_of};
 use super::show::commas;
 use super::{Condition, Item, Output, Term};
 use crate::error::Error;
@@ -52,6 +52,8 @@ pub(crate) struct Query {
     pub(crate) select: Option<Vec<Item>>,
     /// All of these hold.
     pub(crate) conditions: Vec<Condition>,
+    /// Of these, the newest of each value of these columns; all where there are none.
+    pub(crate) latest: Vec<String>,
     /// In which order.
     pub(crate) order: Vec<Term>,
     /// At most this many rows.
@@ -72,7 +74,7 @@ impl Query {
         let mut budget = Budget { depth: bounds.depth, conditions: bounds.conditions, values: bounds.values };
         let mut seen: Vec<String> = Vec::new();
         for (name, value) in pairs(text, bounds.bytes)? {
-            let once = matches!(name.as_str(), "select" | "order" | "limit" | "offset" | "cursor");
+            let once = matches!(name.as_str(), "select" | "order" | "limit" | "offset" | "cursor" | "latest");
             if once {
                 refuse(&name, allowed)?;
                 if seen.contains(&name) {
@@ -86,6 +88,7 @@ impl Query {
                 "limit" => query.limit = Some(number(&name, &value)?),
                 "offset" => query.offset = number(&name, &value)?,
                 "cursor" => query.cursor = Some(value),
+                "latest" => query.latest = names_of(&value)?,
                 "and" | "or" | "not.and" | "not.or" => {
                     let all = name.ends_with("and");
                     query.conditions.push(logic::group(name.starts_with("not."), all, &value, &mut budget)?);
@@ -129,6 +132,8 @@ impl Query {
             }
             text.push_str(" order=");
             commas(&mut text, &self.order)?;
+            // In quotes, so that no name looks like two.
+            write!(text, " latest={:?}", self.latest)?;
             write!(text, " offset={}", self.offset)?;
             if let Some(limit) = self.limit {
                 write!(text, " limit={limit}")?;

@@ -2,6 +2,7 @@
 //! operands get the type of their column.
 
 use jiff::Timestamp;
+use orderwire_store::contain::Document;
 use orderwire_store::{Aggregate, Column, Compare, Expr, Filter, Nulls, Operand, OrderBy, Value, regular};
 use orderwire_types::array;
 use orderwire_types::dataset::FieldType;
@@ -280,6 +281,8 @@ fn binary(column: &Named, operator: Operator, text: &str) -> Result<Compare, Err
             let ignore_case = operator == Operator::IMatch;
             Compare::Match { pattern: expression(column, operator, text, ignore_case)?, ignore_case }
         }
+        Operator::Contains if is_json(column) => Compare::ContainsJson(document(column, text)?),
+        Operator::ContainedBy if is_json(column) => Compare::ContainedByJson(document(column, text)?),
         Operator::Contains => Compare::Contains(elements(column, operator, text)?),
         Operator::ContainedBy => Compare::ContainedBy(elements(column, operator, text)?),
         Operator::Overlaps => Compare::Overlaps(elements(column, operator, text)?),
@@ -308,9 +311,27 @@ fn expression(column: &Named, operator: Operator, text: &str, ignore_case: bool)
 /// The elements of a list operator.
 fn elements(column: &Named, operator: Operator, text: &str) -> Result<Vec<String>, Error> {
     if column.of != ColumnType::Field(FieldType::Texts) {
-        return Err(mismatch(column, operator.name(), "a text[] column"));
+        let needs = match operator {
+            Operator::Overlaps => "a text[] column",
+            _ => "a text[] or json column",
+        };
+        return Err(mismatch(column, operator.name(), needs));
     }
     texts(column, text)
+}
+
+fn is_json(column: &Named) -> bool {
+    column.of == ColumnType::Field(FieldType::Json)
+}
+
+/// A json document as it is written, checked here so that it is refused before anything is read.
+fn document(column: &Named, text: &str) -> Result<String, Error> {
+    let document = Document::read(text).map(|_| text.to_owned());
+    document.ok_or_else(|| {
+        let message = format!("invalid input syntax for column {} of type json: {:?}", column.shown, shorten(text));
+        Error::new(ErrorKind::Invalid, "22P02", message)
+            .details("expected a JSON document such as {\"a\":[1]}, without \\u0000 and numbers of 16,384 digits behind the point or more")
+    })
 }
 
 fn texts(column: &Named, text: &str) -> Result<Vec<String>, Error> {

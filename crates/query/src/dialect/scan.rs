@@ -102,16 +102,18 @@ impl<'a> Scan<'a> {
         None
     }
 
-    /// A list in braces that ends where a value may end, with its quoted elements.
+    /// A list or a json object in braces that ends where a value may end, with what is quoted in it.
     pub(super) fn braced_before(&mut self, ends: &[char]) -> Option<String> {
         let inner = self.rest.strip_prefix('{')?;
-        let (mut quoted, mut escaped) = (false, false);
+        let (mut quoted, mut escaped, mut open) = (false, false, 0_u32);
         let end = inner.find(|c| {
             let was_escaped = std::mem::replace(&mut escaped, false);
             match c {
                 _ if was_escaped => {}
                 '\\' => escaped = true,
                 '"' => quoted = !quoted,
+                '{' if !quoted => open += 1,
+                '}' if !quoted && open > 0 => open -= 1,
                 '}' => return !quoted,
                 _ => {}
             }

@@ -12,6 +12,9 @@ use crate::error::Error;
 /// More than the columns of any dataset.
 const ITEMS_MAX: usize = 600;
 
+/// As many columns as a key may have.
+const LATEST_MAX: usize = 16;
+
 /// Where an unquoted name ends.
 const ENDS: [char; 5] = [',', ':', '(', ')', '"'];
 
@@ -111,6 +114,33 @@ fn cast(scan: &mut Scan<'_>) -> Result<Cast, Error> {
 fn embedding(scan: &Scan<'_>) -> Error {
     Error::syntax("select: embedding of other datasets is not supported; read each by itself")
         .details(format!("found {:?}", shorten(scan.rest())))
+}
+
+/// `a,"b,c"`: columns, none of them twice.
+pub(super) fn names_of(text: &str) -> Result<Vec<String>, Error> {
+    let mut scan = Scan::new(text);
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        scan.spaces();
+        let field = Field::read(&mut scan, &ENDS)?;
+        if !field.path.is_empty() {
+            return Err(Error::syntax(format!("latest: {field} is a part of a column; it takes columns")));
+        }
+        if names.contains(&field.name) {
+            return Err(Error::syntax(format!("latest names {:?} twice", shorten(&field.name))));
+        }
+        if names.len() == LATEST_MAX {
+            return Err(Error::syntax(format!("latest names more than {LATEST_MAX} columns")));
+        }
+        names.push(field.name);
+        scan.spaces();
+        if scan.is_done() {
+            return Ok(names);
+        }
+        if !scan.take(",") {
+            return Err(scan.fault("',' or the end"));
+        }
+    }
 }
 
 /// `a.desc.nullslast,raw->>b`. Names may hold dots, so directions are taken from the end.

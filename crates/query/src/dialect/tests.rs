@@ -97,6 +97,11 @@ fn every_operator_is_read_in_the_type_of_its_column() {
         ("tags=cs.{\"a,b\",c}", compare("tags", Compare::Contains(list(&["a,b", "c"])))),
         ("tags=cd.{}", compare("tags", Compare::ContainedBy(list(&[])))),
         ("tags=ov.{\"}\"}", compare("tags", Compare::Overlaps(list(&["}"])))),
+        ("raw=cs.{\"a\": 1}", compare("raw", Compare::ContainsJson("{\"a\": 1}".to_owned()))),
+        (
+            "raw=not.cd.[1,2]",
+            Filter::Not(Box::new(compare("raw", Compare::ContainedByJson("[1,2]".to_owned())))),
+        ),
         ("n=eq(any).{1,2}", compare("n", Compare::In(vec![Operand::Integer(1), Operand::Integer(2)]))),
         ("n=eq(any).{}", Filter::Or(vec![])),
         ("n=gt(all).{}", Filter::And(vec![])),
@@ -180,6 +185,13 @@ fn trees_follow_the_quoting_rules() {
         ("or=(name.eq.{a,b},n.eq.1)", Filter::Or(vec![name("{a,b}"), one(1)])),
         ("or=(name.eq.{a}b,n.eq.1)", Filter::Or(vec![name("{a}b"), one(1)])),
         (
+            "and=(raw.cs.{\"a\":{\"}\":[1]}},raw.cd.\"[1,2]\")",
+            Filter::And(vec![
+                compare("raw", Compare::ContainsJson("{\"a\":{\"}\":[1]}}".to_owned())),
+                compare("raw", Compare::ContainedByJson("[1,2]".to_owned())),
+            ]),
+        ),
+        (
             "or=(tags.cs.{a,\"}\"},n.eq(any).{1,2})",
             Filter::Or(vec![
                 compare("tags", Compare::Contains(vec!["a".to_owned(), "}".to_owned()])),
@@ -227,8 +239,13 @@ fn what_is_wrong_is_said_clearly() {
         ("tags=eq(any).{a}", "operator eq(any) needs a column that is no list"),
         ("tags=gt.{a}", "needs a column that has an order"),
         ("tags=cs.a", "malformed list for column tags"),
-        ("name=cs.{a}", "needs a text[] column"),
-        ("raw=cs.{\"a\":1}", "needs a text[] column"),
+        ("name=cs.{a}", "needs a text[] or json column"),
+        ("name=ov.{a}", "needs a text[] column"),
+        ("raw=ov.{\"a\":1}", "needs a text[] column"),
+        ("raw=cs.{a}", "invalid input syntax for column raw of type json"),
+        ("raw=cd.\"\\u0000\"", "invalid input syntax for column raw of type json"),
+        ("raw->a=cs.1e200000", "invalid input syntax"),
+        ("raw->>a=cs.1", "needs a text[] or json column"),
         ("n=match.1", "operator match needs a text column"),
         ("name=match.(?i)a", "flags such as (?i) are not supported"),
         ("name=imatch.\\bword", "of assertions there are ^ and $"),
@@ -260,6 +277,12 @@ fn what_is_wrong_is_said_clearly() {
         ("select=n,other(*)", "embedding of other datasets is not supported"),
         ("order=n.down(", "cannot be read"),
         ("order=", "cannot be read"),
+        ("latest=", "expected"),
+        ("latest=n,", "expected"),
+        ("latest=n(x", "',' or the end"),
+        ("latest=n,n", "twice"),
+        ("latest=raw->a", "a part of a column"),
+        ("latest=n&latest=x", "given twice"),
     ] {
         let message = message(query);
         assert!(message.contains(part), "{query}: {message}");
@@ -411,6 +434,8 @@ fn queries_that_mean_the_same_have_one_canonical_text() {
         ("select=a,b", "select=b,a"),
         ("select=a:b", "select=\"a:b\""),
         ("order=n.desc", "order=n.desc.nullsfirst"),
+        ("latest=n,x", "latest=\"n,x\""),
+        ("latest=n", ""),
         ("and=(n.eq.1)", "or=(n.eq.1)"),
     ] {
         assert_ne!(canonical(a), canonical(b), "{a} {b}");

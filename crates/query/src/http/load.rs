@@ -88,6 +88,7 @@ fn prepare(service: &Service, dataset: &Dataset, asked: Asked<'_>) -> Result<Pre
         dataset: dataset.name.clone(),
         columns: chosen.columns,
         filter: Filter::And(Vec::new()),
+        latest: columns.key(&query.latest)?,
         order,
         limit: 0,
         offset: query.offset,

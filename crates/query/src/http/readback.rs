@@ -168,6 +168,7 @@ impl Expected {
             dataset: self.dataset.name.clone(),
             columns: vec![Column::named("_seq", "_seq")],
             filter: Filter::And(Vec::new()),
+            latest: Vec::new(),
             order: vec![OrderBy { column: "_seq".into(), descending: true, nulls: Nulls::Last }],
             limit,
             offset: 0,

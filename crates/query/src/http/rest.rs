@@ -38,6 +38,7 @@ use crate::error::{Error, ErrorKind};
         ("dataset" = String, Path, description = "the dataset's name"),
         ("select" = Option<String>, Query, description = "columns: `a,alias:b,raw->>c::integer,n.sum(),count(),at.bucket(1h)`; default `*`, the dataset's own"),
         ("order" = Option<String>, Query, description = "`a.desc.nullslast,b`"),
+        ("latest" = Option<String>, Query, description = "only the newest row of each value of these columns (and of each client), by the dataset's time, else by arrival"),
         ("limit" = Option<u64>, Query, description = "at most this many rows"),
         ("offset" = Option<u64>, Query, description = "after this many rows"),
         ("cursor" = Option<String>, Query, description = "`start`, then what the header `Orderwire-Next` of the page before says (also in `Link`, `rel=next`)"),

@@ -10,8 +10,8 @@ use super::Service;
 use super::headers::Media;
 use crate::dialect::Cast;
 use crate::error::{Error, ErrorKind};
-use crate::read::{Plan, Read, latest, rows};
-use crate::sink::{CsvRows, Failed, Frame, JsonRows, LineRows, ParquetRows, Shape};
+use crate::read::{Plan, Read, rows};
+use crate::sink::{CsvRows, Failed, Frame, JsonRows, LineRows, ParquetRows};
 
 /// Reads rows in a form; `frame` stands around those of JSON.
 pub(super) async fn read(
@@ -22,37 +22,24 @@ pub(super) async fn read(
     media: Media,
     frame: Frame,
 ) -> Result<(Read, Bytes), Error> {
-    keyed(service, scope, plan, def, 0, media, frame).await
-}
-
-/// As [`read`], where the first `cells` columns are a key, of which the first row alone is shown.
-pub(super) async fn keyed(
-    service: &Service,
-    scope: &Scope,
-    plan: Plan,
-    def: &DatasetDef,
-    cells: usize,
-    media: Media,
-    frame: Frame,
-) -> Result<(Read, Bytes), Error> {
-    let shown = &plan.select.columns[cells..plan.changes.shown.unwrap_or(plan.select.columns.len())];
+    let shown = &plan.select.columns[..plan.changes.shown.unwrap_or(plan.select.columns.len())];
     match media {
         Media::Json | Media::Single => {
             let shape = JsonRows::new(shown, frame);
-            shaped(service, scope, plan, cells, shape).await
+            rows(service, scope, plan, shape).await
         }
         Media::Csv => {
             let shape = CsvRows::new(shown);
-            shaped(service, scope, plan, cells, shape).await
+            rows(service, scope, plan, shape).await
         }
         Media::Lines => {
             let shape = LineRows::new(shown);
-            shaped(service, scope, plan, cells, shape).await
+            rows(service, scope, plan, shape).await
         }
         Media::Parquet => {
             let mut typed = Vec::with_capacity(shown.len());
             for (place, column) in shown.iter().enumerate() {
-                let kind = match plan.changes.casts.get(cells + place).copied().flatten() {
+                let kind = match plan.changes.casts.get(place).copied().flatten() {
                     Some(cast) => casted(cast),
                     None => kind(column.value.kind(def)?),
                 };
@@ -60,7 +47,7 @@ pub(super) async fn keyed(
             }
             let failed = Failed::default();
             let shape = ParquetRows::new(&typed, failed.clone());
-            let answer = shaped(service, scope, plan, cells, shape).await?;
+            let answer = rows(service, scope, plan, shape).await?;
             match failed.take() {
                 None => Ok(answer),
                 Some(detail) => {
@@ -69,20 +56,6 @@ pub(super) async fn keyed(
                 }
             }
         }
-    }
-}
-
-async fn shaped<S: Shape>(
-    service: &Service,
-    scope: &Scope,
-    plan: Plan,
-    cells: usize,
-    shape: S,
-) -> Result<(Read, Bytes), Error> {
-    if cells == 0 {
-        rows(service, scope, plan, shape).await
-    } else {
-        latest(service, scope, plan, cells, shape).await
     }
 }
 

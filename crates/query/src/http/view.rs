@@ -103,7 +103,7 @@ fn load(service: Arc<Service>, view: Arc<View>, scope: Arc<Scope>, asked: Asked)
         let cells = view.def.shape.key_cells();
         let (read, body) = match &view.def.shape {
             Shape::Rows | Shape::Latest { .. } => {
-                table::keyed(&service, &scope, plan, &dataset.def, cells, media, Frame::View).await?
+                table::read(&service, &scope, plan, &dataset.def, media, Frame::View).await?
             }
             Shape::Grouped { .. } => {
                 let shape = Grouped::new(&plan.select.columns[cells..]);

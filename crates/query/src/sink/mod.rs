@@ -3,7 +3,6 @@
 mod csv;
 mod grouped;
 mod json;
-mod latest;
 mod lines;
 mod parquet;
 mod series;
@@ -18,7 +17,6 @@ use crate::error::Error;
 pub(crate) use csv::CsvRows;
 pub(crate) use grouped::Grouped;
 pub(crate) use json::{Frame, JsonRows};
-pub(crate) use latest::LatestRows;
 pub(crate) use lines::LineRows;
 pub(crate) use parquet::{Failed, ParquetRows};
 pub(crate) use series::SeriesRows;

@@ -187,6 +187,37 @@ async fn the_latest_row_of_each_key_is_shown() {
 }
 
 #[tokio::test]
+async fn the_latest_row_of_each_key_can_be_asked_for() {
+    let bench = Bench::new(vec![]).await;
+    bench.sample().await;
+    bench.record("default", r#"[{"TimeInstant":"2025-01-01T00:00:00Z","id_entity":"s1","n":9}]"#).await;
+    for (query, expected) in [
+        ("latest=id_entity", r#"[{"n":2},{"n":3},{"n":4}]"#),
+        ("latest=id_entity&n=neq.3&order=n.desc", r#"[{"n":9007199254740993},{"n":4},{"n":2}]"#),
+        ("latest=id_entity&order=n.desc&limit=1&offset=1", r#"[{"n":3}]"#),
+        ("latest=_client", r#"[{"n":3},{"n":4}]"#),
+        ("latest=id_entity,ok&id_entity=eq.s1", r#"[{"n":9007199254740993},{"n":3}]"#),
+    ] {
+        let answer = bench.get(&format!("/rest/air?select=n&{query}")).await;
+        assert_eq!(answer.text.replace('\n', ""), expected, "{query}");
+    }
+    let counted = bench.get_with("/rest/air?latest=id_entity&limit=1", ("prefer", "count=exact")).await;
+    assert_eq!(counted.header("content-range"), "0-0/3");
+    let sum = bench.get("/rest/air?latest=id_entity&select=n.sum()").await;
+    assert_eq!(sum.text, r#"[{"sum":9}]"#);
+    for (query, detail) in [
+        ("latest=nope", "does not exist"),
+        ("latest=no2", "it is float"),
+        ("latest=raw", "it is json"),
+        ("latest=id_entity&cursor=start", "a cursor does not go with latest"),
+    ] {
+        let answer = bench.get(&format!("/rest/air?{query}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(answer.text.contains(detail), "{query}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn series_are_arrays_over_time() {
     let bench = Bench::new(vec![
         shaped("/api/series", Shape::Series { by: None }),

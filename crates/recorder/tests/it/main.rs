@@ -96,6 +96,7 @@ async fn numbers(store: &SqliteStore) -> Vec<i64> {
         dataset: "air".parse().unwrap(),
         columns: vec![Column::named("n", "n")],
         filter: Filter::And(Vec::new()),
+        latest: Vec::new(),
         order: Vec::new(),
         limit: 1_000,
         offset: 0,

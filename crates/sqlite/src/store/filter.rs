@@ -1,8 +1,11 @@
 //! A tree of conditions as SQL with bound values.
 
+use std::collections::BTreeSet;
+
 use orderwire_store::like::PATTERN;
 use orderwire_store::typed::{CONDITIONS, DEPTH, Kind, VALUES};
 use orderwire_store::{Compare, Error, Expr, Filter, Operand, regular};
+use orderwire_types::Client;
 use orderwire_types::array;
 use orderwire_types::dataset::DatasetDef;
 use orderwire_types::scope::Clients;
@@ -41,14 +44,18 @@ pub(super) fn clients_clause(clients: &Clients, column: &str, sql: &mut String, 
     // Beyond some hundred names, one JSON array keeps the statement short.
     if only.len() > 256 {
         push(sql, format_args!(" AND {column} IN (SELECT value FROM json_each(?))"));
-        let names: Vec<&str> = only.iter().map(orderwire_types::Client::as_str).collect();
-        let names = serde_json::to_string(&names).expect("a list of names is JSON");
-        bound.push(Binding::Text(names));
+        bound.push(Binding::Text(names(only)));
         return;
     }
     let marks = vec!["?"; only.len()].join(", ");
     push(sql, format_args!(" AND {column} IN ({marks})"));
     bound.extend(only.iter().map(|client| Binding::Text(client.as_str().to_owned())));
+}
+
+/// Names of clients as a JSON array.
+pub(super) fn names(clients: &BTreeSet<Client>) -> String {
+    let names: Vec<&str> = clients.iter().map(Client::as_str).collect();
+    serde_json::to_string(&names).expect("a list of names is JSON")
 }
 
 /// Writes the condition into `sql` and its values into `bound`.
@@ -134,6 +141,8 @@ impl Builder<'_> {
             Compare::Contains(texts) => self.elements(&column, "ow_contains", texts),
             Compare::ContainedBy(texts) => self.elements(&column, "ow_contained", texts),
             Compare::Overlaps(texts) => self.elements(&column, "ow_overlaps", texts),
+            Compare::ContainsJson(document) => self.document(&column, "ow_json_contains", document),
+            Compare::ContainedByJson(document) => self.document(&column, "ow_json_contained", document),
             Compare::Match { pattern, ignore_case } => {
                 column.kind.searches(column.name)?;
                 let common = regular::common(pattern, *ignore_case)?;
@@ -171,6 +180,12 @@ impl Builder<'_> {
         column.kind.lists(column.name)?;
         push(self.sql, format_args!("{function}({}, ?)", column.quoted));
         self.bind(Binding::Text(array::to_json(texts)))
+    }
+
+    fn document(&mut self, column: &Compared<'_>, function: &str, document: &str) -> Result<(), Error> {
+        column.kind.is_json(column.name, document)?;
+        push(self.sql, format_args!("{function}({}, ?)", column.quoted));
+        self.bind(Binding::Text(document.to_owned()))
     }
 
     fn any_of(&mut self, column: &Compared<'_>, values: &[Operand]) -> Result<(), Error> {

@@ -1,9 +1,10 @@
-//! What SQLite lacks: regular expressions, and lists of texts as sets.
+//! What SQLite lacks: regular expressions, lists of texts as sets, and json that contains json.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use orderwire_store::contain::Document;
 use orderwire_types::array;
 use regex::{Regex, RegexBuilder};
 use rusqlite::Connection;
@@ -22,10 +23,18 @@ const EXPRESSION: usize = 8 << 20;
 /// - `ow_match(text, expression)`: the expression, in its [common
 ///   form](orderwire_store::regular), matches a part of the text;
 /// - `ow_contains(list, others)`, `ow_contained(list, others)`, `ow_overlaps(list, others)`, of
-///   JSON arrays: the list has all of the others, none but them, one of them.
+///   JSON arrays: the list has all of the others, none but them, one of them;
+/// - `ow_json_contains(document, other)`, `ow_json_contained(document, other)`: the document
+///   [contains](orderwire_store::contain) the other one, is contained in it; null for one that has no such value.
 pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("ow_match", 2, flags, matches)?;
+    connection.create_scalar_function("ow_json_contains", 2, flags, |context| {
+        documents(context, |document, other| document.contains(other))
+    })?;
+    connection.create_scalar_function("ow_json_contained", 2, flags, |context| {
+        documents(context, |document, other| other.contains(document))
+    })?;
     let sets: [(&str, Holds); 3] = [
         ("ow_contains", |others, list| {
             let list: HashSet<&str> = list.iter().map(Cow::as_ref).collect();
@@ -51,6 +60,19 @@ fn matches(context: &Context<'_>) -> rusqlite::Result<Option<bool>> {
     match context.get_raw(0) {
         ValueRef::Null => Ok(None),
         text => Ok(Some(expression.is_match(text.as_str()?))),
+    }
+}
+
+fn documents(
+    context: &Context<'_>,
+    holds: fn(&Document, &Document) -> bool,
+) -> rusqlite::Result<Option<bool>> {
+    let other: Arc<Document> = context.get_or_create_aux(1, |value| -> Result<_, Wrong> {
+        Ok(Document::read(value.as_str()?).ok_or("no document")?)
+    })?;
+    match context.get_raw(0) {
+        ValueRef::Null => Ok(None),
+        document => Ok(Document::read(document.as_str()?).map(|document| holds(&document, &other))),
     }
 }
 

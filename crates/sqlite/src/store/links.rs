@@ -1,7 +1,7 @@
 //! Which events caused which.
 
 use jiff::Timestamp;
-use orderwire_store::{KnownCause, Lineage, Link, Reach};
+use orderwire_store::{KnownCause, Lineage, Link};
 use orderwire_types::scope::Clients;
 use orderwire_types::{Client, EventId, Scope};
 use rusqlite::{Connection, Row, params};
@@ -47,39 +47,37 @@ pub(super) fn add(connection: &Connection, links: &[Link]) -> rusqlite::Result<(
 }
 
 /// Each end goes from part to part, by its key: CROSS JOIN keeps the order of the loops, and INDEXED BY keeps
-/// the planner from reading a day as a whole. UNION passes over what was reached at the same depth, and depth
-/// ends circles.
+/// the planner from reading a day as a whole. UNION passes over what was reached already, which ends circles.
 const AROUND: &str = "\
     WITH RECURSIVE \
-    up(id, depth) AS ( \
-        SELECT unhex(value), 0 FROM json_each(?1) UNION \
-        SELECT l.cause, w.depth + 1 FROM up w CROSS JOIN link_part p CROSS JOIN link l \
-        WHERE l.part = p.part AND l.effect = w.id AND w.depth < ?2 \
-        AND (?4 IS NULL OR l.client IN (SELECT value FROM json_each(?4)) \
-            AND (l.cause_client IS NULL OR l.cause_client IN (SELECT value FROM json_each(?4)))) \
-        LIMIT ?3), \
-    down(id, depth) AS ( \
-        SELECT unhex(value), 0 FROM json_each(?1) UNION \
-        SELECT l.effect, w.depth + 1 FROM down w CROSS JOIN link_part p \
+    up(id) AS ( \
+        SELECT unhex(value) FROM json_each(?1) UNION \
+        SELECT l.cause FROM up w CROSS JOIN link_part p CROSS JOIN link l \
+        WHERE l.part = p.part AND l.effect = w.id \
+        AND (?3 IS NULL OR l.client IN (SELECT value FROM json_each(?3)) \
+            AND (l.cause_client IS NULL OR l.cause_client IN (SELECT value FROM json_each(?3)))) \
+        LIMIT ?2), \
+    down(id) AS ( \
+        SELECT unhex(value) FROM json_each(?1) UNION \
+        SELECT l.effect FROM down w CROSS JOIN link_part p \
             CROSS JOIN link l INDEXED BY link_cause \
-        WHERE l.part = p.part AND l.cause = w.id AND w.depth < ?2 \
-        AND (?4 IS NULL OR l.client IN (SELECT value FROM json_each(?4)) \
-            AND (l.cause_client IS NULL OR l.cause_client IN (SELECT value FROM json_each(?4)))) \
-        LIMIT ?3) \
-    SELECT l.* FROM (SELECT DISTINCT id FROM up) w CROSS JOIN link_part p CROSS JOIN link l \
+        WHERE l.part = p.part AND l.cause = w.id \
+        AND (?3 IS NULL OR l.client IN (SELECT value FROM json_each(?3)) \
+            AND (l.cause_client IS NULL OR l.cause_client IN (SELECT value FROM json_each(?3)))) \
+        LIMIT ?2) \
+    SELECT l.* FROM up w CROSS JOIN link_part p CROSS JOIN link l \
     WHERE l.part = p.part AND l.effect = w.id \
     UNION \
-    SELECT l.* FROM (SELECT DISTINCT id FROM down) w CROSS JOIN link_part p \
+    SELECT l.* FROM down w CROSS JOIN link_part p \
         CROSS JOIN link l INDEXED BY link_cause \
     WHERE l.part = p.part AND l.cause = w.id";
 
-/// The links around these events. One level more and one link more than asked for, so that
-/// it is known whether there is more.
+/// The links around these events. One link more than asked for, so that it is known whether there is more.
 pub(super) fn around(
     connection: &Connection,
     scope: &Scope,
     events: &[Uuid],
-    reach: Reach,
+    links_max: usize,
 ) -> rusqlite::Result<Lineage> {
     let hex: Vec<String> = events.iter().map(|event| event.simple().to_string()).collect();
     let hex = serde_json::Value::from(hex).to_string();
@@ -90,10 +88,10 @@ pub(super) fn around(
             Some(serde_json::Value::from(names).to_string())
         }
     };
-    let most = i64::try_from(reach.links).unwrap_or(i64::MAX).saturating_add(1).saturating_mul(WALK);
+    let most = i64::try_from(links_max).unwrap_or(i64::MAX).saturating_add(1).saturating_mul(WALK);
     let most = most.saturating_add(i64::try_from(events.len()).unwrap_or(i64::MAX));
     let mut statement = connection.prepare_cached(AROUND)?;
-    let mut rows = statement.query(params![hex, reach.depth, most, clients])?;
+    let mut rows = statement.query(params![hex, most, clients])?;
     let mut found = Vec::new();
     let mut cut = false;
     while let Some(row) = rows.next()? {
@@ -107,7 +105,7 @@ pub(super) fn around(
         }
         found.push(link);
     }
-    let lineage = Lineage::within(events, found, reach);
+    let lineage = Lineage::nearest(events, found, links_max);
     Ok(Lineage { cut: lineage.cut || cut, ..lineage })
 }
 
@@ -160,11 +158,10 @@ mod tests {
     fn links_are_found_by_their_ends_and_never_by_looking_through_all() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("../../migrations/store/0007_link.sql")).unwrap();
-        let reach = Reach { depth: 3, links: 9 };
-        around(&connection, &Scope::internal("test"), &[Uuid::from_u128(1)], reach).unwrap();
+        around(&connection, &Scope::internal("test"), &[Uuid::from_u128(1)], 9).unwrap();
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {AROUND}")).unwrap();
         let lines =
-            statement.query_map(params!["[]", 3, 9, None::<String>], |row| row.get::<_, String>("detail"));
+            statement.query_map(params!["[]", 9, None::<String>], |row| row.get::<_, String>("detail"));
         let lines = lines.unwrap().collect::<rusqlite::Result<Vec<_>>>().unwrap();
         let of_links: Vec<&String> = lines.iter().filter(|line| line.contains(" l ")).collect();
         assert_eq!(of_links.len(), 4, "{lines:?}");

@@ -31,6 +31,7 @@ mod functions;
 mod imports;
 mod indexes;
 mod keys;
+mod latest;
 mod links;
 mod open;
 mod orders;

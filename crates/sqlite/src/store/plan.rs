@@ -5,6 +5,7 @@
 //! between these three; [`Access`] does.
 
 use orderwire_store::groups::{ByPlace, Groups};
+use orderwire_store::latest::Latest;
 use orderwire_store::typed::Kind;
 use orderwire_store::{Compare, Count, Error, Filter, Nulls, Select, Value};
 use orderwire_types::dataset::DatasetDef;
@@ -14,6 +15,7 @@ use orderwire_types::{ColumnName, Scope};
 use super::expr::Query;
 use super::filter::{self, Binding, clients_clause};
 use super::indexes::ALL_CLIENTS;
+use super::latest;
 use super::table::{push, table_name};
 
 /// A read as statements.
@@ -80,6 +82,9 @@ fn counting(def: &DatasetDef, scope: &Scope, select: &Select) -> Result<Query, E
 
 fn from(def: &DatasetDef, scope: &Scope, select: &Select, query: &mut Query) -> Result<(), Error> {
     push(&mut query.sql, format_args!(" FROM {} WHERE ", table_name(&select.dataset)));
+    if let Some(latest) = Latest::of(def, select)? {
+        return latest::write(def, scope, select, &latest, query);
+    }
     filter::write(def, &select.filter, &mut query.sql, &mut query.bound)?;
     access(def, scope, select).write(scope, &mut query.sql, &mut query.bound);
     Ok(())

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use orderwire_store::{Error, Lineage, Link, Reach, TraceView, Traces};
+use orderwire_store::{Error, Lineage, Link, TraceView, Traces};
 use orderwire_types::step::{Step, TraceRecord};
 use orderwire_types::{Client, Scope};
 use rusqlite::{Connection, params};
@@ -45,10 +45,10 @@ impl Traces for SqliteStore {
         .await
     }
 
-    async fn lineage(&self, scope: &Scope, events: &[Uuid], reach: Reach) -> Result<Lineage, Error> {
+    async fn lineage(&self, scope: &Scope, events: &[Uuid], links_max: usize) -> Result<Lineage, Error> {
         let (scope, events) = (scope.clone(), events.to_vec());
         self.look_up("reading what events caused", move |connection| {
-            links::around(connection, &scope, &events, reach)
+            links::around(connection, &scope, &events, links_max)
         })
         .await
     }

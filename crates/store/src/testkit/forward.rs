@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::evolve::Loss;
-use crate::lineage::{Lineage, Link, Reach};
+use crate::lineage::{Lineage, Link};
 use crate::log::*;
 use crate::model::*;
 use crate::orders::*;
@@ -109,7 +109,7 @@ forwards! {
         async fn add_steps(&self, records: &[TraceRecord]) -> Result<(), Error>;
         async fn trace(&self, scope: &Scope, trace: Uuid) -> Result<TraceView, Error>;
         async fn add_links(&self, links: &[Link]) -> Result<(), Error>;
-        async fn lineage(&self, scope: &Scope, events: &[Uuid], reach: Reach) -> Result<Lineage, Error>;
+        async fn lineage(&self, scope: &Scope, events: &[Uuid], links_max: usize) -> Result<Lineage, Error>;
     }
 
     ForwardDeliveryLog to DeliveryLog {

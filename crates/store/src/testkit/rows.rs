@@ -19,6 +19,7 @@ pub(super) fn of(columns: &[&str]) -> Select {
         dataset: dataset("d"),
         columns: columns.iter().map(column).collect(),
         filter: Filter::And(Vec::new()),
+        latest: Vec::new(),
         order: Vec::new(),
         limit: 1_000_000,
         offset: 0,

@@ -62,6 +62,7 @@ orderwire_types::faults! {
     TakesGteForGt => dates_and_ids_compare_by_value,
     TakesOneForAll => lists_compare_as_sets,
     MatchIgnoresCase => expressions_match_text,
+    ContainsTheOther => json_contains_json,
     DistinctIsNeq => distinct_takes_null_for_a_value,
     ForgetsDefaults => a_row_has_the_defaults_of_what_it_does_not_name
         an_added_column_has_its_default_in_the_rows_that_are_there,
@@ -101,6 +102,8 @@ orderwire_types::faults! {
     IgnoresOrderOfAggregates => groups_come_in_the_order_of_their_aggregates,
     DoublesBuckets => buckets_begin_at_multiples_of_their_length,
     BeginsAnew => reading_goes_on_behind_a_row,
+    ShowsWhatIsOld => the_newest_row_of_each_key_is_found rows_without_a_time_or_a_key_have_their_newest
+        the_newest_rows_are_counted_and_grouped,
     SelectsForAll => rows_of_other_clients_are_not_there,
     SelectsForMany => a_scope_of_many_clients_reads_theirs_alone,
     IgnoresObjects => datasets_outside_the_objects_are_not_there attempts_outside_the_scope_are_not_there,

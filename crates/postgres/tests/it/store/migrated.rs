@@ -58,7 +58,7 @@ async fn resources_are_those_of_revisions_since_the_version_that_knows_them() {
     revision(&store, 1, "before").await;
     drop(store);
     let client = connect(&database.url()).await;
-    let back = "DROP TABLE store.revision_resource; \
+    let back = "DROP TABLE store.revision_resource; DROP FUNCTION store.document; \
                 DELETE FROM orderwire.migration WHERE module = 'store' AND number >= 4";
     client.batch_execute(back).await.unwrap();
     let store = open(&database).await.unwrap();

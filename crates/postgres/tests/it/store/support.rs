@@ -81,6 +81,7 @@ pub(super) fn column(name: &str) -> Select {
         dataset: "d".parse().unwrap(),
         columns: vec![Column::named(name, name)],
         filter: Filter::And(Vec::new()),
+        latest: Vec::new(),
         order: Vec::new(),
         limit: 1_000_000,
         offset: 0,

@@ -176,6 +176,10 @@ async fn both_engines_compute_five_hundred_times_the_same() {
         if random.bool() {
             write!(query, "&{}", filter(&mut random)).unwrap();
         }
+        if random.u8(..4) == 0 {
+            let key = *random.choice(&["t", "b", "id", "day,b", "_client", "n,t"]).unwrap();
+            write!(query, "&latest={key}").unwrap();
+        }
         if random.bool() {
             write!(query, "&limit={}", random.u8(..40)).unwrap();
         }

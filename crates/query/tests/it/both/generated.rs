@@ -183,6 +183,20 @@ pub(super) const OPERATORS: [&str; 22] = [
 const PATTERNS: [&str; 12] =
     ["*a*", "A*", "_b_", "%ö%", "STRASSE*", "straẞe*", "a\\*b", "*\\\\*", "", "*", "世*", "*\\%d\\_e*"];
 
+/// What json contains, and is contained in.
+const DOCUMENTS: [&str; 10] = [
+    "{}",
+    "[]",
+    "2",
+    r#"{"a":1.1}"#,
+    r#"{"a":{"b":[2.5]}}"#,
+    r#"[2,1.0,3]"#,
+    r#"{"a":null,"b":true,"c":{}}"#,
+    r#""\u00e4""#,
+    r#"[-1,{"a":"Ä\u00d6","b":[[]]}]"#,
+    r#"{"a":{"b":["x",null,25e-1,[]]},"ä":"世界","x":1e400}"#,
+];
+
 const EXPRESSIONS: [&str; 16] = [
     "^a",
     "b$",
@@ -234,6 +248,9 @@ pub(super) fn condition(column: &Column, operator: &str, random: &mut Rng, in_a_
     let one = |random: &mut Rng| match operator.split('(').next().unwrap() {
         "like" | "ilike" => (*random.choice(&PATTERNS).unwrap()).to_owned(),
         "match" | "imatch" => (*random.choice(&EXPRESSIONS).unwrap()).to_owned(),
+        "cs" | "cd" if column.kind == "json" && random.u8(..3) > 0 => {
+            (*random.choice(&DOCUMENTS).unwrap()).to_owned()
+        }
         _ => operand(column, random),
     };
     let several =

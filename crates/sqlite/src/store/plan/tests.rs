@@ -42,13 +42,29 @@ fn explained(scope: &Scope, filter: Filter, order: Vec<OrderBy>) -> String {
 
 /// How SQLite reads the rows, and how it counts them.
 fn explained_of(def: &str, scope: &Scope, filter: Filter, order: Vec<OrderBy>) -> [String; 2] {
+    explained_as(def, scope, filter, Vec::new(), order)
+}
+
+/// The same of the newest row of each station.
+fn explained_latest(scope: &Scope, filter: Filter) -> [String; 2] {
+    explained_as(DEF, scope, filter, vec!["station".to_owned()], by("station"))
+}
+
+fn explained_as(
+    def: &str,
+    scope: &Scope,
+    filter: Filter,
+    latest: Vec<String>,
+    order: Vec<OrderBy>,
+) -> [String; 2] {
     let def: DatasetDef = serde_json::from_str(def).unwrap();
     let name = "d".parse().unwrap();
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(&table::create(&name, &def, 7)).unwrap();
     let column = Column::named("v", "v");
     let columns = vec![column];
-    let select = Select { dataset: name, columns, filter, order, limit: 100, offset: 0, count: Count::Exact };
+    let select =
+        Select { latest, dataset: name, columns, filter, order, limit: 100, offset: 0, count: Count::Exact };
     let plan = Plan::new(&def, scope, &select).unwrap();
     let explain = |query: &Query, page: &[Binding]| {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", query.sql)).unwrap();
@@ -101,6 +117,21 @@ fn ranges_of_time_are_looked_up() {
     // One client's rows in order of time need no sorting beyond ties.
     let plan = explained(&only(&["a"]), after(1), by("at"));
     assert!(!plan.contains("B-TREE"), "{plan}");
+}
+
+/// The newest row of each station: from key to key, whoever's they are.
+#[test]
+fn the_newest_of_each_key_is_looked_up() {
+    for scope in [Scope::internal("test"), only(&["a"]), only(&["a", "b"])] {
+        let filter = Filter::And(vec![after(1), station("x")]);
+        for plan in explained_latest(&scope, filter) {
+            let reads: Vec<&str> = plan.lines().filter(|line| line.contains("data_d")).collect();
+            assert!(reads.iter().all(|line| line.starts_with("SEARCH data_d")), "{plan}");
+            let key = "INDEX key_d#7 (_client=? AND station=? AND at>?)";
+            assert!(reads.iter().any(|line| line.contains(key)), "{plan}");
+            assert!(reads.iter().any(|line| line.contains("INTEGER PRIMARY KEY (rowid=?)")), "{plan}");
+        }
+    }
 }
 
 /// What is sorted is only rows of the same moment.
@@ -195,8 +226,16 @@ fn steps(connection: &Connection, scope: &Scope, order: Vec<OrderBy>, filter: Fi
     let def: DatasetDef = serde_json::from_str(DEF).unwrap();
     let columns = vec![Column::named("v", "v")];
     let count = Count::None;
-    let select =
-        Select { dataset: "d".parse().unwrap(), columns, filter, order, limit: 10, offset: 0, count };
+    let select = Select {
+        latest: Vec::new(),
+        dataset: "d".parse().unwrap(),
+        columns,
+        filter,
+        order,
+        limit: 10,
+        offset: 0,
+        count,
+    };
     let plan = Plan::new(&def, scope, &select).unwrap();
     let mut statement = connection.prepare(&plan.rows.sql).unwrap();
     let page = [Binding::Integer(10), Binding::Integer(0)];

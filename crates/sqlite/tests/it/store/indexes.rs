@@ -98,6 +98,7 @@ fn of(filter: Filter, order: &[OrderBy]) -> Select {
         dataset: name(),
         columns: vec![Column::named("_seq", "_seq")],
         filter,
+        latest: Vec::new(),
         order: order.to_vec(),
         limit: 1_000,
         offset: 0,

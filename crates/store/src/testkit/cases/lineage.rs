@@ -7,7 +7,7 @@ use orderwire_types::EventId;
 use super::super::Factory;
 use super::super::kit::{Outcome, all, at, client, id, only, same};
 use super::case_list;
-use crate::lineage::{KnownCause, Lineage, Link, Reach};
+use crate::lineage::{KnownCause, Lineage, Link};
 use crate::model::Sweep;
 use crate::traits::Store;
 
@@ -19,7 +19,7 @@ case_list![
     links_go_when_they_are_old,
 ];
 
-const FAR: Reach = Reach { depth: 50, links: 1_000 };
+const FAR: usize = 1_000;
 
 fn link(cause: u128, effect: u128) -> Link {
     Link {
@@ -39,8 +39,8 @@ fn link(cause: u128, effect: u128) -> Link {
 }
 
 /// The links around an event, as `cause>effect`.
-async fn around(store: &Arc<dyn Store>, event: u128, reach: Reach) -> Outcome<(Vec<String>, bool)> {
-    let lineage = store.lineage(&all(), &[id(event)], reach).await?;
+async fn around(store: &Arc<dyn Store>, event: u128, links_max: usize) -> Outcome<(Vec<String>, bool)> {
+    let lineage = store.lineage(&all(), &[id(event)], links_max).await?;
     Ok((shown(&lineage), lineage.cut))
 }
 
@@ -89,13 +89,14 @@ async fn circles_of_causes_end(factory: Arc<dyn Factory>) -> Outcome {
 
 async fn a_lineage_is_bounded(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
-    let chain: Vec<Link> = (1..30).map(|n| link(n, n + 1)).collect();
+    // However deep, and with a circle on the way.
+    let chain: Vec<Link> = (1..300).map(|n| link(n, n + 1)).chain([link(200, 100)]).collect();
     store.add_links(&chain).await?;
-    let (links, cut) = around(&store, 1, Reach { depth: 5, ..FAR }).await?;
-    same("by depth", (links.len(), cut), (5, true))?;
-    let (links, cut) = around(&store, 1, Reach { depth: 29, ..FAR }).await?;
-    same("just deep enough", (links.len(), cut), (29, false))?;
-    let (links, cut) = around(&store, 1, Reach { links: 4, ..FAR }).await?;
+    let (links, cut) = around(&store, 1, 300).await?;
+    same("all of them", (links.len(), cut), (300, false))?;
+    let (links, cut) = around(&store, 300, 299).await?;
+    same("all but one", (links.len(), cut), (299, true))?;
+    let (links, cut) = around(&store, 1, 4).await?;
     same("by number, the nearest", (links, cut), (texts(&["1>2", "2>3", "3>4", "4>5"]), true))
 }
 

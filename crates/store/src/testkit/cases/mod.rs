@@ -7,6 +7,7 @@ mod evolve;
 mod imports;
 mod keep;
 mod keys;
+mod latest;
 mod lineage;
 mod log;
 mod orders_accept;
@@ -40,6 +41,7 @@ pub fn cases() -> Vec<Case> {
         imports::CASES,
         select::CASES,
         computed::CASES,
+        latest::CASES,
         scope::CASES,
         stop::CASES,
         keys::CASES,

@@ -8,6 +8,7 @@ use super::super::rows::{PATIENCE, ascending, compare, descending, of, only_if, 
 use super::case_list;
 use super::select::{Nothing, ordered_by};
 use crate::error::ErrorKind;
+use crate::expr::{Arrow, Expr};
 use crate::select::{Compare, Filter, Nulls, Operand, Select};
 use crate::traits::Store;
 
@@ -16,6 +17,7 @@ case_list![
     decimals_compare_by_value,
     dates_and_ids_compare_by_value,
     lists_compare_as_sets,
+    json_contains_json,
     expressions_match_text,
     distinct_takes_null_for_a_value,
     a_row_has_the_defaults_of_what_it_does_not_name,
@@ -163,6 +165,46 @@ async fn dates_and_ids_compare_by_value(factory: Arc<dyn Factory>) -> Outcome {
         same(column, found.join(" "), "5 4 3 2 1".to_owned())?;
     }
     Ok(())
+}
+
+async fn json_contains_json(factory: Arc<dyn Factory>) -> Outcome {
+    let store = factory.open().await?;
+    let fields = r#"{"fields":[{"name":"i","type":"integer"},{"name":"j","type":"json"}]}"#;
+    store.define(&all(), &dataset("d"), &def(fields), at(0)).await?;
+    let rows = r#"[{"i":1,"j":{"a":1.10,"b":["x",{"c":null}]}},{"i":2,"j":{"a":2,"a":11e-1}},{"i":3,"j":["ä",1.1,[2]]},
+        {"i":4,"j":"\u00e4"},{"i":5},{"i":6,"j":{"a":1.1,"bad":"\u0000"}},{"i":7,"j":[1e131072,"ä"]},
+        {"i":8,"j":[1e131071,1e-16383]},{"i":9,"j":[1e-16384,"ä"]},{"i":10,"j":["\ud83d","ä"]},{"i":11,"j":[0,-0.0]}]"#;
+    store.record(batch(0, 1, vec![event(1, "a", rows)])).await?;
+    let contains = |document: &str| Compare::ContainsJson(document.to_owned());
+    let contained = |document: &str| Compare::ContainedByJson(document.to_owned());
+    for (compares, expected) in [
+        (contains(r#"{"a":1.1}"#), "1,2"),
+        (contains(r#" {"b":[{}]} "#), "1"),
+        (contains(r#"{"b":["x","x"]}"#), "1"),
+        (contains(r#"{"a":2}"#), ""),
+        (contains("{}"), "1,2"),
+        (contains("[]"), "3,8,11"),
+        (contains(r#""ä""#), "3,4"),
+        (contains(r#"["ä"]"#), "3"),
+        (contains("[2]"), ""),
+        (contains("[[2.0]]"), "3"),
+        (contains("10e131070"), "8"),
+        (contains("[0.1e-16382]"), "8"),
+        (contains("0"), "11"),
+        (contained(r#"{"a":1.1,"b":["x",{"c":null,"d":1}],"c":1}"#), "1,2"),
+        (contained(r#"["ä"]"#), "4"),
+        (contained(r#""ä""#), "4"),
+        (contained(r#"[0]"#), "11"),
+    ] {
+        let what = format!("{compares:?}");
+        same(&what, matching(&store, compare("j", compares)).await?, expected.to_owned())?;
+    }
+    let neither = not(compare("j", contains("{}")));
+    same("what is no value is unknown", matching(&store, neither).await?, "3,4,8,11".to_owned())?;
+    let part =
+        Expr::Part { column: "j".to_owned(), path: vec![Arrow::Member("b".to_owned())], as_text: false };
+    let filter = Filter::Compare { column: part, compare: contains(r#""x""#) };
+    same("a part", matching(&store, filter).await?, "1".to_owned())
 }
 
 async fn lists_compare_as_sets(factory: Arc<dyn Factory>) -> Outcome {
@@ -327,6 +369,8 @@ async fn what_a_type_does_not_know_is_invalid(factory: Arc<dyn Factory>) -> Outc
         ("tags", Compare::Eq(text())),
         ("t", Compare::Contains(texts(&["a"]))),
         ("i", Compare::Overlaps(texts(&["a"]))),
+        ("t", Compare::ContainsJson("1".to_owned())),
+        ("tags", Compare::ContainedByJson("[]".to_owned())),
         ("d", Compare::Match { pattern: "1".to_owned(), ignore_case: false }),
         ("tags", Compare::Like { pattern: "a".to_owned(), ignore_case: false }),
     ] {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::{
     ClientChange, ClientRecord, Clients, Dataset, Datasets, Defined, Error, ErrorKind, Imported, KeyRecord,
-    Keys, Lineage, Link, Loss, Reach, Recording, RowSink, RowsEvent, RowsRecorded, Select, Selected, Source,
-    Sweep, TraceView, Traces, Turn, Turns,
+    Keys, Lineage, Link, Loss, Recording, RowSink, RowsEvent, RowsRecorded, Select, Selected, Source, Sweep,
+    TraceView, Traces, Turn, Turns,
 };
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -342,11 +342,14 @@ impl Traces for Twin {
         self.inner.add_links(links).await
     }
 
-    async fn lineage(&self, scope: &Scope, events: &[Uuid], reach: Reach) -> Result<Lineage, Error> {
-        let depth = if self.fault == Fault::FindsNearLinksOnly { 1 } else { reach.depth };
+    async fn lineage(&self, scope: &Scope, events: &[Uuid], links_max: usize) -> Result<Lineage, Error> {
         let scope = rewrite::scope(self.fault, scope);
-        let mut lineage = self.inner.lineage(&scope, events, Reach { depth, ..reach }).await?;
+        let mut lineage = self.inner.lineage(&scope, events, links_max).await?;
         match self.fault {
+            Fault::FindsNearLinksOnly => {
+                let is_near = |link: &Link| events.contains(&link.effect.0) || events.contains(&link.cause.0);
+                lineage.links.retain(is_near);
+            }
             Fault::FindsEffectsOnly => lineage.links.retain(|link| !events.contains(&link.effect.0)),
             Fault::HidesCuts => lineage.cut = false,
             _ => {}

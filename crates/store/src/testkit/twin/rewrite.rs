@@ -45,6 +45,7 @@ pub(super) fn select(fault: Fault, mut select: Select) -> Select {
         }
         Fault::NullsLast => select.order.iter_mut().for_each(|order| order.nulls = Nulls::Last),
         Fault::IgnoresOffset => select.offset = 0,
+        Fault::ShowsWhatIsOld => select.latest.clear(),
         Fault::StopsShortOfParts | Fault::CountsNulls | Fault::AveragesSums | Fault::DoublesBuckets => {
             for column in &mut select.columns {
                 column.value = computed(fault, column.value.clone());
@@ -100,6 +101,7 @@ fn comparison(fault: Fault, compare: Compare) -> Compare {
         (Fault::TakesLteForLt, Compare::Lte(value)) => Compare::Lt(value),
         (Fault::TakesGteForGt, Compare::Gt(value)) => Compare::Gte(value),
         (Fault::TakesOneForAll, Compare::Contains(texts)) => Compare::Overlaps(texts),
+        (Fault::ContainsTheOther, Compare::ContainsJson(document)) => Compare::ContainedByJson(document),
         (Fault::DistinctIsNeq, Compare::Distinct(value)) => Compare::Neq(value),
         // As if they began with a digit more.
         (Fault::ComparesDecimalsByDigits, Compare::Gt(Operand::Decimal(decimal))) => {
