@@ -30,7 +30,7 @@ use uuid::Uuid;
 pub use planned::Planned;
 
 /// The dataset that is asked, `d`: a column of every type, and names that mean something elsewhere.
-const DEFINITION: &str = r#"{"fields":[{"name":"at","type":"timestamp","required":true},
+pub const DEFINITION: &str = r#"{"fields":[{"name":"at","type":"timestamp","required":true},
     {"name":"t","type":"text","required":true},{"name":"n","type":"integer"},{"name":"f","type":"float"},
     {"name":"d","type":"decimal"},{"name":"ok","type":"boolean"},{"name":"day","type":"date"},
     {"name":"id","type":"uuid"},{"name":"raw","type":"json"},{"name":"tags","type":"text[]"},
@@ -174,7 +174,10 @@ async fn filled(store: &SqliteStore) {
 }
 
 /// One of every shape, with parameters.
-fn views() -> Vec<ViewDef> {
+///
+/// # Panics
+/// Never: its names are ones.
+pub fn views() -> Vec<ViewDef> {
     let by = || "t".to_owned();
     let shapes = [
         ("/view/rows", Shape::Rows),

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use orderwire_api::Authenticator;
 use orderwire_cache::MemoryCache;
 use orderwire_postgres::store::PostgresStore;
-use orderwire_query::{Options, router};
+use orderwire_query::{Options, ViewDef, router};
 use orderwire_requests::Planned;
 use orderwire_sqlite::DataDir;
 use orderwire_sqlite::store::SqliteStore;
@@ -45,6 +45,11 @@ pub(super) struct Both {
 impl Both {
     /// With a dataset of this definition and these rows, a JSON array.
     pub(super) async fn with(name: &str, definition: &str, rows: &str) -> Self {
+        Self::with_views(name, definition, rows, Vec::new()).await
+    }
+
+    /// The same with views.
+    pub(super) async fn with_views(name: &str, definition: &str, rows: &str, views: Vec<ViewDef>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open(dir.path()).unwrap();
         let sqlite = SqliteStore::open(&data, orderwire_sqlite::store::Options::default()).unwrap();
@@ -74,7 +79,7 @@ impl Both {
             };
             store.record(recording).await.unwrap();
         }
-        let [sqlite, postgres] = stores.each_ref().map(|store| served(store.clone()));
+        let [sqlite, postgres] = stores.each_ref().map(|store| served(store.clone(), views.clone()));
         Self { sqlite, postgres, stores, _dir: dir, _database: database }
     }
 
@@ -95,11 +100,11 @@ impl Both {
     }
 }
 
-fn served(store: Arc<dyn Store>) -> Router {
+fn served(store: Arc<dyn Store>, views: Vec<ViewDef>) -> Router {
     let options = Options { cache_rest: false, ..Options::default() };
     let cache = Arc::new(MemoryCache::new(1 << 20));
     let store = Arc::new(Planned::new(store));
-    let (app, _) = router(options, Vec::new(), store, cache).unwrap().split_for_parts();
+    let (app, _) = router(options, views, store, cache).unwrap().split_for_parts();
     app.layer(Extension(Arc::new(Keyring::default()) as Arc<dyn Authenticator>))
 }
 

@@ -1,67 +1,105 @@
 //! Whatever stands in a parameter stays a value: nothing of it reaches the database as SQL. Here chance
 //! chooses what stands there, and the fuzzer what a request is made of (`fuzz/`).
 
-use orderwire_requests::sound;
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use orderwire_requests::{DEFINITION, sound, views};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use super::engines::{Answer, Both, encoded};
 
 /// Where a caller may write something; `{}` is it.
-const PLACES: [&str; 24] = [
+const PLACES: [&str; 61] = [
     "/rest/{}",
     "/rest/d?{}=eq.1",
     "/rest/d?t={}",
     "/rest/d?t={}.a",
+    "/rest/d?t=not.{}",
     "/rest/d?t=eq.{}",
     "/rest/d?n=gt.{}",
     "/rest/d?d=lte.{}",
+    "/rest/d?f=lt.{}",
+    "/rest/d?ok=neq.{}",
+    "/rest/d?at=gte.{}",
     "/rest/d?day=eq.{}",
     "/rest/d?id=neq.{}",
+    "/rest/d?t=isdistinct.{}",
+    "/rest/d?id=isdistinct.{}",
+    "/rest/d?tags=isdistinct.{}",
     "/rest/d?tags=cs.{}",
+    "/rest/d?tags=cd.{}",
+    "/rest/d?tags=ov.{}",
+    "/rest/d?tags=cd.%7B{}%7D",
     "/rest/d?tags=ov.%7B{}%7D",
+    "/rest/d?raw=eq.{}",
+    "/rest/d?raw=cs.{}",
+    "/rest/d?raw=cd.%7B%22a%22:{}%7D",
     "/rest/d?t=in.({})",
+    "/rest/d?n=in.({},1)",
     "/rest/d?t=like.{}",
     "/rest/d?t=imatch.{}",
     "/rest/d?t=is.{}",
+    "/rest/d?t=ilike({}).%7Ba%7D",
     "/rest/d?t=ilike(any).%7B{}%7D",
+    "/rest/d?n=gt(all).%7B1,{}%7D",
+    "/rest/d?t=eq(any).{}",
     "/rest/d?or=({})",
+    "/rest/d?or=({}.eq.1,t.eq.a)",
+    "/rest/d?or=(t.{}.a,n.gt.0)",
     "/rest/d?and=(t.eq.{},n.gt.0)",
+    "/rest/d?not.and=(n.gt.0,or({}.is.null,t.eq.a))",
+    "/rest/d?and=(t.like(any).%7B{}%7D,tags.cs.{})",
     "/rest/d?select={}",
     "/rest/d?select={}:t",
+    "/rest/d?select=t::{}",
+    "/rest/d?select=n.sum()::{}",
+    "/rest/d?select=n.{}()",
+    "/rest/d?select={}.max()",
+    "/rest/d?select=raw-%3E{}",
+    "/rest/d?select=x:raw-%3Ea-%3E%3E{}",
+    "/rest/d?raw-%3E%3E{}=eq.{}",
+    "/rest/d?select=b:at.bucket({}),count()",
+    "/rest/d?select={}:at.bucket(1h),count()",
     "/rest/d?select=t&order={}",
     "/rest/d?order=t.{}",
+    "/rest/d?order=raw-%3E%3E{}.desc",
     "/rest/d?limit={}",
     "/rest/d?_client=eq.{}&offset={}",
+    "/rest/d?cursor={}",
+    "/view/{}",
+    "/view/rows?text={}",
+    "/view/grouped?number={}&until={}",
+    "/view/latest?list={}",
+    "/view/series?{}=eq.1&limit={}",
 ];
 
-const ATTACKS: [&str; 22] = [
-    "'",
-    "\"",
-    "';DROP TABLE data.d;--",
-    "\"; DROP TABLE data_d; --",
-    "1; DELETE FROM data.d",
-    "' OR '1'='1",
-    "1 OR 1=1",
-    "') OR (1=1",
-    "a') UNION SELECT 1,2,3--",
-    "t\" FROM data.d; --",
-    "t) FROM data_d--",
-    "\\'; SELECT pg_sleep(60);--",
-    "$1",
-    "$$",
-    "?1",
-    ":name",
-    "E'\\x27'",
-    "/**/",
-    "t,(SELECT 1)",
-    "pg_sleep(60)",
-    "t COLLATE \"C\"",
-    "\u{2019}\u{ff07}ʼ",
+/// The headers that are read.
+const HEADERS: [(&str, &str); 16] = [
+    ("range", "{}"),
+    ("range", "0-{}"),
+    ("range-unit", "{}"),
+    ("prefer", "{}"),
+    ("prefer", "count={}"),
+    ("prefer", "handling=strict, {}"),
+    ("accept", "{}"),
+    ("accept", "text/{}"),
+    ("accept", "application/json;q={}"),
+    ("accept-encoding", "{}"),
+    ("accept-profile", "{}"),
+    ("cache-control", "{}"),
+    ("if-none-match", "{}"),
+    ("orderwire-client", "{}"),
+    ("traceparent", "{}"),
+    ("x-request-id", "{}"),
 ];
+
+/// What would do harm as SQL, a line each.
+const ATTACKS: &str = include_str!("../../../../../tests/requests/attacks.txt");
 
 fn parts() -> impl Strategy<Value = String> {
-    let attack = prop::sample::select(ATTACKS.to_vec()).prop_map(str::to_owned);
+    let attack = prop::sample::select(ATTACKS.lines().collect::<Vec<_>>()).prop_map(str::to_owned);
     let tokens = prop::sample::select(vec![
         "'",
         "\"",
@@ -109,11 +147,10 @@ async fn untouched(both: &Both) -> Answer {
 #[test]
 fn nothing_that_a_caller_writes_is_read_as_sql() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let definition = r#"{"fields":[{"name":"t","type":"text"},{"name":"n","type":"integer"},{"name":"d","type":"decimal"},
-        {"name":"day","type":"date"},{"name":"id","type":"uuid"},{"name":"tags","type":"text[]"}]}"#;
-    let rows = r#"[{"t":"a","n":1,"d":1.5,"day":"2024-01-01","id":"00000000-0000-0000-0000-000000000001","tags":["a"]},
-        {"t":"it's","n":2},{"t":"\"; --"}]"#;
-    let both = runtime.block_on(Both::with("d", definition, rows));
+    let rows = r#"[{"at":"2024-01-01T00:00:00Z","t":"a","n":1,"d":1.5,"day":"2024-01-01",
+        "id":"00000000-0000-0000-0000-000000000001","tags":["a"],"raw":{"a":{"'":1}}},
+        {"at":"2024-01-02T00:00:00Z","t":"it's","n":2},{"at":"2024-01-03T00:00:00Z","t":"\"; --"}]"#;
+    let both = runtime.block_on(Both::with_views("d", DEFINITION, rows, views()));
     let before = runtime.block_on(untouched(&both));
     assert_eq!(before.range, "0-2/3");
     let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
@@ -125,21 +162,37 @@ fn nothing_that_a_caller_writes_is_read_as_sql() {
             .map_err(|wrong| TestCaseError::fail(format!("{path}: {wrong}")))
     });
     tried.unwrap_or_else(|failure| panic!("{failure}"));
-    // Each attack in each place, and in the headers that are read.
-    for place in PLACES {
-        for attack in ATTACKS {
-            let answer = runtime.block_on(both.ask(&place.replace("{}", &encoded(attack)), &[]));
-            sound(attack, answer.status, &answer.text)
-                .unwrap_or_else(|wrong| panic!("{place} {attack}: {wrong}"));
+    // Each attack in each place, in the headers that are read, and in a cursor of the right form.
+    let attack_at = |attack: &str, path: &str, headers: &[(&str, &str)]| {
+        let answer = runtime.block_on(both.ask(path, headers));
+        sound(attack, answer.status, &answer.text)
+            .unwrap_or_else(|wrong| panic!("{attack} at {path} {headers:?}: {wrong}"));
+        answer.status
+    };
+    for attack in ATTACKS.lines() {
+        for place in PLACES {
+            attack_at(attack, &place.replace("{}", &encoded(attack)), &[]);
         }
-    }
-    for name in ["range", "prefer", "accept", "orderwire-client"] {
-        for attack in ATTACKS.iter().filter(|attack| attack.is_ascii()) {
-            let answer = runtime.block_on(both.ask("/rest/d?order=_seq", &[(name, attack)]));
-            sound(attack, answer.status, &answer.text)
-                .unwrap_or_else(|wrong| panic!("{name}: {attack}: {wrong}"));
+        for (name, place) in HEADERS.iter().filter(|_| attack.is_ascii()) {
+            let value = place.replace("{}", attack);
+            for path in ["/rest/d?order=_seq", "/view/rows"] {
+                attack_at(attack, path, &[(name, &value)]);
+            }
         }
+        let page = "/rest/d?select=n&order=t&limit=1";
+        let first = runtime.block_on(both.ask(&format!("{page}&cursor=start"), &[]));
+        let forged = forged(&first.next.expect("there are more rows"), attack);
+        assert_eq!(attack_at(attack, &format!("{page}&cursor={forged}"), &[]), StatusCode::OK);
     }
     assert_eq!(runtime.block_on(untouched(&both)), before, "rows are as they were");
     assert_eq!(both.datasets(), [1, 1]);
+}
+
+/// A cursor of the same question, behind a row with this text.
+fn forged(cursor: &str, text: &str) -> String {
+    let (form, told) = cursor.split_once('.').unwrap();
+    let mut told: serde_json::Value = serde_json::from_slice(&BASE64.decode(told).unwrap()).unwrap();
+    assert!(told[1][0].is_string(), "{told}");
+    told[1][0] = text.into();
+    format!("{form}.{}", BASE64.encode(told.to_string()))
 }
