@@ -353,3 +353,57 @@ async fn both_engines_answer_five_hundred_queries_the_same() {
     }
     assert!(answered >= 150 && filled >= 100, "{answered} answered, {filled} with rows");
 }
+
+/// What every type takes that has an order.
+const ORDERED: &str = "eq neq gt gte lt lte isdistinct in is eq(any) eq(all) gte(any) lt(all)";
+
+/// By which operators rows are found in which columns: those that its type takes.
+const FOUND: [(&str, &str); 12] = [
+    (
+        "t",
+        "eq neq gt gte lt lte like ilike match imatch isdistinct in is eq(any) eq(all) gte(any) lt(all) \
+         ilike(any) match(all)",
+    ),
+    ("n", ORDERED),
+    ("f", ORDERED),
+    ("d", ORDERED),
+    ("b", ORDERED),
+    ("at", ORDERED),
+    ("day", ORDERED),
+    ("id", ORDERED),
+    ("tags", "eq neq isdistinct cs cd ov in is"),
+    ("raw", "eq neq isdistinct in is eq(any) eq(all)"),
+    ("e", ORDERED),
+    ("_event_id", ORDERED),
+];
+
+/// Conditions as they are generated above, which would say less and less if more and more were refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_operator_finds_rows_by_each_type_that_takes_it() {
+    const TRIES: usize = 60;
+    let mut random = Rng::with_seed(6);
+    let both = Both::with("d", &definition(), &rows(&mut random)).await;
+    let mut found = Vec::new();
+    for column in &COLUMNS {
+        let mut operators = Vec::new();
+        for operator in OPERATORS {
+            for _ in 0..TRIES {
+                let condition = condition(column, operator, &mut random, false);
+                // A list of nothing says nothing of the type.
+                if condition.ends_with(").{}") || condition.ends_with("in.()") {
+                    continue;
+                }
+                let query = format!("{}={}", column.name, encoded(&condition));
+                let answer = both.ask(&format!("/rest/d?{query}"), &[]).await;
+                if answer.status == StatusCode::OK && !answer.range.starts_with('*') {
+                    operators.push(operator);
+                    break;
+                }
+            }
+        }
+        found.push((column.name, operators.join(" ")));
+    }
+    let found: Vec<(&str, &str)> =
+        found.iter().map(|(name, operators)| (*name, operators.as_str())).collect();
+    assert_eq!(found, FOUND);
+}
