@@ -1,7 +1,8 @@
 //! PostgreSQL.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -75,10 +76,7 @@ impl Postgres {
     /// # Errors
     /// What the server refused.
     pub fn ask(&self, database: &str, sql: &str) -> Result<String> {
-        let mut command = Command::new("psql");
-        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]);
-        command.args(["-p", &self.port.to_string(), "-d", database, "-c", sql]).stdin(Stdio::null());
-        let output = command.output().context("starting psql, of the package postgresql-client")?;
+        let output = self.psql(database).args(["-c", sql]).stdin(Stdio::null()).output().context(NO_PSQL)?;
         ensure!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
     }
@@ -89,6 +87,30 @@ impl Postgres {
     /// What the server refused.
     pub fn tell(&self, sql: &str) -> Result<()> {
         self.ask("postgres", sql).map(drop)
+    }
+
+    /// Has somebody who may do everything say something in a transaction, which stays open: what it
+    /// locks is locked until the value ends.
+    ///
+    /// # Errors
+    /// What the server refused.
+    pub fn hold(&self, database: &str, sql: &str) -> Result<Held> {
+        let (stdin, stdout) = (Stdio::piped(), Stdio::piped());
+        let child = self.psql(database).stdin(stdin).stdout(stdout).spawn().context(NO_PSQL)?;
+        let mut held = Held(child);
+        let mut says = held.0.stdin.as_ref().context("stdin is piped")?;
+        writeln!(says, "BEGIN;\n{sql};\n\\echo held")?;
+        let stdout = held.0.stdout.take().context("stdout is piped")?;
+        let answered = BufReader::new(stdout).lines().map_while(Result::ok).any(|line| line == "held");
+        ensure!(answered, "{sql}: it was refused");
+        Ok(held)
+    }
+
+    fn psql(&self, database: &str) -> Command {
+        let mut command = Command::new("psql");
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]);
+        command.args(["-p", &self.port.to_string(), "-d", database]);
+        command
     }
 
     /// What it wrote to its log.
@@ -117,6 +139,19 @@ impl Drop for Postgres {
         {
             eprintln!("a PostgreSQL of a test's own does not stop: {error}");
         }
+    }
+}
+
+const NO_PSQL: &str = "starting psql, of the package postgresql-client";
+
+/// A transaction that is open.
+pub struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // With its connection the transaction ends; nobody asks how.
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 

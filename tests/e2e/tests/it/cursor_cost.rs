@@ -7,6 +7,7 @@ use orderwire_e2e::postgres::Postgres;
 use orderwire_e2e::{PATIENCE, Server};
 use serde_json::{Value, json};
 
+use crate::explained::{explain, reads};
 use crate::postgres::on;
 
 /// How many rows page 10,000 of ten has before it.
@@ -26,16 +27,7 @@ const ROWS: &str = r#"INSERT INTO data.air
 async fn page_ten_thousand_reads_as_many_blocks_as_page_one_on_a_postgresql() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let postgres = Postgres::started()?;
-    // The server itself says what each statement cost, as it ran.
-    for setting in [
-        "session_preload_libraries = 'auto_explain'",
-        "auto_explain.log_min_duration = 0",
-        "auto_explain.log_analyze = on",
-        "auto_explain.log_buffers = on",
-        "auto_explain.log_format = 'json'",
-    ] {
-        postgres.tell(&format!("ALTER ROLE orderwire SET {setting}"))?;
-    }
+    explain(&postgres)?;
     let server = Server::start(&folder.path().join("data"), &on(&postgres))?;
     let def = json!({"fields": [
         {"name": "TimeInstant", "type": "timestamp", "required": true},
@@ -88,16 +80,9 @@ async fn page_ten_thousand_reads_as_many_blocks_as_page_one_on_a_postgresql() ->
 
 /// How many blocks each read of the dataset took, one after the other.
 fn costs(postgres: &Postgres) -> Result<Vec<u64>> {
-    let log = postgres.log()?;
-    let mut costs = Vec::new();
-    for entry in log.split("  plan:\n").skip(1) {
-        let lines: Vec<&str> = entry.lines().take_while(|line| line.starts_with('\t')).collect();
-        // The last one may be written while it is read.
-        let Ok(explained) = serde_json::from_str::<Value>(&lines.join("\n")) else { continue };
-        if explained["Query Text"].as_str().is_some_and(|sql| sql.contains("FROM data.\"air\"")) {
-            let blocks = |name: &str| explained["Plan"][name].as_u64().context("blocks");
-            costs.push(blocks("Shared Hit Blocks")? + blocks("Shared Read Blocks")?);
-        }
-    }
-    Ok(costs)
+    let cost = |read: Value| {
+        let blocks = |name: &str| read["Plan"][name].as_u64().context("blocks");
+        Ok(blocks("Shared Hit Blocks")? + blocks("Shared Read Blocks")?)
+    };
+    reads(postgres, "air")?.into_iter().map(cost).collect()
 }
