@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import sqlite3
 import statistics
 import time
 import uuid
@@ -67,6 +68,11 @@ class Sqlite(Store):
         """Of the file that has the tables, with its indexes."""
         return sum(file.stat().st_size for file in (self.folder / "data").glob("store.db*"))
 
+    def count(self):
+        """Of all rows, read beside the server: a read of it may not take so long."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.folder}/data/store.db?mode=ro", uri=True)) as file:
+            return file.execute("SELECT count(*) FROM data_air").fetchone()[0]
+
 
 class Postgres(Store):
     name = "PostgreSQL"
@@ -83,8 +89,15 @@ class Postgres(Store):
 
     def bytes(self):
         """Of the table, with its indexes."""
-        sql = "SELECT pg_total_relation_size('data.air')"
-        return int(process.run([process.find("psql"), "-X", "-A", "-t", *self.address, "-d", "postgres", "-c", sql]))
+        return self.ask("pg_total_relation_size('data.air')")
+
+    def count(self):
+        """Of all rows, read beside the server: a read of it may not take so long."""
+        return self.ask("count(*) FROM data.air")
+
+    def ask(self, what):
+        psql = [process.find("psql"), "-X", "-A", "-t", *self.address, "-d", "postgres"]
+        return int(process.run([*psql, "-c", f"SELECT {what}"]))
 
 
 STORES = {"sqlite": Sqlite, "postgres": Postgres}
@@ -123,7 +136,7 @@ LINES = {
     "deep": (f"the same, the last {AT_EACH_END} of {PAGES:,}", seconds),
     "hour": ("an hour of one station (60 rows) out of all, uncached, median", seconds),
     "count": ("the rows of a day counted (14,400), uncached, median", seconds),
-    "latest": ("the view `latest` of ten stations, a miss over all rows", seconds),
+    "latest": ("the view `latest` of ten stations, a miss", seconds),
     "lineage": (f"lineage of a trace with {LINKS:,} links between events", seconds),
 }
 
@@ -139,19 +152,14 @@ def fill(store, rows, result):
     file = store.folder / "air.csv"
     if not file.exists():
         write(file, rows // STATIONS)
-    had = count(store)
+    had = store.count()
     taken = store.command("dataset", "import", "air", file)
-    if count(store) != rows:
-        raise process.Failed(f"{store.folder} holds {count(store):,} rows, not {rows:,}")
+    has = store.count()
+    if has != rows:
+        raise process.Failed(f"{store.folder} holds {has:,} rows, not {rows:,}")
     if not had:
         result.add("import", rows / taken)
     result.add("size", store.bytes() / rows)
-
-
-def count(store):
-    """Of all rows. It is read again each time: conditions that hold of every row make it another question."""
-    path = f"/rest/air?select=count()&no2=gt.-{time.monotonic_ns()}"
-    return json.loads(store.server.call("GET", path))[0]["count"]
 
 
 def write(file, minutes):
