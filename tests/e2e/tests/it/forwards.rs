@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use anyhow::{Context, Result, ensure};
 use orderwire_e2e::rabbit::Rabbit;
@@ -14,6 +14,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
+
+/// What is answered; nothing, where it hangs.
+type Answer = dyn Fn() -> Option<String> + Send + Sync;
+
+const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nthank";
 
 /// An endpoint that answers or hangs.
 struct Endpoint {
@@ -29,11 +34,30 @@ impl Endpoint {
 
     /// By TLS where that is configured.
     fn over(tls: Option<Arc<ServerConfig>>) -> Result<Self> {
+        let answers = Arc::new(AtomicBool::new(false));
+        let answering = answers.clone();
+        let answer = move || answering.load(Ordering::SeqCst).then(|| TAKEN.to_owned());
+        Self::with(tls, answers, Arc::new(answer))
+    }
+
+    /// With these answers, none where it hangs, and then that it took the event.
+    fn acting(acts: Vec<Option<String>>) -> Result<Self> {
+        let acts = Mutex::new(acts.into_iter());
+        let answer = move || {
+            let next = acts.lock().unwrap_or_else(PoisonError::into_inner).next();
+            next.unwrap_or_else(|| Some(TAKEN.to_owned()))
+        };
+        Self::with(None, Arc::default(), Arc::new(answer))
+    }
+
+    fn with(
+        tls: Option<Arc<ServerConfig>>,
+        answers: Arc<AtomicBool>,
+        answering: Arc<Answer>,
+    ) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
-        let answers = Arc::new(AtomicBool::new(false));
         let (send, heads) = mpsc::channel();
-        let answering = answers.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (send, answering, tls) = (send.clone(), answering.clone(), tls.clone());
@@ -42,8 +66,8 @@ impl Endpoint {
                     drop(match tls {
                         Some(tls) => ServerConnection::new(tls)
                             .map_err(anyhow::Error::from)
-                            .and_then(|tls| serve(StreamOwned::new(tls, stream), &send, &answering)),
-                        None => serve(stream, &send, &answering),
+                            .and_then(|tls| serve(StreamOwned::new(tls, stream), &send, &*answering)),
+                        None => serve(stream, &send, &*answering),
                     });
                 });
             }
@@ -57,7 +81,7 @@ impl Endpoint {
     }
 }
 
-fn serve(mut stream: impl Read + Write, send: &mpsc::Sender<String>, answers: &AtomicBool) -> Result<()> {
+fn serve(mut stream: impl Read + Write, send: &mpsc::Sender<String>, answer: &Answer) -> Result<()> {
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -69,8 +93,8 @@ fn serve(mut stream: impl Read + Write, send: &mpsc::Sender<String>, answers: &A
         let mut body = vec![0; header(&head, "content-length")?.parse()?];
         stream.read_exact(&mut body)?;
         send.send(head)?;
-        if answers.load(Ordering::SeqCst) {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nthank")?;
+        if let Some(answer) = answer() {
+            stream.write_all(answer.as_bytes())?;
         }
     }
 }
@@ -208,6 +232,62 @@ async fn an_event_comes_again_under_its_id_after_kill_9() -> Result<()> {
     let is_second = |line: &str| line.split_whitespace().skip(2).take(5).eq(second);
     ensure!(trace.stdout.lines().any(is_second), "{trace:?}");
     ensure!(!server.log()?.contains("whsec_"), "no secret is logged");
+    ensure!(server.stop()?.success());
+    Ok(())
+}
+
+/// Hangs, sends elsewhere, fails, and then takes it; and one whose name is of a private address.
+#[tokio::test]
+async fn endpoints_that_misbehave_get_an_event_once_or_never() -> Result<()> {
+    let elsewhere = Endpoint::start()?;
+    let answer = |line: &str| Some(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n"));
+    let away = format!("307 Away\r\nlocation: http://127.0.0.1:{}/hooks", elsewhere.port);
+    let acts = vec![None, answer(&away), answer("500 Broken"), answer("503 Later")];
+    let (shop, inside) = (Endpoint::acting(acts)?, Endpoint::start()?);
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("orderwire.yaml");
+    let common = "types: ['shop.#'], secret: '${E2E_WEBHOOK_SECRET}', backoff: {first: 100ms, last: 100ms}";
+    std::fs::write(
+        &config,
+        format!(
+            "forwards:\n  shop: {{url: 'http://127.0.0.1:{}/hooks', {common}, timeout: 1s, allow_private: true}}\n  \
+             inside: {{url: 'http://localhost:{}/hooks', {common}, attempts: 2}}\n",
+            shop.port, inside.port
+        ),
+    )?;
+    let start = Start {
+        flags: vec!["--config".to_owned(), config.to_string_lossy().into_owned()],
+        env: vec![("E2E_WEBHOOK_SECRET".to_owned(), "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".to_owned())],
+        ..Start::default()
+    };
+    let server = Server::start(&folder.path().join("data"), &start)?;
+    let (status, accepted) = server.post("/v1/events/shop.order.paid", &json!({"n": 1})).await?;
+    ensure!(status == 202, "{status}: {accepted}");
+    for attempt in 1..=5 {
+        let head = shop.next()?;
+        ensure!(header(&head, "webhook-id")? == accepted["event_id"], "attempt {attempt}: {head}");
+    }
+    let forwards = server
+        .until("/v1/forwards", |forwards| {
+            let of = |name| forwards["items"].as_array()?.iter().find(|one| one["name"] == name).cloned();
+            let done = |one: &Value| one["waiting"] == 0;
+            of("shop").zip(of("inside")).is_some_and(|(shop, inside)| {
+                done(&shop) && shop["delivered"] == 1 && done(&inside) && inside["dead"] == 1
+            })
+        })
+        .await?;
+    ensure!(forwards["items"].as_array().is_some_and(|all| all.len() == 2), "{forwards}");
+    let logged = |log: &Value| log["items"].as_array().is_some_and(|all| all.len() == 5);
+    let log = server.until("/v1/forwards/shop/deliveries", logged).await?;
+    let attempts = log["items"].as_array().context("attempts")?.iter().rev();
+    for (attempt, why) in attempts.zip(["1s", "307", "500", "503", ""]) {
+        let told = attempt.to_string();
+        ensure!(told.contains(why), "{why}: {attempt}");
+    }
+    let dead = server.get("/v1/dead?queue=forward-inside").await?;
+    ensure!(dead.to_string().contains("loopback address"), "{dead}");
+    // Nobody was sent anything that nobody may be sent.
+    ensure!(elsewhere.heads.try_recv().is_err() && inside.heads.try_recv().is_err(), "something came");
     ensure!(server.stop()?.success());
     Ok(())
 }
