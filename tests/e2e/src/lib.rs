@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows the inside: only flags, files, signals and HTTP.
 
+pub mod disk;
 pub mod kafka;
 pub mod processes;
 pub mod sse;

@@ -113,6 +113,17 @@ impl Postgres {
         command
     }
 
+    /// Moves a database into this folder, which becomes the server's: what it needs of disk, but for
+    /// its log of changes, it needs there.
+    ///
+    /// # Errors
+    /// When somebody is connected to it, or the folder is not empty.
+    pub fn put(&self, database: &str, folder: &Path) -> Result<()> {
+        give(folder)?;
+        self.tell(&format!("CREATE TABLESPACE elsewhere LOCATION '{}'", folder.display()))?;
+        self.tell(&format!("ALTER DATABASE {database} SET TABLESPACE elsewhere"))
+    }
+
     /// What it wrote to its log.
     ///
     /// # Errors

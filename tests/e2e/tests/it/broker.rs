@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,17 +19,18 @@ const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 
 /// A server behind this broker, with a task queue `shop` beside those that exist anyway.
 pub(crate) fn behind(broker: &str, folder: &Path, more: &str) -> Result<Server> {
-    behind_of(None, broker, folder, more)
+    behind_of(&Start::default(), broker, folder, more)
 }
 
-/// The same of another binary.
-pub(crate) fn behind_of(binary: Option<PathBuf>, broker: &str, folder: &Path, more: &str) -> Result<Server> {
+/// The same started otherwise.
+pub(crate) fn behind_of(start: &Start, broker: &str, folder: &Path, more: &str) -> Result<Server> {
     let config = folder.join("orderwire.yaml");
     let text = format!("queues:\n  shop: {{types: ['shop.#']}}\n{more}");
     std::fs::write(&config, text)?;
-    let flags = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
-    let env = vec![("ORDERWIRE__BROKER__URL".to_owned(), broker.to_owned())];
-    Server::start(&folder.join("data"), &Start { binary, flags, env, ..Start::default() })
+    let mut start = start.clone();
+    start.flags.extend(["--config".to_owned(), config.to_string_lossy().into_owned()]);
+    start.env.push(("ORDERWIRE__BROKER__URL".to_owned(), broker.to_owned()));
+    Server::start(&folder.join("data"), &start)
 }
 
 /// Python with what `requirements.txt` names.

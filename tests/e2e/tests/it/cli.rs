@@ -14,14 +14,20 @@ const MEASURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/air-
 /// A server and its folder.
 pub(crate) struct Site {
     pub(crate) server: Server,
+    start: Start,
     folder: tempfile::TempDir,
 }
 
 impl Site {
     pub(crate) fn start() -> Result<Self> {
+        Self::started(&Start::default())
+    }
+
+    /// With a server that is started like this.
+    pub(crate) fn started(start: &Start) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let server = Server::start(&folder.path().join("data"), &Start::default())?;
-        Ok(Self { server, folder })
+        let server = Server::start(&folder.path().join("data"), start)?;
+        Ok(Self { server, start: start.clone(), folder })
     }
 
     /// A command with the server's own key.
@@ -53,8 +59,9 @@ impl Site {
     /// The same site after the server was killed and started again.
     pub(crate) fn killed(self) -> Result<Self> {
         self.server.kill()?;
-        let server = Server::start(&self.folder.path().join("data"), &Start::default())?;
-        Ok(Self { server, folder: self.folder })
+        let Self { start, folder, .. } = self;
+        let server = Server::start(&folder.path().join("data"), &start)?;
+        Ok(Self { server, start, folder })
     }
 
     pub(crate) fn file(&self, name: &str, content: &str) -> Result<String> {

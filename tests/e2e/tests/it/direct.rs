@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use orderwire_e2e::kafka::{self, Kafka};
 use orderwire_e2e::nats::Nats;
 use orderwire_e2e::rabbit::Rabbit;
-use orderwire_e2e::{PATIENCE, Server};
+use orderwire_e2e::{PATIENCE, Server, Start};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -131,7 +131,7 @@ cases! {
 }
 
 fn start(place: &impl Place, folder: &Path) -> Result<Server> {
-    behind_of(place.binary()?, &place.url(), folder, "")
+    behind_of(&Start { binary: place.binary()?, ..Start::default() }, &place.url(), folder, "")
 }
 
 async fn define(server: &Server, name: &str) -> Result<()> {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::io::{Seek, SeekFrom, Write};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use orderwire_e2e::disk::Disk;
 use orderwire_e2e::{PATIENCE, Server, Start, run};
 use serde_json::{Value, json};
 
@@ -60,31 +60,12 @@ async fn a_port_in_use_and_a_faulty_configuration_are_one_clear_sentence() -> Re
     Ok(())
 }
 
-/// Runs in a file system of 24 MiB. Mounting one needs root; CI has it.
+/// Mounting a small file system needs root; CI has it.
 #[tokio::test]
 async fn a_full_disk_is_503_and_loses_nothing() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let disk = folder.path().join("disk");
-    std::fs::create_dir(&disk)?;
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&disk).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        ensure!(
-            std::env::var_os("CI").is_none(),
-            "a small file system cannot be mounted here, and CI needs it"
-        );
-        eprintln!("SKIPPED: mounting a small file system needs root");
-        return Ok(());
-    }
-    let result = fill(&disk).await;
-    let unmounted = Command::new("umount").arg("--lazy").arg(&disk).status()?;
-    ensure!(unmounted.success(), "umount failed");
-    result
-}
-
-async fn fill(disk: &std::path::Path) -> Result<()> {
-    let ballast = disk.join("ballast");
-    std::fs::write(&ballast, vec![1; 8 << 20])?;
-    let server = Server::start(&disk.join("data"), &Start::default())?;
+    let Some(disk) = Disk::of_mib(24)? else { return Ok(()) };
+    let server = Server::start(&disk.path().join("data"), &Start::default())?;
+    let ballast = disk.leave(12)?;
     let (status, answer) = server.post("/v1/queues", &json!({"name": "full", "types": ["full.#"]})).await?;
     ensure!(status < 300, "{answer}");
     let mut acknowledged = BTreeSet::new();

@@ -4,15 +4,24 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use orderwire_e2e::disk::Disk;
+use orderwire_e2e::postgres::Postgres;
 use orderwire_e2e::{Ran, Server, Start, binary, run};
 use serde_json::{Value, json};
 
 use crate::cli::{Site, fails};
+use crate::postgres::{both_stores, on};
 
 const MEASURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/air-quality/measures.csv");
 
 fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+both_stores! {
+    parquet_goes_out_and_comes_in_again
+    faulty_rows_are_put_aside_and_may_come_later
+    an_import_whose_client_and_server_are_killed_goes_on
 }
 
 async fn rows(site: &Site, dataset: &str) -> Result<Value> {
@@ -44,9 +53,8 @@ async fn csv_is_imported_however_it_is_written() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn parquet_goes_out_and_comes_in_again() -> Result<()> {
-    let site = Site::start()?;
+async fn parquet_goes_out_and_comes_in_again(start: &Start) -> Result<()> {
+    let site = Site::started(start)?;
     site.json(&["dataset", "import", "air", MEASURES, "--yes"])?;
     let file = site.path("air.parquet");
     let exported = site.json(&["dataset", "export", "air", &file])?;
@@ -83,9 +91,8 @@ fn a_preview_needs_no_server() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn faulty_rows_are_put_aside_and_may_come_later() -> Result<()> {
-    let site = Site::start()?;
+async fn faulty_rows_are_put_aside_and_may_come_later(start: &Start) -> Result<()> {
+    let site = Site::started(start)?;
     site.json(&["dataset", "create", "air", "--field", "n:integer!", "--field", "t:text"])?;
     let mut csv = String::from("n,t\n");
     for n in 0..5_000 {
@@ -135,9 +142,8 @@ fn many() -> String {
     csv
 }
 
-#[tokio::test]
-async fn an_import_whose_client_and_server_are_killed_goes_on() -> Result<()> {
-    let site = Site::start()?;
+async fn an_import_whose_client_and_server_are_killed_goes_on(start: &Start) -> Result<()> {
+    let site = Site::started(start)?;
     site.json(&["dataset", "create", "big", "--field", "n:integer!", "--field", "name:text"])?;
     let file = site.file("big.csv", &many())?;
     let sha = sha256_of(&file)?;
@@ -164,32 +170,31 @@ fn sha256_of(path: &str) -> Result<String> {
     Ok(text.split_whitespace().next().context("a hash")?.to_owned())
 }
 
-/// Runs on a file system of 24 MiB. Mounting one needs root; CI has it.
+/// Mounting a small file system needs root; CI has it.
 #[tokio::test]
 async fn an_import_onto_a_full_disk_says_so_and_goes_on_with_space() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let disk = folder.path().join("disk");
-    std::fs::create_dir(&disk)?;
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&disk).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        ensure!(
-            std::env::var_os("CI").is_none(),
-            "a small file system cannot be mounted here, and CI needs it"
-        );
-        eprintln!("SKIPPED: mounting a small file system needs root");
-        return Ok(());
-    }
-    let result = fill(folder.path(), &disk).await;
-    ensure!(Command::new("umount").arg("--lazy").arg(&disk).status()?.success(), "umount failed");
-    result
+    let Some(disk) = Disk::of_mib(24)? else { return Ok(()) };
+    fill(&disk, &disk.path().join("data"), &Start::default()).await
 }
 
-async fn fill(folder: &Path, disk: &Path) -> Result<()> {
-    let ballast = disk.join("ballast");
-    std::fs::write(&ballast, vec![1; 12 << 20])?;
-    let data = disk.join("data");
-    let server = Server::start(&data, &Start::default())?;
-    let csv = folder.join("wide.csv");
+/// The database is on it; the server's own files, and its log of changes, are not.
+#[tokio::test]
+async fn an_import_into_a_postgresql_with_a_full_disk_says_so_and_goes_on_with_space() -> Result<()> {
+    let Some(disk) = Disk::of_mib(48)? else { return Ok(()) };
+    let (folder, postgres) = (tempfile::tempdir()?, Postgres::started()?);
+    let tables = disk.path().join("tables");
+    std::fs::create_dir(&tables)?;
+    postgres.put("orderwire", &tables)?;
+    fill(&disk, &folder.path().join("data"), &on(&postgres)).await
+}
+
+/// Imports more than finds place on the disk, and then makes place.
+async fn fill(disk: &Disk, data: &Path, start: &Start) -> Result<()> {
+    let server = Server::start(data, start)?;
+    // Not even the queue takes all rows then.
+    let ballast = disk.leave(4)?;
+    let folder = tempfile::tempdir()?;
+    let csv = folder.path().join("wide.csv");
     let padding = "x".repeat(1_000);
     let text: String = (0..6_000).map(|n| format!("{n},{padding}\n")).collect();
     std::fs::write(&csv, format!("n,t\n{text}"))?;
@@ -218,10 +223,15 @@ async fn fill(folder: &Path, disk: &Path) -> Result<()> {
         there == (0..i64::try_from(there.len())?).collect::<Vec<_>>() && there.len() < 6_000,
         "{there:?}"
     );
-    std::fs::remove_file(&ballast)?;
+    ensure!(server.get("/v1/whoami").await?["principal"].is_string());
+    std::fs::remove_file(ballast)?;
     let done = import()?;
     ensure!(done.code == 0, "{done:?}");
     ensure!(numbers(&server, "wide").await? == (0..6_000).collect::<Vec<_>>());
+    let again = import()?;
+    let summary: Value = serde_json::from_str(&again.stdout).with_context(|| format!("{again:?}"))?;
+    ensure!(summary["added"] == 0 && summary["already_there"] == 6_000, "{summary}");
+    ensure!(numbers(&server, "wide").await?.len() == 6_000, "rows are there twice");
     ensure!(server.stop()?.success());
     Ok(())
 }

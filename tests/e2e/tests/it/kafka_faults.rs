@@ -2,9 +2,9 @@
 //! own. What was answered with 202 comes, and comes once.
 
 use anyhow::{Result, ensure};
-use orderwire_e2e::free_port;
 use orderwire_e2e::kafka::{self, Kafka};
 use orderwire_e2e::proxy::Proxy;
+use orderwire_e2e::{Start, free_port};
 
 use crate::broker::behind_of;
 use crate::broker_faults::{each_once, over_a_bad_wire};
@@ -16,7 +16,8 @@ async fn a_wire_that_is_slow_cut_or_silent_loses_and_doubles_nothing() -> Result
     let proxy = Proxy::to(port).await?;
     let place = format!("127.0.0.1:{}", proxy.port());
     let _kafka = Kafka::started_at(port, &place, &[])?;
-    let server = behind_of(Some(kafka::binary()?), &format!("kafka://{place}"), folder.path(), "")?;
+    let start = Start { binary: Some(kafka::binary()?), ..Start::default() };
+    let server = behind_of(&start, &format!("kafka://{place}"), folder.path(), "")?;
     let taken = over_a_bad_wire(&server, &proxy).await?;
     each_once(&server, taken).await?;
     ensure!(server.stop()?.success());

@@ -2,11 +2,12 @@
 
 use anyhow::{Result, ensure};
 use orderwire_e2e::nats::Nats;
-use orderwire_e2e::{Server, run};
+use orderwire_e2e::{Server, Start, run};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::broker::behind;
+use crate::broker::behind_of;
+use crate::postgres::both_stores;
 
 fn def(unknown: &str, more: &[Value]) -> Value {
     let mut fields = vec![json!({"name": "n", "type": "integer", "required": true})];
@@ -34,10 +35,11 @@ async fn rows(server: &Server, dataset: &str, count: usize) -> Result<String> {
     Ok(response.text().await?.replace('\n', ""))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_rows_bring_beyond_the_fields_is_kept_whichever_way_they_come() -> Result<()> {
+both_stores! { what_rows_bring_beyond_the_fields_is_kept_whichever_way_they_come }
+
+async fn what_rows_bring_beyond_the_fields_is_kept_whichever_way_they_come(start: &Start) -> Result<()> {
     let (nats, folder) = (Nats::started()?, tempfile::tempdir()?);
-    let server = behind(&nats.url(), folder.path(), "")?;
+    let server = behind_of(start, &nats.url(), folder.path(), "")?;
     let (status, answer) = put(&server, "d", &def("keep", &[])).await?;
     ensure!(status == 201 && answer["unknown"] == "keep", "{status}: {answer}");
 

@@ -4,11 +4,18 @@ use anyhow::{Context, Result, ensure};
 use orderwire_e2e::{Server, Start};
 use serde_json::json;
 
+use crate::postgres::both_stores;
+
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/air-quality");
 
-async fn air_quality(folder: &std::path::Path) -> Result<Server> {
+async fn air_quality(folder: &std::path::Path, start: &Start) -> Result<Server> {
     let flags = vec!["--config".to_owned(), format!("{EXAMPLE}/orderwire.yaml")];
-    Server::start(&folder.join("data"), &Start { flags, ..Start::default() })
+    Server::start(&folder.join("data"), &Start { flags, ..start.clone() })
+}
+
+both_stores! {
+    a_csv_is_recorded_read_cached_and_traced
+    a_restart_keeps_everything_and_repeats_nothing
 }
 
 async fn post_csv(server: &Server, csv: String) -> Result<serde_json::Value> {
@@ -25,10 +32,9 @@ async fn post_csv(server: &Server, csv: String) -> Result<serde_json::Value> {
     Ok(serde_json::from_str(&answer)?)
 }
 
-#[tokio::test]
-async fn a_csv_is_recorded_read_cached_and_traced() -> Result<()> {
+async fn a_csv_is_recorded_read_cached_and_traced(start: &Start) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let server = air_quality(folder.path()).await?;
+    let server = air_quality(folder.path(), start).await?;
     let csv = std::fs::read_to_string(format!("{EXAMPLE}/measures.csv"))?;
     let rows = csv.lines().count() as u64 - 1;
     let accepted = post_csv(&server, csv).await?;
@@ -69,10 +75,9 @@ async fn a_csv_is_recorded_read_cached_and_traced() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_restart_keeps_everything_and_repeats_nothing() -> Result<()> {
+async fn a_restart_keeps_everything_and_repeats_nothing(start: &Start) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let server = air_quality(folder.path()).await?;
+    let server = air_quality(folder.path(), start).await?;
     let csv = "TimeInstant,id_entity,so2,no2,co,o3,pm10,pm2_5\n2026-11-01T00:00:00Z,s1,1,2,3,4,5,6\n";
     post_csv(&server, csv.to_owned()).await?;
     server.until("/rest/air", |rows| rows.as_array().is_some_and(|rows| rows.len() == 1)).await?;
@@ -82,7 +87,7 @@ async fn a_restart_keeps_everything_and_repeats_nothing() -> Result<()> {
     ensure!(status == 202, "{event}");
     ensure!(server.stop()?.success());
 
-    let server = air_quality(folder.path()).await?;
+    let server = air_quality(folder.path(), start).await?;
     let rows = server.get("/rest/air").await?;
     ensure!(rows.as_array().is_some_and(|rows| rows.len() == 1), "{rows}");
     let (_, leased) = server.post("/v1/queues/keep/lease", &json!({"max": 5})).await?;

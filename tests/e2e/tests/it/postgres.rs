@@ -27,6 +27,26 @@ pub(crate) fn on(postgres: &Postgres) -> Start {
     Start { env: env(&postgres.url(), Some("secret")), ..Start::default() }
 }
 
+/// Tests that are the same on both stores: each is a function of how its server is started.
+macro_rules! both_stores {
+    ($($test:ident)*) => {
+        mod on_files {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() -> anyhow::Result<()> {
+                super::$test(&orderwire_e2e::Start::default()).await
+            })*
+        }
+        mod on_a_postgresql {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() -> anyhow::Result<()> {
+                let postgres = orderwire_e2e::postgres::Postgres::started()?;
+                super::$test(&crate::postgres::on(&postgres)).await
+            })*
+        }
+    };
+}
+pub(crate) use both_stores;
+
 #[tokio::test]
 async fn the_whole_line_works_on_a_postgresql() -> Result<()> {
     let folder = tempfile::tempdir()?;

@@ -4,11 +4,10 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use orderwire_e2e::postgres::Postgres;
 use orderwire_e2e::{Server, Start};
 use serde_json::{Value, json};
 
-use crate::postgres::on;
+use crate::postgres::both_stores;
 
 const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
 
@@ -40,7 +39,13 @@ async fn runs(server: &Server, mut command: Command, script: &str) -> Result<()>
     Ok(())
 }
 
-async fn python(start: &Start) -> Result<()> {
+both_stores! {
+    the_client_library_of_python_runs_unchanged
+    the_client_library_of_javascript_runs_unchanged
+    rows_that_come_in_by_rest_are_paged_by_cursor_and_described
+}
+
+async fn the_client_library_of_python_runs_unchanged(start: &Start) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let server = with_air(folder.path(), start).await?;
     runs(&server, Command::new(made("ORDERWIRE_PYTHON")?), "postgrest_client.py").await?;
@@ -48,7 +53,7 @@ async fn python(start: &Start) -> Result<()> {
     Ok(())
 }
 
-async fn javascript(start: &Start) -> Result<()> {
+async fn the_client_library_of_javascript_runs_unchanged(start: &Start) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let server = with_air(folder.path(), start).await?;
     let mut node = Command::new("node");
@@ -58,40 +63,7 @@ async fn javascript(start: &Start) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn the_client_library_of_python_runs_unchanged() -> Result<()> {
-    python(&Start::default()).await
-}
-
-#[tokio::test]
-async fn the_client_library_of_python_runs_unchanged_on_a_postgresql() -> Result<()> {
-    let postgres = Postgres::started()?;
-    python(&on(&postgres)).await
-}
-
-#[tokio::test]
-async fn the_client_library_of_javascript_runs_unchanged() -> Result<()> {
-    javascript(&Start::default()).await
-}
-
-#[tokio::test]
-async fn the_client_library_of_javascript_runs_unchanged_on_a_postgresql() -> Result<()> {
-    let postgres = Postgres::started()?;
-    javascript(&on(&postgres)).await
-}
-
-#[tokio::test]
-async fn rows_that_come_in_by_rest_are_paged_by_cursor_and_described() -> Result<()> {
-    our_dialect(&Start::default()).await
-}
-
-#[tokio::test]
-async fn rows_that_come_in_by_rest_are_paged_by_cursor_and_described_on_a_postgresql() -> Result<()> {
-    let postgres = Postgres::started()?;
-    our_dialect(&on(&postgres)).await
-}
-
-async fn our_dialect(start: &Start) -> Result<()> {
+async fn rows_that_come_in_by_rest_are_paged_by_cursor_and_described(start: &Start) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let server = with_air(folder.path(), start).await?;
     let rows: Vec<Value> = (0..25)

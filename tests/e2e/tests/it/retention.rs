@@ -7,14 +7,17 @@ use orderwire_e2e::{Server, Start};
 use reqwest::Method;
 use serde_json::json;
 
+use crate::postgres::both_stores;
+
 /// Less than the minute between two sweeps.
 const FIRST: Duration = Duration::from_secs(45);
 
-#[tokio::test]
-async fn a_start_sweeps_at_once() -> Result<()> {
+both_stores! { a_start_sweeps_at_once }
+
+async fn a_start_sweeps_at_once(start: &Start) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
-    let server = Server::start(&data, &Start::default())?;
+    let server = Server::start(&data, start)?;
     let dataset = json!({
         "fields": [{"name": "at", "type": "timestamp", "required": true}],
         "time": "at",
@@ -29,7 +32,7 @@ async fn a_start_sweeps_at_once() -> Result<()> {
     ensure!(server.stop()?.success());
 
     let started = Instant::now();
-    let server = Server::start(&data, &Start::default())?;
+    let server = Server::start(&data, start)?;
     server.until("/rest/old", |rows| *rows == json!([])).await?;
     ensure!(started.elapsed() < FIRST, "it was gone after {:?} only", started.elapsed());
     ensure!(server.stop()?.success());
