@@ -41,6 +41,7 @@ mod postgres;
 mod postgres_faults;
 mod postgres_nodes;
 mod readme;
+mod redis;
 mod replaced;
 mod rest_clients;
 mod retention;
