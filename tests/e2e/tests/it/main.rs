@@ -16,6 +16,7 @@ mod direct;
 mod drain;
 mod evolve;
 mod explained;
+mod export;
 mod fair;
 mod faults;
 mod files;
