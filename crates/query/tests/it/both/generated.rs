@@ -372,7 +372,7 @@ const FOUND: [(&str, &str); 12] = [
     ("day", ORDERED),
     ("id", ORDERED),
     ("tags", "eq neq isdistinct cs cd ov in is"),
-    ("raw", "eq neq isdistinct in is eq(any) eq(all)"),
+    ("raw", "eq neq isdistinct cs cd in is eq(any) eq(all)"),
     ("e", ORDERED),
     ("_event_id", ORDERED),
 ];

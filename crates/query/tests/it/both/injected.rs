@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use super::engines::{Answer, Both, encoded};
 
 /// Where a caller may write something; `{}` is it.
-const PLACES: [&str; 61] = [
+const PLACES: [&str; 64] = [
     "/rest/{}",
     "/rest/d?{}=eq.1",
     "/rest/d?t={}",
@@ -35,6 +35,7 @@ const PLACES: [&str; 61] = [
     "/rest/d?tags=ov.%7B{}%7D",
     "/rest/d?raw=eq.{}",
     "/rest/d?raw=cs.{}",
+    "/rest/d?raw-%3Ea=cs.{}",
     "/rest/d?raw=cd.%7B%22a%22:{}%7D",
     "/rest/d?t=in.({})",
     "/rest/d?n=in.({},1)",
@@ -65,6 +66,8 @@ const PLACES: [&str; 61] = [
     "/rest/d?select=t&order={}",
     "/rest/d?order=t.{}",
     "/rest/d?order=raw-%3E%3E{}.desc",
+    "/rest/d?latest={}",
+    "/rest/d?latest=t,{}",
     "/rest/d?limit={}",
     "/rest/d?_client=eq.{}&offset={}",
     "/rest/d?cursor={}",
