@@ -14,8 +14,9 @@
 //!
 //! What was there when a round began is in the index once the last of it was taken, so the list
 //! up to there is dropped, as slowly. The hand may not have come round by then: keys that grow,
-//! as those of one trace with many events do, are always before it. After a start some of
-//! the list may be in the index already; writing it again changes nothing.
+//! as traces with the time in front do, are always before it. Nor need it ever come to one that is
+//! behind all of these, a trace without; so after a while it passes over what came since. After a
+//! start some of the list may be in the index already; writing it again changes nothing.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -60,6 +61,8 @@ pub(crate) struct Late<K, V> {
     round: i64,
     /// How many entries are left of those that were there then.
     left: usize,
+    /// So many more are taken in this round, whenever they came; then only of those.
+    any: usize,
     /// What the list holds before this number is in the index.
     done: i64,
     /// The next number of the list.
@@ -89,6 +92,7 @@ impl<K: Ord + Copy, V> Late<K, V> {
             hand: None,
             round: 0,
             left: 0,
+            any: 0,
             done: 0,
             next: 0,
         }
@@ -154,10 +158,15 @@ impl<K: Ord + Copy, V> Late<K, V> {
             // A round ends and the next begins.
             (self.done, self.round) = (self.round, self.next);
             self.left = self.entries.len();
+            // Of keys that come everywhere: once round, with what comes before the hand.
+            self.any = 2 * self.left;
         }
+        let only_old = self.any == 0;
+        self.any = self.any.saturating_sub(1);
+        let due = |(_, (n, _)): &(&K, &(i64, V))| !only_old || *n < self.round;
         let behind = self.hand.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.entries.range((behind, Bound::Unbounded)).next();
-        let key = *next.or_else(|| self.entries.first_key_value())?.0;
+        let next = self.entries.range((behind, Bound::Unbounded)).find(due);
+        let key = *next.or_else(|| self.entries.iter().find(due))?.0;
         self.hand = Some(key);
         let (n, value) = self.entries.remove(&key)?;
         self.is_gone(n);
@@ -195,6 +204,14 @@ mod tests {
     #[test]
     fn keys_that_grow_are_dropped_as_well() {
         drops_what_is_in_the_index(i64::unsigned_abs);
+    }
+
+    /// Beside traces with the time in front, now and then one without that is behind them all.
+    #[test]
+    fn a_key_that_the_others_never_reach_is_dropped_as_well() {
+        drops_what_is_in_the_index(|n| {
+            if n % 50_000 == 0 { u64::MAX - n.unsigned_abs() } else { n.unsigned_abs() }
+        });
     }
 
     /// The list without what is dropped, and the index, hold everything at any moment,
