@@ -91,7 +91,8 @@ pub use self::appended::{Appended, waiting_steps};
 pub use self::elsewhere::Elsewhere;
 use crate::error::Error;
 use crate::model::{
-    DeadFilter, DeadPage, DeadRefs, Delivery, DeliveryId, Entry, Position, QueueState, Settlement, TraceView,
+    DeadFilter, DeadPage, DeadRefs, Delivery, DeliveryId, Entry, Figures, Position, QueueState, Settlement,
+    TraceView,
 };
 
 /// What survives when an acknowledged commit is followed by a fault.
@@ -424,6 +425,10 @@ pub trait Engine: Send + Sync + 'static {
     /// and all of one moment, in one pass: who wants them all asks once, however
     /// many there are.
     async fn states(&self) -> Result<Vec<QueueState>, Error>;
+
+    /// Of all queues what [`Self::states`] tells of them in figures, in the same order. Costs
+    /// no look into a queue: a start waits for it, and it is asked for again every few seconds.
+    async fn figures(&self) -> Result<Vec<(QueueName, Figures)>, Error>;
 
     /// The first unsettled deliveries of these clients in order of position,
     /// without a lease; the attempt is the number of those so far. The entry

@@ -30,8 +30,8 @@ pub use clock::{Clock, ManualClock};
 pub use engine::{Engine, NamedRequest};
 pub use error::{Error, ErrorKind};
 pub use model::{
-    DeadFilter, DeadLetter, DeadPage, DeadRef, DeadRefs, Delivery, DeliveryId, Entry, Position, QueueState,
-    Settlement, TraceView,
+    DeadFilter, DeadLetter, DeadPage, DeadRef, DeadRefs, Delivery, DeliveryId, Entry, Figures, Position,
+    QueueState, Settlement, TraceView,
 };
 pub use options::Options;
 pub use queues::{Arrived, Consumer, LeaseRequest, Publication, Published, PublishedEvent, Queues, Selected};

@@ -95,6 +95,22 @@ pub enum Settlement {
     Release,
 }
 
+/// What a queue holds, and whether it is paused: of its [`QueueState`] what is known
+/// without a search.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// As [`QueueState::ready`].
+    pub ready: u64,
+    /// As [`QueueState::in_flight`].
+    pub in_flight: u64,
+    /// As [`QueueState::delayed`].
+    pub delayed: u64,
+    /// As [`QueueState::dead`].
+    pub dead: u64,
+    /// As [`QueueState::paused`].
+    pub paused: bool,
+}
+
 /// The state of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueState {

@@ -44,7 +44,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_queue::ErrorKind as Kind;
 use orderwire_queue::engine::{Capabilities, Committed, Durability, Elsewhere, Engine, Op, Origin};
-use orderwire_queue::model::{DeadFilter, DeadPage, DeadRefs, Entry, Position, QueueState, TraceView};
+use orderwire_queue::model::{
+    DeadFilter, DeadPage, DeadRefs, Entry, Figures, Position, QueueState, TraceView,
+};
 use orderwire_types::queue::QueueDef;
 use orderwire_types::scope::Clients;
 use orderwire_types::{Client, QueueName};
@@ -185,6 +187,10 @@ impl Engine for PostgresQueue {
 
     async fn states(&self) -> Result<Vec<QueueState>, orderwire_queue::Error> {
         Ok(read::states(&self.database, None).await?)
+    }
+
+    async fn figures(&self) -> Result<Vec<(QueueName, Figures)>, orderwire_queue::Error> {
+        Ok(read::figures(&self.database).await?)
     }
 
     async fn peek(

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use orderwire_queue::engine::LOOK;
-use orderwire_queue::model::{Entry, Position, QueueState};
+use orderwire_queue::model::{Entry, Figures, Position, QueueState};
 use orderwire_types::QueueName;
 use orderwire_types::queue::{Kind, QueueDef};
 use orderwire_types::scope::Clients;
@@ -14,11 +14,15 @@ use crate::db::Database;
 use crate::error::Error;
 
 /// Name and settings of a queue, as they are stored.
-pub(super) fn definition(name: &str, def: &str) -> Result<(QueueName, QueueDef), Error> {
-    let name = name.parse().map_err(|error| Error::damaged(format!("a queue's name: {error}")))?;
+pub(super) fn definition(stored: &str, def: &str) -> Result<(QueueName, QueueDef), Error> {
+    let name = named(stored)?;
     let def = serde_json::from_str(def)
         .map_err(|error| Error::damaged(format!("the definition of {name}: {error}")))?;
     Ok((name, def))
+}
+
+fn named(stored: &str) -> Result<QueueName, Error> {
+    stored.parse().map_err(|error| Error::damaged(format!("a queue's name: {error}")))
 }
 
 /// Every queue with its settings, by name.
@@ -31,7 +35,7 @@ pub(super) async fn definitions(database: &Database) -> Result<Vec<(QueueName, Q
 /// The state of one queue, or of all, by name.
 pub(super) async fn states(database: &Database, queue: Option<&QueueName>) -> Result<Vec<QueueState>, Error> {
     // The oldest is the first one by position.
-    let ask = "SELECT q.name, q.def, q.waiting, q.in_flight, q.delayed, q.dead, q.paused, (
+    let ask = "SELECT q.name, q.waiting, q.in_flight, q.delayed, q.dead, q.paused, q.def, (
             SELECT e.accepted_at FROM queue.delivery d JOIN queue.event e ON e.position = d.position
             WHERE d.queue = q.id ORDER BY d.queue, abs(d.position) LIMIT 1
         ) FROM queue.queue q WHERE $1::text IS NULL OR q.name = $1 ORDER BY q.name";
@@ -40,20 +44,32 @@ pub(super) async fn states(database: &Database, queue: Option<&QueueName>) -> Re
 }
 
 fn state(row: &Row) -> Result<QueueState, Error> {
-    let (name, def) = definition(row.get(0), row.get(1))?;
+    let (name, def) = definition(row.get(0), row.get(6))?;
+    let Figures { ready, in_flight, delayed, dead, paused } = figures_of(row)?;
+    let oldest = row.get::<_, Option<i64>>(7).map(timestamp);
+    Ok(QueueState { name, def, ready, in_flight, delayed, dead, oldest, paused })
+}
+
+/// The figures of all queues, by name.
+pub(super) async fn figures(database: &Database) -> Result<Vec<(QueueName, Figures)>, Error> {
+    let ask = "SELECT name, waiting, in_flight, delayed, dead, paused FROM queue.queue ORDER BY name";
+    let rows = database.query("reading the queues' figures", ask, &[]).await?;
+    rows.iter().map(|row| Ok((named(row.get(0))?, figures_of(row)?))).collect()
+}
+
+/// The figures of a queue from the second column on.
+fn figures_of(row: &Row) -> Result<Figures, Error> {
     let count = |column: usize| {
         let count: i64 = row.get(column);
-        u64::try_from(count).map_err(|_| Error::damaged(format!("queue {name} counts {count}")))
+        let queue: &str = row.get(0);
+        u64::try_from(count).map_err(|_| Error::damaged(format!("queue {queue} counts {count}")))
     };
-    Ok(QueueState {
-        ready: count(2)?,
-        in_flight: count(3)?,
-        delayed: count(4)?,
-        dead: count(5)?,
-        oldest: row.get::<_, Option<i64>>(7).map(timestamp),
-        paused: row.get(6),
-        name,
-        def,
+    Ok(Figures {
+        ready: count(1)?,
+        in_flight: count(2)?,
+        delayed: count(3)?,
+        dead: count(4)?,
+        paused: row.get(5),
     })
 }
 

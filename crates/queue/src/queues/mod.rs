@@ -197,20 +197,20 @@ impl Inner {
     pub(crate) async fn look_at_figures(&self) -> Result<(), Error> {
         let catalog = self.catalog();
         let pauses = *self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        for state in self.read("read the queues' states", self.engine.states()).await? {
+        for (name, held) in self.read("read the queues' figures", self.engine.figures()).await? {
             // One that was declared this moment is in the next look.
-            let Some(queue) = catalog.get(&state.name) else { continue };
-            queue.live.set_waiting(state.ready + state.in_flight + state.delayed);
+            let Some(queue) = catalog.get(&name) else { continue };
+            queue.live.set_waiting(held.ready + held.in_flight + held.delayed);
             let now = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
             if *now == pauses {
-                queue.live.set_paused(state.paused);
+                queue.live.set_paused(held.paused);
             }
             drop(now);
             let figures = [
-                ("ready", state.ready),
-                ("in_flight", state.in_flight),
-                ("delayed", state.delayed),
-                ("dead", state.dead),
+                ("ready", held.ready),
+                ("in_flight", held.in_flight),
+                ("delayed", held.delayed),
+                ("dead", held.dead),
             ];
             for (name, figure) in figures {
                 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]

@@ -158,6 +158,8 @@ orderwire_types::faults! {
     HidesEmptyQueues => the_states_of_all_queues_are_told_at_once,
     /// Where all queues are told of, each has the figures of the next one.
     ShiftsStates => the_states_of_all_queues_are_told_at_once,
+    /// In the figures of queues what is under a lease is ready.
+    FreesWhatIsLeased => the_states_of_all_queues_are_told_at_once,
     /// A queue that holds deliveries may be said to be of the other kind.
     TakesAnyKind => a_queue_with_deliveries_keeps_its_kind,
     /// What a process does is told to no other.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use orderwire_queue::engine::{Capabilities, Committed, Op, Origin};
 use orderwire_queue::testkit::{ModelEngine, ModelPlace, def};
 use orderwire_queue::{
-    Clock, DeadFilter, DeadPage, DeadRefs, Delivery, Engine, Entry, Error, ErrorKind, LeaseRequest,
+    Clock, DeadFilter, DeadPage, DeadRefs, Delivery, Engine, Entry, Error, ErrorKind, Figures, LeaseRequest,
     ManualClock, Options, Position, Publication, Published, QueueState, Queues, TraceView,
 };
 use orderwire_types::envelope::Incoming;
@@ -235,6 +235,11 @@ impl Engine for Gated {
     async fn states(&self) -> Result<Vec<QueueState>, Error> {
         self.looks.fetch_add(1, Ordering::Relaxed);
         self.inner.states().await
+    }
+
+    async fn figures(&self) -> Result<Vec<(QueueName, Figures)>, Error> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.inner.figures().await
     }
 
     async fn peek(

@@ -103,8 +103,8 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    fn recall(&self, kind: Memory, id: &[u8; 16]) -> rusqlite::Result<Option<Remembered>> {
-        self.state.remembered.recall(self.db, kind, id)
+    fn recall(&mut self, kind: Memory, id: &[u8; 16]) -> rusqlite::Result<Option<Remembered>> {
+        self.state.lists(self.db)?.remembered.recall(self.db, kind, id)
     }
 
     fn remember(
@@ -114,7 +114,7 @@ impl Tx<'_> {
         fingerprint: Option<&[u8; 16]>,
     ) -> rusqlite::Result<()> {
         let list = kept(&mut self.kept.list_id, || list(self.db))?;
-        self.state.remembered.remember(list, self.now, kind, id, fingerprint)
+        self.state.lists(self.db)?.remembered.remember(list, self.now, kind, id, fingerprint)
     }
 
     /// Stores an event under the next position. The steps of its append are not

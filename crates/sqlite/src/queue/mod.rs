@@ -42,10 +42,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use orderwire_queue::ErrorKind as Kind;
 use orderwire_queue::engine::{Capabilities, Committed, Durability, Engine, Op, Origin};
-use orderwire_queue::model::{DeadFilter, DeadPage, DeadRefs, Entry, Position, QueueState, TraceView};
+use orderwire_queue::model::{
+    DeadFilter, DeadPage, DeadRefs, Entry, Figures, Position, QueueState, TraceView,
+};
 use orderwire_types::QueueName;
 use orderwire_types::queue::QueueDef;
 use orderwire_types::scope::Clients;
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -155,14 +158,12 @@ impl SqliteQueue {
             log: Log::of(&dir.path().join(FILE), options.log_bytes_max),
         };
         let connection = open_writer_checking(&setup, options.check_bytes_max)?;
-        // A plan that looked at bound values is made anew at each run with
-        // others, and that costs more than the statement.
-        connection
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
-            .map_err(|error| Error::sqlite(&setup.file, "opening", &error))?;
+        let failed = |error| Error::sqlite(&setup.file, "opening", &error);
+        keep_plans(&connection).map_err(failed)?;
         let work = QueueWork::open(connection, setup.file.clone(), dir.clone(), options.clone())?;
         let readers = Readers::open(&setup, options.readers.max(1), options.read_timeout)?;
         let prompt = Readers::open(&setup, PROMPT, options.read_timeout)?.short();
+        readers.prepare(keep_plans).and_then(|()| prompt.prepare(keep_plans)).map_err(failed)?;
         let writer = Writer::spawn("queue-writer", options.group.max(1), work, setup.log)?;
         Ok(Self { readers, prompt, oldest: Arc::default(), writer })
     }
@@ -205,15 +206,19 @@ impl Engine for SqliteQueue {
 
     async fn state(&self, queue: &QueueName) -> Result<QueueState, orderwire_queue::Error> {
         let (name, oldest) = (queue.clone(), Arc::clone(&self.oldest));
-        let read = move |db: &rusqlite::Connection| read::state(db, &oldest, &name);
+        let read = move |db: &Connection| read::state(db, &oldest, &name);
         let state = self.prompt.read("reading a queue's state", read).await?;
         state.ok_or_else(|| orderwire_queue::Error::no_queue(queue))
     }
 
     async fn states(&self) -> Result<Vec<QueueState>, orderwire_queue::Error> {
         let oldest = Arc::clone(&self.oldest);
-        let read = move |db: &rusqlite::Connection| read::states(db, &oldest);
+        let read = move |db: &Connection| read::states(db, &oldest);
         Ok(self.prompt.read("reading the queues' states", read).await?)
+    }
+
+    async fn figures(&self) -> Result<Vec<(QueueName, Figures)>, orderwire_queue::Error> {
+        Ok(self.prompt.read("reading the queues' figures", read::figures).await?)
     }
 
     async fn peek(
@@ -224,7 +229,7 @@ impl Engine for SqliteQueue {
         max_bytes: usize,
     ) -> Result<Vec<(u32, Entry)>, orderwire_queue::Error> {
         let (name, clients) = (queue.clone(), clients.clone());
-        let peek = move |db: &rusqlite::Connection| peek::peek(db, &name, &clients, max, max_bytes);
+        let peek = move |db: &Connection| peek::peek(db, &name, &clients, max, max_bytes);
         let found = self.readers.read("peeking", peek).await?;
         found.ok_or_else(|| orderwire_queue::Error::no_queue(queue))
     }
@@ -237,7 +242,7 @@ impl Engine for SqliteQueue {
         max_bytes: usize,
     ) -> Result<Vec<Entry>, orderwire_queue::Error> {
         let name = queue.clone();
-        let read = move |db: &rusqlite::Connection| read::entries(db, &name, after, max, max_bytes);
+        let read = move |db: &Connection| read::entries(db, &name, after, max, max_bytes);
         self.prompt
             .read("reading a stream", read)
             .await??
@@ -253,8 +258,7 @@ impl Engine for SqliteQueue {
         max_bytes: usize,
     ) -> Result<DeadPage, orderwire_queue::Error> {
         let (clients, filter) = (clients.clone(), filter.clone());
-        let read =
-            move |db: &rusqlite::Connection| letters::page(db, &clients, &filter, after, max, max_bytes);
+        let read = move |db: &Connection| letters::page(db, &clients, &filter, after, max, max_bytes);
         Ok(self.readers.read("listing dead letters", read).await?)
     }
 
@@ -266,15 +270,21 @@ impl Engine for SqliteQueue {
         max: usize,
     ) -> Result<DeadRefs, orderwire_queue::Error> {
         let (clients, filter) = (clients.clone(), filter.clone());
-        let read = move |db: &rusqlite::Connection| letters::refs(db, &clients, &filter, after, max);
+        let read = move |db: &Connection| letters::refs(db, &clients, &filter, after, max);
         Ok(self.readers.read("listing dead letters", read).await?)
     }
 
     async fn trace(&self, trace: Uuid, clients: &Clients) -> Result<TraceView, orderwire_queue::Error> {
         let clients = clients.clone();
-        let read = move |db: &rusqlite::Connection| steps::view(db, trace, &clients);
+        let read = move |db: &Connection| steps::view(db, trace, &clients);
         Ok(self.readers.read("reading a trace", read).await?)
     }
+}
+
+/// A plan that looked at bound values is made anew at each run with others, and that costs
+/// more than the statement.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 impl From<Error> for orderwire_queue::Error {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use orderwire_queue::Error;
-use orderwire_queue::model::{Entry, Position, QueueState};
+use orderwire_queue::model::{Entry, Figures, Position, QueueState};
 use orderwire_types::QueueName;
 use orderwire_types::queue::{Kind, QueueDef};
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -35,20 +35,31 @@ pub(super) fn states(db: &Connection, oldest: &Oldest) -> rusqlite::Result<Vec<Q
         .collect()
 }
 
-/// The state of a queue from its row.
-fn state_of(db: &Connection, oldest: &Oldest, row: &Row<'_>) -> rusqlite::Result<QueueState> {
-    let (name, def) = definition(row)?;
+/// The figures of all queues, by name.
+pub(super) fn figures(db: &Connection) -> rusqlite::Result<Vec<(QueueName, Figures)>> {
+    db.prepare_cached("SELECT name, waiting, in_flight, delayed, dead, paused FROM queue ORDER BY name")?
+        .query_map([], |row| Ok((damaged(row.get::<_, String>("name")?.parse())?, figures_of(row)?)))?
+        .collect()
+}
+
+/// The figures of a queue from its row.
+fn figures_of(row: &Row<'_>) -> rusqlite::Result<Figures> {
     let count = |column| damaged(u64::try_from(row.get::<_, i64>(column)?));
-    Ok(QueueState {
-        name,
-        def,
+    Ok(Figures {
         ready: count("waiting")?,
         in_flight: count("in_flight")?,
         delayed: count("delayed")?,
         dead: count("dead")?,
-        oldest: oldest.accepted_at(db, row.get("id")?)?,
         paused: row.get("paused")?,
     })
+}
+
+/// The state of a queue from its row.
+fn state_of(db: &Connection, oldest: &Oldest, row: &Row<'_>) -> rusqlite::Result<QueueState> {
+    let (name, def) = definition(row)?;
+    let Figures { ready, in_flight, delayed, dead, paused } = figures_of(row)?;
+    let oldest = oldest.accepted_at(db, row.get("id")?)?;
+    Ok(QueueState { name, def, ready, in_flight, delayed, dead, oldest, paused })
 }
 
 /// Id and kind of a queue, and whether it is paused.

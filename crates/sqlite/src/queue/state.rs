@@ -15,6 +15,7 @@ use super::ends::Ends;
 use super::lane::Lane;
 use super::steps::{self, Traces};
 use super::writer::Stop;
+use crate::late::LateOptions;
 use crate::remembered::Ids;
 
 /// Positions are reserved in blocks of this size.
@@ -28,12 +29,20 @@ pub(super) struct State {
     next_position: i64,
     reserved: i64,
     reserved_changed: bool,
-    /// That producers named.
-    pub(super) remembered: Ids,
-    /// On their way to the index of steps.
-    pub(super) fresh_traces: Traces,
+    late: LateOptions,
+    /// There from the first commit on: they take long to read, so that a start does not.
+    lists: Option<Lists>,
     /// What the open transaction's last appends did to lanes.
     pub(super) ends: Ends,
+}
+
+/// What is on its way to a large index.
+#[derive(Debug)]
+pub(super) struct Lists {
+    /// That producers named.
+    pub(super) remembered: Ids,
+    /// Of steps.
+    pub(super) traces: Traces,
 }
 
 /// One queue.
@@ -96,8 +105,8 @@ impl State {
             next_position: reserved + 1,
             reserved,
             reserved_changed: false,
-            remembered: Ids::load(db, options.late)?,
-            fresh_traces: steps::load_fresh(db, &options.late)?,
+            late: options.late,
+            lists: None,
             ends: Ends::default(),
         })
     }
@@ -108,6 +117,17 @@ impl State {
         self.reserved += 1;
         self.reserved_changed = true;
         self
+    }
+
+    /// What is on its way, read from the file by the first who asks.
+    pub(super) fn lists(&mut self, db: &Connection) -> rusqlite::Result<&mut Lists> {
+        match &mut self.lists {
+            Some(lists) => Ok(lists),
+            unread => Ok(unread.insert(Lists {
+                remembered: Ids::load(db, self.late)?,
+                traces: steps::load_fresh(db, &self.late)?,
+            })),
+        }
     }
 
     /// The queue's id.
@@ -204,8 +224,10 @@ impl State {
     /// Writes what the transaction changed.
     pub(super) fn flush(&mut self, db: &Connection) -> rusqlite::Result<()> {
         self.ends.write(db)?;
-        self.remembered.write(db)?;
-        self.write_traces(db)?;
+        if let Some(lists) = &mut self.lists {
+            lists.remembered.write(db)?;
+            steps::write_due(&mut lists.traces, db)?;
+        }
         let mut removed = Vec::new();
         for queue in self.queues.values_mut().filter(|queue| queue.changed) {
             queue.changed = false;
@@ -336,4 +358,37 @@ where
     result.map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, Box::new(error))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::SCHEMA;
+    use crate::remembered::Memory;
+
+    #[test]
+    fn a_start_reads_no_list_and_the_first_who_asks_finds_all_of_it() {
+        let db = Connection::open_in_memory().unwrap();
+        for migration in SCHEMA.migrations {
+            db.execute_batch(migration).unwrap();
+        }
+        let id = [7; 16];
+        db.execute("INSERT INTO fresh_id VALUES (1, 0, ?1, 5, NULL)", [id]).unwrap();
+        let traces = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100)
+             INSERT INTO fresh_trace SELECT x, x FROM n";
+        db.execute(traces, []).unwrap();
+        let mut state = State::load(&db, &Options::for_testing()).unwrap();
+        let queues = orderwire_types::queue::default_queues();
+        state.declare(&db, &queues, Origin::Configuration).map_err(|stop| format!("{stop:?}")).unwrap();
+        state.flush(&db).unwrap();
+        assert!(state.lists.is_none(), "queues need none");
+        let listed = |db: &Connection| {
+            db.query_row("SELECT count(*) FROM step_trace", [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!(listed(&db), 0);
+        let lists = state.lists(&db).unwrap();
+        assert!(lists.remembered.recall(&db, Memory::Event, &id).unwrap().is_some());
+        state.flush(&db).unwrap();
+        assert!(listed(&db) > 0, "a list that was read is brought to its index");
+    }
 }

@@ -11,7 +11,7 @@ use orderwire_types::step::Step;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::state::{State, damaged};
+use super::state::damaged;
 use super::writer::{Tx, kept};
 use super::{timestamp, told};
 use crate::late::{Late, LateOptions};
@@ -34,21 +34,19 @@ pub(super) fn load_fresh(db: &Connection, options: &LateOptions) -> rusqlite::Re
     Ok(traces)
 }
 
-impl State {
-    /// Brings rows that are due to the index.
-    pub(super) fn write_traces(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        let Some(due) = self.fresh_traces.due() else { return Ok(()) };
-        let mut insert =
-            db.prepare_cached("INSERT OR IGNORE INTO step_trace (part, trace, n) VALUES (?1, ?2, ?3)")?;
-        for ((part, trace, n), ()) in due.entries {
-            insert.execute([part, trace, n])?;
-        }
-        db.prepare_cached(
-            "DELETE FROM fresh_trace WHERE n IN (SELECT n FROM fresh_trace WHERE n < ?1 ORDER BY n LIMIT ?2)",
-        )?
-        .execute([due.done, due.drop])?;
-        Ok(())
+/// Brings rows that are due to the index.
+pub(super) fn write_due(traces: &mut Traces, db: &Connection) -> rusqlite::Result<()> {
+    let Some(due) = traces.due() else { return Ok(()) };
+    let mut insert =
+        db.prepare_cached("INSERT OR IGNORE INTO step_trace (part, trace, n) VALUES (?1, ?2, ?3)")?;
+    for ((part, trace, n), ()) in due.entries {
+        insert.execute([part, trace, n])?;
     }
+    db.prepare_cached(
+        "DELETE FROM fresh_trace WHERE n IN (SELECT n FROM fresh_trace WHERE n < ?1 ORDER BY n LIMIT ?2)",
+    )?
+    .execute([due.done, due.drop])?;
+    Ok(())
 }
 
 /// The number of the last row.
@@ -96,12 +94,13 @@ impl Tx<'_> {
     /// Lists a number for a trace: that of steps, or the position of an event whose row
     /// tells them.
     pub(super) fn list_step(&mut self, n: i64, trace: &[u8; 16]) -> rusqlite::Result<()> {
+        let traces = &mut self.state.lists(self.db)?.traces;
         let list = kept(&mut self.kept.list_step, || {
             self.db.prepare_cached("INSERT INTO fresh_trace (n, trace) VALUES (?1, ?2)")
         })?;
         let trace = prefix(trace);
         list.execute([n, trace])?;
-        self.state.fresh_traces.add(n, (n >> PART_BITS, trace, n), ());
+        traces.add(n, (n >> PART_BITS, trace, n), ());
         Ok(())
     }
 
@@ -121,6 +120,7 @@ impl Tx<'_> {
             }
             old
         };
+        let traces = &mut self.state.lists(self.db)?.traces;
         let mut unlist =
             self.db.prepare_cached("DELETE FROM step_trace WHERE part = ?1 AND trace = ?2 AND n = ?3")?;
         let mut forget = self.db.prepare_cached("DELETE FROM fresh_trace WHERE n = ?1")?;
@@ -129,7 +129,7 @@ impl Tx<'_> {
             let row = (*n >> PART_BITS, prefix(trace), *n);
             unlist.execute(row)?;
             forget.execute([*n])?;
-            self.state.fresh_traces.remove(*n, &row);
+            traces.remove(*n, &row);
             drop.execute([*n])?;
         }
         Ok(old.len())

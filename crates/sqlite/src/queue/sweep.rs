@@ -8,7 +8,7 @@ use super::writer::{Stop, Tx};
 impl Tx<'_> {
     pub(super) fn sweep(&mut self, sweep: &Sweep) -> Result<Outcome, Stop> {
         let before = nanos(sweep.remembered_before);
-        let dropped = self.state.remembered.forget(self.db, before, sweep.limit)?
+        let dropped = self.state.lists(self.db)?.remembered.forget(self.db, before, sweep.limit)?
             + self.drop_steps(nanos(sweep.steps_before), sweep.limit)?
             + self.drop_dead(nanos(sweep.dead_before), sweep.limit)?;
         Ok(Outcome::Count(u64::try_from(dropped).expect("a count")))

@@ -231,6 +231,8 @@ impl Job {
                 state.declare(db, queues, *origin).map(Ok).or_else(refused).map(Answer::Declared)
             }
             Self::Commit { ops, now, .. } => {
+                // Also one that needs none of them brings them on their way.
+                state.lists(db)?;
                 let mut tx = Tx {
                     db,
                     state,

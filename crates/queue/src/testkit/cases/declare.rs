@@ -5,6 +5,7 @@ use orderwire_types::queue::{Kind, QueueDef};
 
 use crate::engine::{LaneKey, Op, Origin};
 use crate::error::ErrorKind;
+use crate::model::{Figures, QueueState};
 use crate::testkit::bench::{Bench, Checked, configured, def, ensure_eq, labels, refused, say, tasks};
 
 fn called() -> QueueName {
@@ -68,6 +69,12 @@ pub(super) async fn the_states_of_all_queues_are_told_at_once(b: &mut Bench) -> 
     ];
     ensure_eq!(figures.collect::<Vec<_>>(), expected, "the states of all queues");
     ensure_eq!(states, each, "the states of all queues, next to that of each");
+    let told =
+        states.into_iter().map(|QueueState { name, ready, in_flight, delayed, dead, paused, .. }| {
+            (name, Figures { ready, in_flight, delayed, dead, paused })
+        });
+    let figures = b.engine().figures().await.map_err(say)?;
+    ensure_eq!(figures, told.collect::<Vec<_>>(), "the figures of all queues, next to their states");
     Ok(())
 }
 

@@ -23,7 +23,9 @@ use self::told::Told;
 use super::Factory;
 use crate::engine::{Capabilities, Committed, Durability, Elsewhere, Engine, Op, Origin};
 use crate::error::Error;
-use crate::model::{DeadFilter, DeadPage, DeadRef, DeadRefs, Entry, Position, QueueState, TraceView};
+use crate::model::{
+    DeadFilter, DeadPage, DeadRef, DeadRefs, Entry, Figures, Position, QueueState, TraceView,
+};
 
 /// Where a [`ModelEngine`] keeps its data; engines opened on one place find
 /// what those before them left.
@@ -112,6 +114,13 @@ impl Engine for ModelEngine {
         let mut state = self.place.lock();
         let names: Vec<_> = state.definitions().into_iter().map(|(name, _)| name).collect();
         names.iter().map(|name| state.queue_state(name)).collect()
+    }
+
+    async fn figures(&self) -> Result<Vec<(QueueName, Figures)>, Error> {
+        let figures = |QueueState { name, ready, in_flight, delayed, dead, paused, .. }| {
+            (name, Figures { ready, in_flight, delayed, dead, paused })
+        };
+        Ok(self.states().await?.into_iter().map(figures).collect())
     }
 
     async fn peek(

@@ -13,7 +13,9 @@ use super::Fault;
 use super::twin::Twin;
 use crate::engine::{Capabilities, Committed, Elsewhere, Engine, Op, Origin, Outcome};
 use crate::error::{Error, ErrorKind};
-use crate::model::{DeadFilter, DeadPage, DeadRefs, Entry, Position, QueueState, Settlement, TraceView};
+use crate::model::{
+    DeadFilter, DeadPage, DeadRefs, Entry, Figures, Position, QueueState, Settlement, TraceView,
+};
 
 #[async_trait]
 impl Engine for Twin {
@@ -132,6 +134,14 @@ impl Engine for Twin {
             _ => {}
         }
         Ok(states)
+    }
+
+    async fn figures(&self) -> Result<Vec<(QueueName, Figures)>, Error> {
+        let mut figures = self.inner.figures().await?;
+        if self.fault == Fault::FreesWhatIsLeased {
+            figures.iter_mut().for_each(|(_, held)| held.ready += std::mem::take(&mut held.in_flight));
+        }
+        Ok(figures)
     }
 
     async fn peek(
