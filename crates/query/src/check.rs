@@ -87,7 +87,7 @@ pub fn check_view(view: &ViewDef, dataset: &DatasetDef, options: &Options) -> Ve
 
 /// What a query string has for itself.
 fn is_taken(name: &str) -> bool {
-    matches!(name, "select" | "order" | "limit" | "offset" | "and" | "or" | "not")
+    matches!(name, "select" | "order" | "limit" | "offset" | "cursor" | "latest" | "and" | "or" | "not")
 }
 
 struct Faults(Vec<ViewFault>);

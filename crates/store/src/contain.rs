@@ -4,7 +4,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use orderwire_types::json::nests_at_most;
 use serde_json::value::RawValue;
+
+/// The deepest nesting: that of the deepest json that a row may have (`limits.json_depth`).
+const DEPTH: usize = 127;
+
+/// The exponents that PostgreSQL reads are smaller than this.
+const EXPONENT: i64 = (1 << 30) - 1;
 
 /// What a number has of digits at most before and behind its point, in PostgreSQL.
 const DIGITS: (i64, i64) = (131_072, 16_383);
@@ -33,11 +40,13 @@ struct Number {
 }
 
 impl Document {
-    /// Reads a document; `None` for what is none, and for one that PostgreSQL has no value for: with
-    /// `\u0000`, half of a surrogate pair, or a number beyond 131,072 digits before its point or 16,383
-    /// behind it.
+    /// Reads a document; `None` for what is none, for one that nests deeper than any that is stored, and for
+    /// one that PostgreSQL has no value for: with `\u0000`, half of a surrogate pair, or a number beyond 131,072
+    /// digits before its point or 16,383 behind it.
     pub fn read(text: &str) -> Option<Self> {
-        json(text.trim_ascii()).map(Self)
+        // Reading goes down level by level.
+        let text = text.trim_matches([' ', '\t', '\r', '\n']);
+        if nests_at_most(text.as_bytes(), DEPTH) { json(text).map(Self) } else { None }
     }
 
     /// Whether it contains another one. An object contains one whose members are all there, an array
@@ -101,7 +110,7 @@ impl Number {
     fn read(text: &str) -> Option<Self> {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-        let exponent: i64 = exponent.parse().ok().filter(|exponent: &i64| exponent.abs() < 1 << 30)?;
+        let exponent: i64 = exponent.parse().ok().filter(|exponent: &i64| exponent.abs() < EXPONENT)?;
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let behind = i64::try_from(fraction.len()).ok()? - exponent;
         let digits = format!("{whole}{fraction}");
@@ -191,9 +200,22 @@ mod tests {
     }
 
     #[test]
+    fn a_document_is_read_as_deep_as_rows_may_be_and_no_deeper() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let nested = |depth| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            let deep = nested(127);
+            assert!(contains(&deep, &deep));
+            for depth in [128, 100_000] {
+                assert_eq!(Document::read(&nested(depth)), None, "{depth}");
+            }
+            assert_eq!(Document::read(&open.repeat(100_000)), None);
+        }
+    }
+
+    #[test]
     fn what_postgresql_has_no_value_for_is_none() {
         let nines = "9".repeat(131_072);
-        for text in ["1e131071", "-1e-16383", "0e1000000", nines.as_str(), r#""\ud83d\ude00""#] {
+        for text in ["1e131071", "-1e-16383", "0e1073741822", nines.as_str(), r#""\ud83d\ude00""#] {
             assert!(Document::read(text).is_some(), "{text:.20}");
         }
         let ten = format!("{nines}9");
@@ -201,7 +223,8 @@ mod tests {
             "1e131072",
             "0.1e-16383",
             "0e-16384",
-            "1e1073741824",
+            "0e1073741823",
+            "\u{c}1",
             "1e99999999999999999999",
             ten.as_str(),
             r#""\u0000""#,

@@ -3,7 +3,8 @@
 use orderwire_types::dataset::DatasetDef;
 
 use crate::error::{Error, ErrorKind};
-use crate::select::{Filter, Select};
+use crate::expr::Expr;
+use crate::select::{Compare, Filter, Select};
 use crate::typed::{Kind, column};
 
 /// How the newest row of each client and key is found.
@@ -20,6 +21,8 @@ pub enum Latest<'s> {
         of_client: Filter,
         /// The same of the key.
         of_key: Filter,
+        /// What of that an index looks up: keys that are equal to something, greater or less.
+        range: Filter,
     },
     /// Among all rows that match, sorted.
     Sorted {
@@ -55,7 +58,8 @@ impl<'s> Latest<'s> {
             {
                 let of_client = alone(&select.filter, "_client");
                 let of_key = alone(&select.filter, key);
-                Some(Self::ByKey { key, time, of_client, of_key })
+                let range = Filter::And(ranges(&of_key));
+                Some(Self::ByKey { key, time, of_client, of_key, range })
             }
             (key, _, time) => Some(Self::Sorted { key, time }),
         })
@@ -78,6 +82,18 @@ fn alone(filter: &Filter, column: &str) -> Filter {
     }
 }
 
+/// The conditions that an index looks up.
+fn ranges(filter: &Filter) -> Vec<Filter> {
+    match filter {
+        Filter::And(all) => all.iter().flat_map(ranges).collect(),
+        Filter::Compare {
+            column: Expr::Column(_),
+            compare: Compare::Eq(_) | Compare::Gt(_) | Compare::Gte(_) | Compare::Lt(_) | Compare::Lte(_),
+        } => vec![filter.clone()],
+        _ => Vec::new(),
+    }
+}
+
 fn names_only(filter: &Filter, column: &str) -> bool {
     match filter {
         Filter::And(all) | Filter::Or(all) => all.iter().all(|one| names_only(one, column)),
@@ -90,7 +106,7 @@ fn names_only(filter: &Filter, column: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::select::{Column, Compare, Count, Operand};
+    use crate::select::{Column, Count, Operand};
 
     const DEF: &str = r#"{"fields":[{"name":"s","type":"text","required":true},{"name":"n","type":"integer"},
         {"name":"d","type":"decimal","required":true},{"name":"j","type":"json"},
@@ -124,12 +140,14 @@ mod tests {
         let not = Filter::Not(Box::new(Filter::Or(vec![compare("s"), compare("s")])));
         let filter = Filter::And(vec![compare("n"), Filter::And(vec![compare("s"), either]), not.clone()]);
         let select = latest(&["s"], filter);
-        let Some(Latest::ByKey { key, time, of_client, of_key }) = Latest::of(&def, &select).unwrap() else {
+        let Some(Latest::ByKey { key, time, of_client, of_key, range }) = Latest::of(&def, &select).unwrap()
+        else {
             panic!("it has an index");
         };
         assert_eq!((key, time), ("s", "at"));
         assert_eq!(of_key, Filter::And(vec![Filter::And(vec![compare("s")]), not]));
         assert_eq!(of_client, Filter::And(Vec::new()));
+        assert_eq!(range, Filter::And(vec![compare("s")]));
     }
 
     #[test]

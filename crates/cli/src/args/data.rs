@@ -63,7 +63,7 @@ pub struct Described {
     /// How long rows are kept, for example 90d; for good when absent.
     #[arg(long, value_name = "SPAN")]
     pub retention: Option<String>,
-    /// Whose rows lie together in PostgreSQL, by time; the key must hold the time.
+    /// Rows of one day or month lie together in PostgreSQL, by the time, which the key must hold.
     #[arg(long, value_name = "LENGTH", value_parser = ["day", "month"])]
     pub partition: Option<String>,
 }

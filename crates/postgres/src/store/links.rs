@@ -44,8 +44,7 @@ pub(super) async fn add(session: &Session, links: &[Link]) -> Result<(), Failure
     Ok(())
 }
 
-/// The links around these events. One level more and one link more than asked for, so that
-/// it is known whether there is more.
+/// The links around these events. One link more than asked for, so that it is known whether there is more.
 pub(super) async fn around(
     session: &Session,
     scope: &Scope,
@@ -53,7 +52,7 @@ pub(super) async fn around(
     links_max: usize,
 ) -> Result<Lineage, Failure> {
     // UNION passes over what was reached already, which ends circles. A walk is made only as far as its
-    // rows are asked for (LIMIT).
+    // rows are asked for (LIMIT). What is nearest is reached first, and its links are read first.
     const SQL: &str = "\
         WITH RECURSIVE up(id) AS ( \
             SELECT unnest($1::uuid[]) UNION \
@@ -67,10 +66,12 @@ pub(super) async fn around(
                 AND (l.cause_client IS NULL OR l.cause_client = ANY ($3)))) \
         SELECT effect, cause, at, client, trace, type, cause_client, cause_trace, cause_type, made_by \
         FROM ( \
-            SELECT l.* FROM (SELECT id FROM up LIMIT $2) w JOIN store.link l ON l.effect = w.id \
-            UNION \
-            SELECT l.* FROM (SELECT id FROM down LIMIT $2) w JOIN store.link l ON l.cause = w.id \
-        ) found LIMIT $2";
+            (SELECT l.* FROM (SELECT id, row_number() OVER () AS place FROM up LIMIT $2) w \
+                JOIN store.link l ON l.effect = w.id ORDER BY w.place LIMIT $2) \
+            UNION ALL \
+            (SELECT l.* FROM (SELECT id, row_number() OVER () AS place FROM down LIMIT $2) w \
+                JOIN store.link l ON l.cause = w.id ORDER BY w.place LIMIT $2) \
+        ) found";
     let clients: Option<Vec<&str>> = match &scope.clients {
         Clients::All => None,
         Clients::Only(clients) => Some(clients.iter().map(Client::as_str).collect()),

@@ -130,7 +130,17 @@ impl Columns {
 
     /// The columns of which each value is to have its newest row.
     pub(crate) fn key(&self, shown: &[String]) -> Result<Vec<String>, Error> {
-        shown.iter().map(|shown| Ok(self.grouping(shown)?.name.clone())).collect()
+        let key = |shown: &String| match self.grouping(shown) {
+            Ok(column) => Ok(column.name.clone()),
+            Err(error) if error.code() == "42703" => Err(error),
+            Err(_) => {
+                let of = self.find(shown)?.of.name();
+                let message = format!("latest: column {shown} is {of}, whose values are no keys");
+                Err(Error::new(ErrorKind::Invalid, "42883", message)
+                    .hint("a text, integer, boolean, timestamp, date or uuid column is one"))
+            }
+        };
+        shown.iter().map(key).collect()
     }
 
     fn listed(&self) -> String {

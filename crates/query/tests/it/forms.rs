@@ -207,8 +207,8 @@ async fn the_latest_row_of_each_key_can_be_asked_for() {
     assert_eq!(sum.text, r#"[{"sum":9}]"#);
     for (query, detail) in [
         ("latest=nope", "does not exist"),
-        ("latest=no2", "it is float"),
-        ("latest=raw", "it is json"),
+        ("latest=no2", "is float, whose values are no keys"),
+        ("latest=raw", "is json, whose values are no keys"),
         ("latest=id_entity&cursor=start", "a cursor does not go with latest"),
     ] {
         let answer = bench.get(&format!("/rest/air?{query}")).await;

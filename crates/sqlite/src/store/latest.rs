@@ -20,7 +20,7 @@ pub(super) fn write(
 ) -> Result<(), Error> {
     let table = table_name(&select.dataset);
     match latest {
-        Latest::ByKey { key, time, of_client, of_key } => {
+        Latest::ByKey { key, time, of_client, of_key, range } => {
             let (key, time) = (quoted(key), quoted(time));
             query.push("_seq IN (WITH RECURSIVE clients(_client) AS (");
             match &scope.clients {
@@ -41,17 +41,27 @@ pub(super) fn write(
                 &mut query.sql,
                 format_args!(
                     "), keys(_client, {key}) AS (SELECT clients._client, \
-                     (SELECT {key} FROM {table} WHERE _client = clients._client ORDER BY {key} LIMIT 1) \
-                     FROM clients WHERE clients._client IS NOT NULL AND "
+                     (SELECT {key} FROM {table} WHERE _client = clients._client AND "
                 ),
+            );
+            filter::write(def, range, &mut query.sql, &mut query.bound)?;
+            push(
+                &mut query.sql,
+                format_args!(" ORDER BY {key} LIMIT 1) FROM clients WHERE clients._client IS NOT NULL AND "),
             );
             filter::write(def, of_client, &mut query.sql, &mut query.bound)?;
             push(
                 &mut query.sql,
                 format_args!(
                     " UNION ALL SELECT keys._client, (SELECT {key} FROM {table} \
-                     WHERE _client = keys._client AND {key} > keys.{key} ORDER BY {key} LIMIT 1) \
-                     FROM keys WHERE keys.{key} IS NOT NULL) \
+                     WHERE _client = keys._client AND {key} > keys.{key} AND "
+                ),
+            );
+            filter::write(def, range, &mut query.sql, &mut query.bound)?;
+            push(
+                &mut query.sql,
+                format_args!(
+                    " ORDER BY {key} LIMIT 1) FROM keys WHERE keys.{key} IS NOT NULL) \
                      SELECT (SELECT _seq FROM {table} WHERE _client = keys._client AND {key} = keys.{key} AND "
                 ),
             );

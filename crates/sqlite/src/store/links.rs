@@ -47,7 +47,8 @@ pub(super) fn add(connection: &Connection, links: &[Link]) -> rusqlite::Result<(
 }
 
 /// Each end goes from part to part, by its key: CROSS JOIN keeps the order of the loops, and INDEXED BY keeps
-/// the planner from reading a day as a whole. UNION passes over what was reached already, which ends circles.
+/// the planner from reading a day as a whole. UNION passes over what was reached already, which ends circles. What is
+/// nearest is reached first, and its links are read first.
 const AROUND: &str = "\
     WITH RECURSIVE \
     up(id) AS ( \
@@ -65,12 +66,13 @@ const AROUND: &str = "\
         AND (?3 IS NULL OR l.client IN (SELECT value FROM json_each(?3)) \
             AND (l.cause_client IS NULL OR l.cause_client IN (SELECT value FROM json_each(?3)))) \
         LIMIT ?2) \
-    SELECT l.* FROM up w CROSS JOIN link_part p CROSS JOIN link l \
+    SELECT * FROM (SELECT l.* FROM up w CROSS JOIN link_part p CROSS JOIN link l \
     WHERE l.part = p.part AND l.effect = w.id \
-    UNION \
-    SELECT l.* FROM down w CROSS JOIN link_part p \
+    LIMIT ?2) \
+    UNION ALL \
+    SELECT * FROM (SELECT l.* FROM down w CROSS JOIN link_part p \
         CROSS JOIN link l INDEXED BY link_cause \
-    WHERE l.part = p.part AND l.cause = w.id";
+    WHERE l.part = p.part AND l.cause = w.id LIMIT ?2)";
 
 /// The links around these events. One link more than asked for, so that it is known whether there is more.
 pub(super) fn around(
@@ -93,18 +95,15 @@ pub(super) fn around(
     let mut statement = connection.prepare_cached(AROUND)?;
     let mut rows = statement.query(params![hex, most, clients])?;
     let mut found = Vec::new();
-    let mut cut = false;
+    let mut read_rows = 0;
     while let Some(row) = rows.next()? {
+        read_rows += 1;
         let link = read(row)?;
-        if !link.is_visible(scope) {
-            continue;
+        if link.is_visible(scope) {
+            found.push(link);
         }
-        if i64::try_from(found.len()).unwrap_or(i64::MAX) == most {
-            cut = true;
-            break;
-        }
-        found.push(link);
     }
+    let cut = read_rows >= most;
     let lineage = Lineage::nearest(events, found, links_max);
     Ok(Lineage { cut: lineage.cut || cut, ..lineage })
 }

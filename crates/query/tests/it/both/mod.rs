@@ -7,3 +7,4 @@ mod engines;
 mod explode;
 mod generated;
 mod injected;
+mod newest;

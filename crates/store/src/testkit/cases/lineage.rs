@@ -96,6 +96,12 @@ async fn a_lineage_is_bounded(factory: Arc<dyn Factory>) -> Outcome {
     same("all of them", (links.len(), cut), (300, false))?;
     let (links, cut) = around(&store, 300, 299).await?;
     same("all but one", (links.len(), cut), (299, true))?;
+    // Of what fans out further away than is told, the nearest is told.
+    let fan: Vec<Link> = (0..400).map(|n| link(1_001, 10_000 - n)).collect();
+    store.add_links(&fan).await?;
+    store.add_links(&[link(999, 1_000), link(1_000, 1_001)]).await?;
+    let (links, cut) = around(&store, 999, 2).await?;
+    same("before a fan", (links, cut), (texts(&["1000>1001", "999>1000"]), true))?;
     let (links, cut) = around(&store, 1, 4).await?;
     same("by number, the nearest", (links, cut), (texts(&["1>2", "2>3", "3>4", "4>5"]), true))
 }
