@@ -6,6 +6,7 @@ costs in SQLite and in PostgreSQL. The table is that of docs/data.md.
     bench/data.py --rows 50000000 --folder F   so many; F keeps them, and the next time goes on with them
     bench/data.py --only postgres              this store alone
     bench/data.py --fill --folder F            only import
+    bench/data.py --reads --folder F           only read what F holds, and export nothing
 
 Each store gets a server of its own; the PostgreSQL is started here, with its defaults.
 While one is measured, the other one does not run. Prints a table; everything that
@@ -47,9 +48,14 @@ def arguments():
     parser.add_argument("--binary", type=executable, metavar="FILE", help="an orderwire that is built already")
     parser.add_argument("--folder", type=pathlib.Path, metavar="FOLDER", help="keep the rows there")
     parser.add_argument("--fill", action="store_true", help="only import; with --folder")
+    parser.add_argument("--reads", action="store_true", help="only the reads, without exports, of what F holds; with --folder")
     args = parser.parse_args()
     if args.fill and not args.folder:
         parser.error("--fill without --folder would throw away what it filled")
+    if args.reads and not args.folder:
+        parser.error("--reads without --folder has nothing to read")
+    if args.reads and args.fill:
+        parser.error("--reads and --fill leave nothing to do")
     if args.rows % data.STATIONS:
         parser.error(f"rows come by {data.STATIONS} stations: a multiple of that, please")
     return args
@@ -62,12 +68,13 @@ def measure(store, orderwire, args):
         kept = args.folder / store.name if args.folder else stack.enter_context(process.folder())
         kept.mkdir(parents=True, exist_ok=True)
         kept.chmod(0o711)
-        say(f"{store.name}: importing {args.rows:,} rows")
         server = stack.enter_context(store(kept).up(orderwire))
-        data.fill(server, args.rows, result)
+        if not args.reads:
+            say(f"{store.name}: importing {args.rows:,} rows")
+            data.fill(server, args.rows, result)
         if not args.fill:
             say(f"{store.name}: reading")
-            data.read(server, args.rows, args.runs, result)
+            data.read(server, args.rows, args.runs, () if args.reads else data.FORMATS, result)
     return result
 
 

@@ -180,8 +180,8 @@ def moment(minute):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_577_836_800 + 60 * minute))
 
 
-def read(store, rows, runs, result):
-    """Everything that reads, and the lineage."""
+def read(store, rows, runs, forms, result):
+    """Everything that reads, exports in these forms, and the lineage."""
     connection = store.server.connect()
 
     def timed(path):
@@ -190,7 +190,7 @@ def read(store, rows, runs, result):
         return time.monotonic() - begun, answer
 
     for _ in range(runs):
-        for form in FORMATS:
+        for form in forms:
             file = store.folder / f"out.{form}"
             result.add(form, rows / store.command("dataset", "export", "air", file))
             file.unlink()
