@@ -137,10 +137,10 @@ pub trait Orders: Send + Sync {
     /// that is removed or does not exist.
     async fn touch(&self, release: Uuid, at: Timestamp) -> Result<(), Error>;
 
-    /// Makes every release of these targets due at `at` that has something on its
-    /// target, an unfinished order or a lease, and ends all their leases: called at start,
-    /// by the only process that works on these targets. Returns how many.
-    async fn touch_all(&self, targets: &[String], at: Timestamp) -> Result<u64, Error>;
+    /// Ends all leases of these targets' releases, and makes those that had one or have an
+    /// unfinished order due at `at`: called at start, by the only process that works on
+    /// these targets. Returns how many are due for it.
+    async fn take_over(&self, targets: &[String], at: Timestamp) -> Result<u64, Error>;
 
     /// When a release of this target becomes due next, or a lease ends next, after
     /// `now`; a moment that is not after it when there is something to claim right now.

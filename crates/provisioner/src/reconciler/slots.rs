@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use uuid::Uuid;
 
 use super::work::Work;
-use super::{Shared, later, listener};
+use super::{Shared, later};
 
 /// What is due but was claimed by somebody else in the same moment is looked at
 /// again after this time.
@@ -58,30 +58,22 @@ pub(super) async fn run(shared: &Arc<Shared>) {
     slots.drain().await;
 }
 
-/// Makes everything due that may have changed while nobody looked.
+/// Ends the leases of a former process. Some releases may be gone over already to see what
+/// changed meanwhile ([`super::listener`]): these stay due.
 async fn begin(shared: &Shared) -> bool {
+    if !shared.options.sole {
+        return true;
+    }
     let targets: Vec<String> = shared.parts.targets.keys().cloned().collect();
     let mut failures = 0;
-    loop {
-        let begun = if shared.options.sole {
-            shared.parts.store.touch_all(&targets, shared.now()).await.map(drop)
-        } else {
-            touch_each(shared, &targets).await
-        };
-        let Err(error) = begun else { return true };
+    while let Err(error) = shared.parts.store.take_over(&targets, shared.now()).await {
         failures += 1;
         tracing::warn!(error = %error, failures, "looking for unfinished work failed; it is tried again");
         if !shared.sleep(shared.options.pause.after(failures)).await {
             return false;
         }
     }
-}
-
-async fn touch_each(shared: &Shared, targets: &[String]) -> Result<(), Error> {
-    for target in targets {
-        listener::touch_each(shared, target).await?;
-    }
-    Ok(())
+    true
 }
 
 /// What came of a look at a target.

@@ -13,8 +13,11 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::change::Build;
-use super::listener::PAGE;
+use super::listener;
 use super::work::{Flow, Stop, Work};
+
+/// How many releases are read at once.
+const PAGE: usize = 500;
 
 /// Finds the targets and makes their releases due.
 pub(super) async fn run(shared: &Shared) {
@@ -51,7 +54,11 @@ async fn find(shared: &Shared) -> Result<(), Error> {
     }
     let targets: Vec<String> = gone.into_keys().collect();
     let targets = shared.stranded.get_or_init(|| targets);
-    store.touch_all(targets, shared.now()).await.map(drop)
+    store.take_over(targets, shared.now()).await?;
+    for target in targets {
+        listener::touch_each(shared, target).await?;
+    }
+    Ok(())
 }
 
 impl Work {

@@ -132,8 +132,8 @@ impl ForwardOrders for DyingStore {
         self.write(self.inner.touch(release, at)).await
     }
 
-    async fn touch_all(&self, targets: &[String], at: Timestamp) -> Result<u64, Error> {
-        self.write(self.inner.touch_all(targets, at)).await
+    async fn take_over(&self, targets: &[String], at: Timestamp) -> Result<u64, Error> {
+        self.write(self.inner.take_over(targets, at)).await
     }
 
     async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, Error> {

@@ -4,12 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use jiff::Timestamp;
 use orderwire_provisioner::ReconcilerOptions;
-use orderwire_store::Orders;
 use orderwire_store::orders::{Order, Release};
+use orderwire_store::testkit::forward::*;
+use orderwire_store::{Error, Orders, Store};
 use orderwire_types::{OrderState, ReleaseState};
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
+use crate::reconcile_dying::DyingStore;
 use crate::reconcile_world::{World, scope};
 
 fn is_ready(release: &Release) -> bool {
@@ -227,6 +232,52 @@ async fn a_release_that_is_brought_back_and_fails_is_tried_again_after_pauses() 
     running.stop().await;
 }
 
+/// A store that makes a release due only when it is let.
+struct SlowToTouch {
+    inner: Arc<DyingStore>,
+    gate: Semaphore,
+}
+
+impl Forward for SlowToTouch {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+}
+
+impl ForwardClients for SlowToTouch {}
+impl ForwardDatasets for SlowToTouch {}
+impl ForwardDeliveryLog for SlowToTouch {}
+impl ForwardKeys for SlowToTouch {}
+impl ForwardTraces for SlowToTouch {}
+impl ForwardTurns for SlowToTouch {}
+
+#[async_trait]
+impl ForwardOrders for SlowToTouch {
+    async fn touch(&self, release: Uuid, at: Timestamp) -> Result<(), Error> {
+        self.gate.acquire().await.unwrap().forget();
+        self.inner().touch(release, at).await
+    }
+}
+
+#[tokio::test]
+async fn an_order_does_not_wait_until_every_release_was_made_due_at_the_start() {
+    let world = World::new();
+    let running = world.start();
+    let release = world.ordered("rollback", "ready").await.release.unwrap();
+    running.stop().await;
+    world.target.vanish(release);
+    let store = Arc::new(SlowToTouch { inner: world.dying(None), gate: Semaphore::new(0) });
+    let running = world.start_with(store.clone(), World::options());
+    let other = Order { name: "other".to_owned(), ..world.order("rollback", "ready") };
+    let other = world.accept(other).await;
+    assert_eq!(world.finished(other.id).await.state, OrderState::Ready);
+    let applied = world.target.applied().len();
+    store.gate.add_permits(1_000);
+    let again = async || (world.target.applied().len() > applied).then_some(());
+    world.until("what vanished meanwhile is applied again", again).await;
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn work_whose_lease_ran_out_unnoticed_ends_before_it_begins_anew() {
     let world = World::new();
@@ -238,7 +289,7 @@ async fn work_whose_lease_ran_out_unnoticed_ends_before_it_begins_anew() {
     for calls in [2, 3, 4] {
         world.until("it is looked at", async || (world.target.calls() >= calls).then_some(())).await;
         // As when the machine slept. The target panics when two calls come at once.
-        world.store.touch_all(&["local".to_owned()], world.clock.now()).await.unwrap();
+        world.store.take_over(&["local".to_owned()], world.clock.now()).await.unwrap();
     }
     gate.add_permits(1_000);
     assert_eq!(world.finished(order.id).await.state, OrderState::Ready);

@@ -137,7 +137,7 @@ forwards! {
         async fn extend(&self, lease: Lease, until: Timestamp) -> Result<(), Error>;
         async fn hand_back(&self, lease: Lease, due: Option<Timestamp>) -> Result<(), Error>;
         async fn touch(&self, release: Uuid, at: Timestamp) -> Result<(), Error>;
-        async fn touch_all(&self, targets: &[String], at: Timestamp) -> Result<u64, Error>;
+        async fn take_over(&self, targets: &[String], at: Timestamp) -> Result<u64, Error>;
         async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, Error>;
         async fn untold(&self, max: usize) -> Result<Vec<StateChange>, Error>;
         async fn told(&self, seq: i64) -> Result<(), Error>;

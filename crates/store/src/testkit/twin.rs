@@ -145,7 +145,7 @@ orderwire_types::faults! {
     ClaimsOrdersOnly => what_is_looked_after_comes_to_its_turn,
     StaleLeasesWrite => a_lease_that_is_over_changes_nothing,
     LosesTouches => no_wake_up_is_lost_while_a_release_is_held
-        releases_of_a_target_are_due_when_its_work_begins,
+        what_was_begun_on_a_target_is_due_when_it_is_taken_over,
     LosesTouchesOfHeld => no_wake_up_is_lost_while_a_release_is_held,
     ForgetsWhatIsDue => what_is_due_next_is_known,
     NoticesNothing => changes_are_noticed_after_the_commit,

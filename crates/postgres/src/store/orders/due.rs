@@ -142,12 +142,12 @@ pub(super) async fn end(session: &Session, release: Uuid, held: &Held) -> Result
     refresh(session, &held.target, &held.client).await
 }
 
-pub(super) async fn touch_all(session: &Session, targets: &[String], at: Timestamp) -> Result<u64, Failure> {
+pub(super) async fn take_over(session: &Session, targets: &[String], at: Timestamp) -> Result<u64, Failure> {
     let sql = "UPDATE store.release_work w SET \
                at = CASE WHEN w.until IS NULL THEN least(w.at, $2) ELSE $2 END, until = NULL, woken = NULL \
-               FROM store.release r WHERE w.target = ANY ($1) AND r.id = w.release AND r.removed_at IS NULL \
-               AND (r.applied IS NOT NULL OR w.until IS NOT NULL OR w.ordered)";
-    let touched = session.execute(sql, &[&targets, &Moment(at)]).await?;
+               FROM store.release r WHERE w.target = ANY ($1) AND (w.until IS NOT NULL OR w.ordered) \
+               AND r.id = w.release AND r.removed_at IS NULL";
+    let due = session.execute(sql, &[&targets, &Moment(at)]).await?;
     // Those of removed releases, which are not due for that.
     let sql = "UPDATE store.release_work SET until = NULL WHERE target = ANY ($1) AND until IS NOT NULL";
     session.execute(sql, &[&targets]).await?;
@@ -155,7 +155,7 @@ pub(super) async fn touch_all(session: &Session, targets: &[String], at: Timesta
                WHERE w.target = t.target AND w.client = t.client AND w.ordered = t.ordered \
                AND w.at IS NOT NULL ORDER BY w.at LIMIT 1) WHERE t.target = ANY ($1)";
     session.execute(sql, &[&targets]).await?;
-    Ok(touched)
+    Ok(due)
 }
 
 pub(super) async fn next_due(session: &Session, target: &str) -> Result<Option<Timestamp>, Failure> {

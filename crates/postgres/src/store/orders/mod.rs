@@ -119,9 +119,9 @@ impl Orders for PostgresStore {
         change!(self, "touching a release", |session| Ok(((), due::wake(session, release, at).await?)))
     }
 
-    async fn touch_all(&self, targets: &[String], at: Timestamp) -> Result<u64, Error> {
-        change!(self, "touching all releases", |session| {
-            Ok((due::touch_all(session, targets, at).await?, true))
+    async fn take_over(&self, targets: &[String], at: Timestamp) -> Result<u64, Error> {
+        change!(self, "taking releases over", |session| {
+            Ok((due::take_over(session, targets, at).await?, true))
         })
     }
 

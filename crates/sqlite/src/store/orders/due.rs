@@ -5,6 +5,8 @@
 //! ([`refresh`]), apart for releases with an unfinished order and for the others;
 //! a claim then needs nothing but the turns.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use orderwire_store::Error;
 use orderwire_store::orders::{Lease, Order};
@@ -149,29 +151,27 @@ pub(super) fn end(db: &Connection, release: Uuid, held: &Held) -> rusqlite::Resu
     refresh(db, &held.target, &held.client)
 }
 
-pub(super) fn touch_all(db: &Connection, targets: &[String], at: Timestamp) -> rusqlite::Result<u64> {
-    let mut touched = 0;
+pub(super) fn take_over(db: &Connection, targets: &[String], at: Timestamp) -> rusqlite::Result<u64> {
+    let mut due = 0;
     for target in targets {
-        touched += db
+        let clients: Vec<String> = db
             .prepare_cached(
                 "UPDATE release_work SET at = iif(until IS NULL, min(coalesce(at, ?2), ?2), ?2), \
-                 until = NULL, woken = NULL WHERE target = ?1 AND EXISTS (SELECT 1 FROM release r \
-                 WHERE r.id = release_work.release AND r.removed_at IS NULL AND (r.applied IS NOT NULL \
-                 OR release_work.until IS NOT NULL OR release_work.ordered = 1))",
+                 until = NULL, woken = NULL WHERE target = ?1 AND (until IS NOT NULL OR ordered = 1) \
+                 AND EXISTS (SELECT 1 FROM release r \
+                 WHERE r.id = release_work.release AND r.removed_at IS NULL) RETURNING client",
             )?
-            .execute(params![target, micros(at)])?;
+            .query_map(params![target, micros(at)], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        due += clients.len() as u64;
         // Those of removed releases, which are not due for that.
         db.prepare_cached("UPDATE release_work SET until = NULL WHERE target = ?1 AND until IS NOT NULL")?
             .execute([target])?;
-        db.prepare_cached(
-            "UPDATE release_turn SET ready = 0, at = (SELECT w.at FROM release_work w \
-             WHERE w.target = ?1 AND w.client = release_turn.client \
-             AND w.ordered = release_turn.ordered AND w.at IS NOT NULL \
-             ORDER BY w.at LIMIT 1) WHERE target = ?1",
-        )?
-        .execute([target])?;
+        for client in BTreeSet::from_iter(clients) {
+            refresh(db, target, &client)?;
+        }
     }
-    Ok(touched as u64)
+    Ok(due)
 }
 
 pub(super) fn next_due(db: &Connection, target: &str) -> rusqlite::Result<Option<Timestamp>> {

@@ -95,12 +95,12 @@ impl Orders for SqliteStore {
         .await
     }
 
-    async fn touch_all(&self, targets: &[String], at: Timestamp) -> Result<u64, Error> {
+    async fn take_over(&self, targets: &[String], at: Timestamp) -> Result<u64, Error> {
         let targets = targets.to_vec();
-        self.write("touching all releases", move |transaction| {
-            let touched = due::touch_all(transaction.connection, &targets, at)?;
+        self.write("taking releases over", move |transaction| {
+            let due = due::take_over(transaction.connection, &targets, at)?;
             changed(transaction);
-            Ok(touched)
+            Ok(due)
         })
         .await
     }

@@ -27,7 +27,7 @@ const SOURCES: [&str; 8] = [
 const MEANT: [(&str, &str); 6] = [
     ("UPDATE provisioner", "of one row"),
     ("INSERT INTO release_turn", "of the two rows that are inserted"),
-    ("OR release_work.until IS NOT NULL", "every release, once at start"),
+    ("AND (until IS NOT NULL OR ordered = 1)", "every release, once at start"),
     ("UPDATE release_work SET until = NULL WHERE target", "every release, once at start"),
     ("SELECT seq, at FROM order_change", "the oldest changes, in order of the table"),
     ("FROM order_change c CROSS JOIN", "the oldest changes, in order of the table"),

@@ -25,7 +25,7 @@ case_list![
     what_is_looked_after_comes_to_its_turn,
     a_lease_that_is_over_changes_nothing,
     no_wake_up_is_lost_while_a_release_is_held,
-    releases_of_a_target_are_due_when_its_work_begins,
+    what_was_begun_on_a_target_is_due_when_it_is_taken_over,
     what_is_due_next_is_known,
     changes_are_noticed_after_the_commit,
     prolonging_a_lease_is_no_change,
@@ -116,10 +116,17 @@ async fn finished(store: &Arc<dyn Store>, owner: &str, count: u8) -> Outcome<Vec
     Ok(ids)
 }
 
+async fn touched(store: &Arc<dyn Store>, releases: &[Uuid], second: i64) -> Outcome {
+    for release in releases {
+        store.touch(*release, at(second)).await?;
+    }
+    Ok(())
+}
+
 async fn what_is_ordered_goes_before_what_is_looked_after(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
     let mut done = finished(&store, "a", 20).await?;
-    store.touch_all(&targets(&["t"]), at(2)).await?;
+    touched(&store, &done, 2).await?;
     accepted(&store, order(1, "a", "new", Apply, 8)).await?;
     accepted(&store, order(2, "b", "other", Apply, 8)).await?;
     // One that was there already, due for long.
@@ -162,8 +169,8 @@ async fn an_order_that_ended_lets_others_go_first(factory: Arc<dyn Factory>) -> 
 
 async fn what_is_looked_after_comes_to_its_turn(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
-    finished(&store, "a", 2).await?;
-    store.touch_all(&targets(&["t"]), at(2)).await?;
+    let done = finished(&store, "a", 2).await?;
+    touched(&store, &done, 2).await?;
     let patrol = usize::try_from(PATROL).unwrap_or(usize::MAX);
     for n in 0..2 * patrol {
         let mut new = order(1, "a", &format!("web-{n}"), Apply, 1);
@@ -254,28 +261,30 @@ async fn no_wake_up_is_lost_while_a_release_is_held(factory: Arc<dyn Factory>) -
     same("there is no other", claim(&store, 1_000).await?, None)
 }
 
-async fn releases_of_a_target_are_due_when_its_work_begins(factory: Arc<dyn Factory>) -> Outcome {
+async fn what_was_begun_on_a_target_is_due_when_it_is_taken_over(factory: Arc<dyn Factory>) -> Outcome {
     let store = factory.open().await?;
-    for (n, name, second) in [(1, "ready", 1), (2, "held", 2), (3, "cancelled", 3)] {
+    for (n, name, second) in [(1, "ready", 1), (2, "held", 2), (3, "waits", 3), (4, "cancelled", 4)] {
         accepted(&store, order(n, "a", name, Apply, second)).await?;
     }
     finish(&store, 5).await?;
     let held = claimed(&store, 5).await?;
-    store.cancel(&all(), order_id(3), at(5)).await?;
+    let waits = claimed(&store, 5).await?;
+    store.hand_back(waits.lease, Some(at(500))).await?;
+    store.cancel(&all(), order_id(4), at(5)).await?;
     let idle = claimed(&store, 5).await?;
     store.hand_back(idle.lease, None).await?;
     drop(store);
     let store = factory.open().await?;
-    same("of others", store.touch_all(&targets(&["u"]), at(6)).await?, 0)?;
+    same("of others", store.take_over(&targets(&["u"]), at(6)).await?, 0)?;
     same("nothing", claim(&store, 6).await?, None)?;
-    same("touched", store.touch_all(&targets(&["t"]), at(7)).await?, 2)?;
+    same("due", store.take_over(&targets(&["t"]), at(7)).await?, 2)?;
     refused("the old lease", store.extend(held.lease, at(99)).await, ErrorKind::Conflict)?;
     let mut names = Vec::new();
     while let Some(work) = claim(&store, 7).await? {
         names.push(work.release.name);
     }
     names.sort();
-    same("due", names.join(" "), "held ready".to_owned())
+    same("due", names.join(" "), "held waits".to_owned())
 }
 
 async fn what_is_due_next_is_known(factory: Arc<dyn Factory>) -> Outcome {

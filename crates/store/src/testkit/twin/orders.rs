@@ -162,8 +162,8 @@ impl Orders for Twin {
         }
     }
 
-    async fn touch_all(&self, targets: &[String], at: Timestamp) -> Result<u64, Error> {
-        if self.fault == Fault::LosesTouches { Ok(0) } else { self.inner.touch_all(targets, at).await }
+    async fn take_over(&self, targets: &[String], at: Timestamp) -> Result<u64, Error> {
+        if self.fault == Fault::LosesTouches { Ok(0) } else { self.inner.take_over(targets, at).await }
     }
 
     async fn next_due(&self, target: &str, now: Timestamp) -> Result<Option<Timestamp>, Error> {
