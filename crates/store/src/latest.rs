@@ -1,5 +1,6 @@
 //! How the newest row of each key is found, once for every engine.
 
+use orderwire_types::ColumnName;
 use orderwire_types::dataset::DatasetDef;
 
 use crate::error::{Error, ErrorKind};
@@ -12,18 +13,7 @@ use crate::typed::{Kind, column};
 pub enum Latest<'s> {
     /// From key to key along the index of client, key and time, so that each key costs the same, however
     /// many rows it has.
-    ByKey {
-        /// The column that is the key; it has no nulls.
-        key: &'s str,
-        /// The time, in the index behind it.
-        time: &'s str,
-        /// What must hold of the client of a row, and of nothing else.
-        of_client: Filter,
-        /// The same of the key.
-        of_key: Filter,
-        /// What of that an index looks up: keys that are equal to something, greater or less.
-        range: Filter,
-    },
+    ByKey(Box<ByKey<'s>>),
     /// Among all rows that match, sorted.
     Sorted {
         /// The columns whose values are the key.
@@ -31,6 +21,21 @@ pub enum Latest<'s> {
         /// What is newer; without it, what came later.
         time: Option<&'s str>,
     },
+}
+
+/// A walk along the index of client, key and time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ByKey<'s> {
+    /// The column that is the key; it has no nulls.
+    pub key: &'s str,
+    /// The time, in the index behind it.
+    pub time: &'s str,
+    /// What must hold of the client of a row, and of nothing else.
+    pub of_client: Filter,
+    /// The same of the key.
+    pub of_key: Filter,
+    /// What of that an index looks up: keys that are equal to something, greater or less.
+    pub range: Filter,
 }
 
 impl<'s> Latest<'s> {
@@ -50,7 +55,7 @@ impl<'s> Latest<'s> {
                 Some(_) => {}
             }
         }
-        let time = def.time.as_ref().map(|time| time.as_str());
+        let time = def.time.as_ref().map(ColumnName::as_str);
         Ok(match (select.latest.as_slice(), def.key.as_slice(), time) {
             ([], ..) => None,
             ([key], [first, second, ..], Some(time))
@@ -59,7 +64,7 @@ impl<'s> Latest<'s> {
                 let of_client = alone(&select.filter, "_client");
                 let of_key = alone(&select.filter, key);
                 let range = Filter::And(ranges(&of_key));
-                Some(Self::ByKey { key, time, of_client, of_key, range })
+                Some(Self::ByKey(Box::new(ByKey { key, time, of_client, of_key, range })))
             }
             (key, _, time) => Some(Self::Sorted { key, time }),
         })
@@ -140,10 +145,8 @@ mod tests {
         let not = Filter::Not(Box::new(Filter::Or(vec![compare("s"), compare("s")])));
         let filter = Filter::And(vec![compare("n"), Filter::And(vec![compare("s"), either]), not.clone()]);
         let select = latest(&["s"], filter);
-        let Some(Latest::ByKey { key, time, of_client, of_key, range }) = Latest::of(&def, &select).unwrap()
-        else {
-            panic!("it has an index");
-        };
+        let Some(Latest::ByKey(by)) = Latest::of(&def, &select).unwrap() else { panic!("it has an index") };
+        let ByKey { key, time, of_client, of_key, range } = *by;
         assert_eq!((key, time), ("s", "at"));
         assert_eq!(of_key, Filter::And(vec![Filter::And(vec![compare("s")]), not]));
         assert_eq!(of_client, Filter::And(Vec::new()));

@@ -30,7 +30,7 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("ow_match", 2, flags, matches)?;
     connection.create_scalar_function("ow_json_contains", 2, flags, |context| {
-        documents(context, |document, other| document.contains(other))
+        documents(context, Document::contains)
     })?;
     connection.create_scalar_function("ow_json_contained", 2, flags, |context| {
         documents(context, |document, other| other.contains(document))

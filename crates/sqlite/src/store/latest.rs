@@ -1,6 +1,6 @@
 //! The newest row of each key, as a condition on `_seq`.
 
-use orderwire_store::latest::Latest;
+use orderwire_store::latest::{ByKey, Latest};
 use orderwire_store::{Error, Select};
 use orderwire_types::Scope;
 use orderwire_types::dataset::DatasetDef;
@@ -20,7 +20,8 @@ pub(super) fn write(
 ) -> Result<(), Error> {
     let table = table_name(&select.dataset);
     match latest {
-        Latest::ByKey { key, time, of_client, of_key, range } => {
+        Latest::ByKey(by) => {
+            let ByKey { key, time, of_client, of_key, range } = &**by;
             let (key, time) = (quoted(key), quoted(time));
             query.push("_seq IN (WITH RECURSIVE clients(_client) AS (");
             match &scope.clients {
