@@ -19,6 +19,8 @@ use super::table::moment;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) dataset: Arc<Dataset>,
+    /// The definition as it is in the file.
+    stored: String,
     pub(super) generation: AtomicU64,
 }
 
@@ -41,13 +43,13 @@ impl Catalogue {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let name: DatasetName = row.get::<_, String>(0)?.parse().map_err(|_| damaged_value(0, "name"))?;
-            let def: DatasetDef =
-                serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(|_| damaged_value(1, "def"))?;
+            let stored: String = row.get(1)?;
+            let def: DatasetDef = serde_json::from_str(&stored).map_err(|_| damaged_value(1, "def"))?;
             let dataset =
                 Dataset { name: name.clone(), def, created_at: moment(row, 2)?, changed_at: moment(row, 3)? };
             let generation: i64 = row.get(4)?;
             last = last.max(generation);
-            all.insert(name, Arc::new(Entry::new(dataset, generation.unsigned_abs())));
+            all.insert(name, Arc::new(Entry::new(dataset, stored, generation.unsigned_abs())));
         }
         Ok((Self { id: Uuid::from_bytes(id), all: RwLock::new(all) }, last.unsigned_abs()))
     }
@@ -85,8 +87,15 @@ impl Catalogue {
 }
 
 impl Entry {
-    pub(super) fn new(dataset: Dataset, generation: u64) -> Self {
-        Self { dataset: Arc::new(dataset), generation: AtomicU64::new(generation) }
+    pub(super) fn new(dataset: Dataset, stored: String, generation: u64) -> Self {
+        Self { dataset: Arc::new(dataset), stored, generation: AtomicU64::new(generation) }
+    }
+
+    /// Whether the file has the dataset like this in the state that a transaction sees.
+    pub(super) fn is_in(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM dataset WHERE name = ?1 AND def = ?2)";
+        let mut statement = connection.prepare_cached(sql)?;
+        statement.query_row([self.dataset.name.as_str(), &self.stored], |row| row.get(0))
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -94,9 +103,9 @@ impl Entry {
     }
 
     /// The dataset with another definition.
-    pub(super) fn changed(&self, def: &DatasetDef, now: Timestamp, generation: u64) -> Self {
+    pub(super) fn changed(&self, def: &DatasetDef, stored: String, now: Timestamp, generation: u64) -> Self {
         let dataset = Dataset { def: def.clone(), changed_at: now, ..(*self.dataset).clone() };
-        Self::new(dataset, generation)
+        Self::new(dataset, stored, generation)
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn define(
             params![name.as_str(), stored, at, generation.cast_signed()],
         )?;
         let dataset = Dataset { name: name.clone(), def: def.clone(), created_at: now, changed_at: now };
-        memory.effects.push(Effect::Defined(Entry::new(dataset, generation)));
+        memory.effects.push(Effect::Defined(Entry::new(dataset, stored, generation)));
         return Ok(Defined::Created);
     };
     if entry.dataset.def == *def {
@@ -46,7 +46,7 @@ pub(super) fn define(
         "UPDATE dataset SET def = ?2, changed_at = ?3, generation = ?4 WHERE name = ?1",
         params![name.as_str(), stored, at, generation.cast_signed()],
     )?;
-    memory.effects.push(Effect::Defined(entry.changed(def, now, generation)));
+    memory.effects.push(Effect::Defined(entry.changed(def, stored, now, generation)));
     Ok(Defined::Changed)
 }
 

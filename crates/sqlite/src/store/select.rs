@@ -1,4 +1,7 @@
 //! Reading a dataset.
+//!
+//! A read is planned by the catalogue, and may wait until it begins. Whether the dataset is still as planned
+//! is asked in the transaction of the read; otherwise it is planned anew.
 
 use std::time::Duration;
 
@@ -9,6 +12,7 @@ use orderwire_types::Scope;
 use orderwire_types::row::parse_date;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params_from_iter};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::error::{damaged_value, invalid, not_found};
@@ -24,28 +28,50 @@ pub(super) async fn select(
     time_out: Duration,
 ) -> Result<(Selected, Box<dyn RowSink>), Error> {
     let name = select.dataset.clone();
-    let missing = || not_found(format!("reading dataset {name}: there is none"));
-    let entry = store.catalogue.visible(scope, &name).ok_or_else(missing)?;
-    let plan = Plan::new(&entry.dataset.def, scope, &select)?;
-    let read = move |connection: &Connection| {
-        let mut sink = sink;
-        match plan.run(connection, sink.as_mut()) {
-            Ok(selected) => Ok(Some((selected, sink))),
-            Err(rusqlite::Error::IntegralValueOutOfRange(..)) => Ok(None),
-            Err(error) => Err(error),
+    let began = Instant::now();
+    let mut sink = sink;
+    loop {
+        let entry = store.catalogue.visible(scope, &name);
+        let entry = entry.ok_or_else(|| not_found(format!("reading dataset {name}: there is none")))?;
+        let plan = Plan::new(&entry.dataset.def, scope, &select)?;
+        let read = move |connection: &Connection| {
+            let mut sink = sink;
+            // The first statement: from here on the transaction sees one state of the file.
+            if !entry.is_in(connection)? {
+                return Ok(Read::Changed(sink));
+            }
+            match plan.run(connection, sink.as_mut()) {
+                Ok(selected) => Ok(Read::Done(selected, sink)),
+                Err(rusqlite::Error::IntegralValueOutOfRange(..)) => Ok(Read::OutOfRange),
+                Err(error) => Err(error),
+            }
+        };
+        let left = time_out.saturating_sub(began.elapsed());
+        match store.selects.read_within("reading a dataset", left, read).await {
+            Ok(Some(Read::Done(selected, sink))) => return Ok((selected, sink)),
+            // Whoever changed it is about to say so.
+            Ok(Some(Read::Changed(back))) => {
+                sink = back;
+                tokio::task::yield_now().await;
+            }
+            Ok(Some(Read::OutOfRange)) => {
+                return Err(invalid(format!("reading dataset {name}: a number is out of range")));
+            }
+            Ok(None) => {
+                let message = format!("reading dataset {name} took longer than {time_out:?}");
+                return Err(Error::new(ErrorKind::TooCostly, message));
+            }
+            Err(error) => return Err(store.read_failed(&error)),
         }
-    };
-    match store.selects.read_within("reading a dataset", time_out, read).await {
-        Ok(Some(Some(done))) => Ok(done),
-        Ok(Some(None)) => Err(invalid(format!("reading dataset {name}: a number is out of range"))),
-        Ok(None) => {
-            let message = format!("reading dataset {name} took longer than {time_out:?}");
-            Err(Error::new(ErrorKind::TooCostly, message))
-        }
-        // Removed between the look at the catalogue and the read.
-        Err(_) if store.catalogue.visible(scope, &name).is_none() => Err(missing()),
-        Err(error) => Err(store.read_failed(&error)),
     }
+}
+
+/// How a read went.
+enum Read {
+    Done(Selected, Box<dyn RowSink>),
+    /// The dataset was changed or removed after the read was planned.
+    Changed(Box<dyn RowSink>),
+    OutOfRange,
 }
 
 impl Plan {

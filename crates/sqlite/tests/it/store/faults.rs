@@ -126,6 +126,33 @@ async fn rows_and_their_count_are_of_one_moment() {
     assert_eq!(later.total, Some(5));
 }
 
+/// Its values are of other types by then than when it was planned, and none is damage.
+#[tokio::test]
+async fn a_read_that_waits_while_its_dataset_changes_is_planned_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { selects: 1, ..Options::default() };
+    let store = SqliteStore::open(&DataDir::open(folder.path()).unwrap(), options).unwrap();
+    define(&store).await;
+    store.record(recording(0, 3, 1)).await.unwrap();
+    let (begun, mut first) = tokio::sync::mpsc::unbounded_channel();
+    let (go_on, waits) = std::sync::mpsc::channel();
+    let (scope, minute) = (scope(), Duration::from_secs(60));
+    let reads = store.select(&scope, select(1), Box::new(Slow { begun, go_on: waits }), minute);
+    // Polled before the change: it is planned, and waits for the connection.
+    let waits = store.select(&scope, select(9), Box::new(Nothing), minute);
+    let change = async {
+        first.recv().await.unwrap();
+        let def = r#"{"fields":[{"name":"n","type":"decimal"},{"name":"t","type":"text"}]}"#;
+        store.define(&scope, &name(), &serde_json::from_str(def).unwrap(), now()).await.unwrap();
+        go_on.send(()).unwrap();
+    };
+    let (read, waited, ()) = tokio::join!(reads, waits, change);
+    assert_eq!((read.unwrap().0.rows, waited.unwrap().0.rows), (1, 3));
+    let mut more = recording(1, 1, 1);
+    more.events[0].event_id = EventId(Uuid::from_u128(8));
+    store.record(more).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_file_that_is_no_database_is_damaged_and_left_alone() {
     let folder = Folder::new();
