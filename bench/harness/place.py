@@ -10,6 +10,7 @@ from . import ours, process
 PRODUCTS = ours.ROOT / "bench/products"
 # How long a server may take to look through its releases after a start.
 SETTLE_SECONDS = 3_600
+DUE = "SELECT count(*) FROM release_turn WHERE at IS NOT NULL"
 
 
 class Place:
@@ -19,6 +20,8 @@ class Place:
         self.name, self.orderwire, self.folder = name, orderwire, folder
         self.server = None
         self._process = None
+        # How many releases were claimed before the start.
+        self._claims = 0
         self.folder.mkdir(parents=True, exist_ok=True)
         # JSON is YAML, too.
         config = {"products": {"folders": [str(PRODUCTS)]}}
@@ -26,6 +29,7 @@ class Place:
 
     def start(self):
         """Starts the server; the milliseconds to the first 200 of /readyz."""
+        self._claims = self._claimed()
         port = process.free_port()
         listen = f"127.0.0.1:{port}"
         command = [self.orderwire.binary, "up", "--config", self.folder / "orderwire.yaml"]
@@ -49,14 +53,22 @@ class Place:
 
     def settle(self):
         """Waits until no release is due: the seconds. Every release that was handed to its
-        target is looked at once after a start."""
+        target is made due and looked at once after a start."""
         begun = time.monotonic()
-        with contextlib.closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as db:
-            while db.execute("SELECT count(*) FROM release_turn WHERE at IS NOT NULL").fetchone()[0]:
-                if time.monotonic() - begun > SETTLE_SECONDS:
-                    raise process.Failed(f"releases are still due after {SETTLE_SECONDS} s")
-                time.sleep(0.2)
+        there = "SELECT count(*) FROM release WHERE applied IS NOT NULL AND removed_at IS NULL"
+        while self._claimed() < self._claims + self._number(there) or self._number(DUE):
+            if time.monotonic() - begun > SETTLE_SECONDS:
+                raise process.Failed(f"releases are still due after {SETTLE_SECONDS} s")
+            time.sleep(0.2)
         return time.monotonic() - begun
+
+    def _claimed(self):
+        """How many releases were claimed so far."""
+        return self._number("SELECT coalesce(sum(claims), 0) FROM target_claims") if self.store.exists() else 0
+
+    def _number(self, sql):
+        with contextlib.closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as db:
+            return db.execute(sql).fetchone()[0]
 
     def notes(self):
         """What `note` kept, also of an earlier run."""
