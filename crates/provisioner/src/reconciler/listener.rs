@@ -1,7 +1,7 @@
 //! Hears what happens on targets and makes the releases due: at the start all of them, because
 //! nobody heard what happened before.
 
-use futures::future::{join_all, try_join_all};
+use futures::future::{join, join_all, try_join_all};
 use orderwire_store::Error;
 use orderwire_store::orders::ReleaseFilter;
 use tokio::sync::broadcast::error::RecvError;
@@ -19,27 +19,37 @@ pub(super) async fn run(shared: &Shared) {
 
 async fn listen(shared: &Shared, name: &str, target: &dyn Target) {
     let mut changes = target.changes();
-    // As if much had been missed.
-    let mut heard = Err(RecvError::Lagged(0));
-    loop {
-        let mut failures = 0;
+    let hear = async {
         loop {
-            let touched = match heard {
-                Ok(release) => shared.parts.store.touch(release, shared.now()).await,
-                Err(RecvError::Lagged(_)) => touch_each(shared, name).await,
-                Err(RecvError::Closed) => return,
+            let heard = tokio::select! {
+                heard = changes.recv() => heard,
+                () = shared.stopping.cancelled() => return,
             };
-            let Err(error) = touched else { break };
-            failures += 1;
-            tracing::warn!(target.name = name, error = %error, "noting a change on a target failed; it is tried again");
-            if !shared.sleep(shared.options.pause.after(failures)).await {
-                return;
+            match heard {
+                Ok(release) => make_due(shared, name, Some(release)).await,
+                Err(RecvError::Lagged(_)) => make_due(shared, name, None).await,
+                Err(RecvError::Closed) => return,
             }
         }
-        heard = tokio::select! {
-            heard = changes.recv() => heard,
-            () = shared.stopping.cancelled() => return,
+    };
+    // Beside each other: an order may wait for what is told meanwhile.
+    join(hear, make_due(shared, name, None)).await;
+}
+
+/// Makes a release due, or all of a target, and tries until it is done.
+async fn make_due(shared: &Shared, target: &str, release: Option<Uuid>) {
+    let mut failures = 0;
+    loop {
+        let touched = match release {
+            Some(release) => shared.parts.store.touch(release, shared.now()).await,
+            None => touch_each(shared, target).await,
         };
+        let Err(error) = touched else { return };
+        failures += 1;
+        tracing::warn!(target.name = target, error = %error, "noting a change on a target failed; it is tried again");
+        if !shared.sleep(shared.options.pause.after(failures)).await {
+            return;
+        }
     }
 }
 

@@ -232,9 +232,10 @@ async fn a_release_that_is_brought_back_and_fails_is_tried_again_after_pauses() 
     running.stop().await;
 }
 
-/// A store that makes a release due only when it is let.
+/// A store that makes one release due only when it is let.
 struct SlowToTouch {
     inner: Arc<DyingStore>,
+    slow: Uuid,
     gate: Semaphore,
 }
 
@@ -254,7 +255,9 @@ impl ForwardTurns for SlowToTouch {}
 #[async_trait]
 impl ForwardOrders for SlowToTouch {
     async fn touch(&self, release: Uuid, at: Timestamp) -> Result<(), Error> {
-        self.gate.acquire().await.unwrap().forget();
+        if release == self.slow {
+            self.gate.acquire().await.unwrap().forget();
+        }
         self.inner().touch(release, at).await
     }
 }
@@ -266,10 +269,15 @@ async fn an_order_does_not_wait_until_every_release_was_made_due_at_the_start() 
     let release = world.ordered("rollback", "ready").await.release.unwrap();
     running.stop().await;
     world.target.vanish(release);
-    let store = Arc::new(SlowToTouch { inner: world.dying(None), gate: Semaphore::new(0) });
+    let store = SlowToTouch { inner: world.dying(None), slow: release, gate: Semaphore::new(0) };
+    let store = Arc::new(store);
     let running = world.start_with(store.clone(), World::options());
-    let other = Order { name: "other".to_owned(), ..world.order("rollback", "ready") };
+    let other = Order { name: "other".to_owned(), ..world.order("rollback", "later") };
     let other = world.accept(other).await;
+    let waiting = world.in_state(other.id, OrderState::Waiting).await.release.unwrap();
+    world.target.become_healthy(waiting);
+    // Only what the target tells makes it due now.
+    world.target.tell(waiting);
     assert_eq!(world.finished(other.id).await.state, OrderState::Ready);
     let applied = world.target.applied().len();
     store.gate.add_permits(1_000);
