@@ -117,7 +117,7 @@ fn contracts(statement: &str, made: impl Fn(&str) -> bool) -> Option<&'static st
         }
         "ALTER" if has("RENAME") => Some("gives what there is another name"),
         "ALTER" if has("DROP") => Some("takes away what there is"),
-        "ALTER" if has("TYPE") || has("SET NOT NULL") => Some("narrows a column"),
+        "ALTER" if (has("ALTER COLUMN") && has("TYPE")) || has("SET NOT NULL") => Some("narrows a column"),
         "ALTER" if count(" NOT NULL") > count(" DEFAULT ") => {
             Some("asks for a column that they do not write")
         }
@@ -175,7 +175,7 @@ mod tests {
     fn what_adds_is_none() {
         let script = "CREATE TABLE a (b integer NOT NULL UNIQUE, c text); -- DROP TABLE a;\n\
                       CREATE UNIQUE INDEX a_c ON a (c);\nCREATE INDEX z_y ON z (y);\n\
-                      ALTER TABLE z ADD COLUMN x integer;\nALTER TABLE z\n    ADD COLUMN w integer NOT NULL DEFAULT 0;\n\
+                      ALTER TABLE z ADD COLUMN x integer;\nALTER TABLE z ADD COLUMN type text;\nALTER TABLE z\n    ADD COLUMN w integer NOT NULL DEFAULT 0;\n\
                       UPDATE z SET x = 1;\nINSERT INTO a VALUES (1, 'x')";
         assert_eq!(judge(script, &[]), [""; 0]);
     }

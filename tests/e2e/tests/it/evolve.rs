@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use orderwire_e2e::{PATIENCE, Server, Start};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::postgres::both_stores;
 
@@ -40,7 +40,7 @@ fn id(n: u64) -> String {
 #[derive(Default)]
 struct Progress {
     next: AtomicU64,
-    acknowledged: AtomicU64,
+    acknowledged: watch::Sender<u64>,
     stop: AtomicBool,
 }
 
@@ -54,7 +54,7 @@ async fn post(url: String, http: reqwest::Client, progress: Arc<Progress>) -> Re
         let status = answer.status();
         ensure!(status == 202, "{status}: {}", answer.text().await?);
         acknowledged.push(n);
-        progress.acknowledged.fetch_add(1, Ordering::Relaxed);
+        progress.acknowledged.send_modify(|count| *count += 1);
     }
     Ok(acknowledged)
 }
@@ -92,13 +92,10 @@ async fn a_dataset_that_changes_loses_and_repeats_no_row_that_arrives(start: &St
             let (url, http, progress) = with();
             tokio::spawn(read(url, http, progress))
         });
-        let least = progress.acknowledged.load(Ordering::Relaxed) + BETWEEN;
-        let deadline = Instant::now() + PATIENCE;
-        while progress.acknowledged.load(Ordering::Relaxed) < least {
-            ensure!(Instant::now() < deadline, "nothing is acknowledged after {columns:?}");
-            // tidy: sleep because what posters have got so far is looked at again
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let mut acknowledged = progress.acknowledged.subscribe();
+        let least = *acknowledged.borrow() + BETWEEN;
+        let more = tokio::time::timeout(PATIENCE, acknowledged.wait_for(|count| *count >= least)).await;
+        more.with_context(|| format!("nothing is acknowledged after {columns:?}"))??;
     }
     progress.stop.store(true, Ordering::Relaxed);
     reader.context("it reads")?.await??;
