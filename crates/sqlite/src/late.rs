@@ -62,7 +62,7 @@ pub(crate) struct Late<K, V> {
     /// How many entries are left of those that were there then.
     left: usize,
     /// So many more are taken in this round, whenever they came; then only of those.
-    any: usize,
+    any_left: usize,
     /// What the list holds before this number is in the index.
     done: i64,
     /// The next number of the list.
@@ -92,7 +92,7 @@ impl<K: Ord + Copy, V> Late<K, V> {
             hand: None,
             round: 0,
             left: 0,
-            any: 0,
+            any_left: 0,
             done: 0,
             next: 0,
         }
@@ -159,10 +159,10 @@ impl<K: Ord + Copy, V> Late<K, V> {
             (self.done, self.round) = (self.round, self.next);
             self.left = self.entries.len();
             // Of keys that come everywhere: once round, with what comes before the hand.
-            self.any = 2 * self.left;
+            self.any_left = 2 * self.left;
         }
-        let only_old = self.any == 0;
-        self.any = self.any.saturating_sub(1);
+        let only_old = self.any_left == 0;
+        self.any_left = self.any_left.saturating_sub(1);
         let due = |(_, (n, _)): &(&K, &(i64, V))| !only_old || *n < self.round;
         let behind = self.hand.map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.entries.range((behind, Bound::Unbounded)).find(due);

@@ -49,6 +49,11 @@ impl Document {
         if nests_at_most(text.as_bytes(), DEPTH) { json(text).map(Self) } else { None }
     }
 
+    /// How many values it has, within one another: each is looked for among all of another document.
+    pub fn values(&self) -> usize {
+        self.0.values()
+    }
+
     /// Whether it contains another one. An object contains one whose members are all there, an array
     /// one whose elements are all there, in whatever order and number; what is within them in the same way. An array
     /// contains its elements that are neither, too. All else contains its equal.
@@ -62,6 +67,14 @@ impl Document {
 }
 
 impl Json {
+    fn values(&self) -> usize {
+        1 + match self {
+            Self::Array(elements) => elements.iter().map(Self::values).sum(),
+            Self::Object(members) => members.values().map(Self::values).sum(),
+            Self::Null | Self::Boolean(_) | Self::Number(_) | Self::Text(_) => 0,
+        }
+    }
+
     fn contains(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Object(own), Self::Object(other)) => {
@@ -196,6 +209,13 @@ mod tests {
             (r#"{"ä":"\u00e4"}"#, r#"{"\u00e4":"ä"}"#, true),
         ] {
             assert_eq!(contains(own, other), expected, "{own} {other}");
+        }
+    }
+
+    #[test]
+    fn values_are_counted_within_one_another() {
+        for (document, values) in [("1", 1), ("[]", 1), (r#"{"a":[1,{"b":null}],"c":"x"}"#, 6)] {
+            assert_eq!(Document::read(document).unwrap().values(), values, "{document}");
         }
     }
 

@@ -15,6 +15,10 @@ pub const CONDITIONS: usize = 500;
 /// The most values of one filter.
 pub const VALUES: usize = 20_000;
 
+/// The most values of all json documents that one filter compares with. Each may be looked for among all
+/// values of a row's document, in one piece that no engine interrupts.
+pub const JSON_VALUES: usize = 200;
+
 /// The type of a column, hidden ones included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -160,13 +164,13 @@ impl Kind {
         }
     }
 
-    /// Whether the column `name`, which is of this type, is compared with a json document.
+    /// How many values the json document has that the column `name`, which is of this type, is compared with.
     ///
     /// # Errors
     /// `Invalid` for another type, and for what is no [`Document`].
-    pub fn is_json(self, name: &str, document: &str) -> Result<(), Error> {
-        match self {
-            Self::Json if Document::read(document).is_some() => Ok(()),
+    pub fn json_values(self, name: &str, document: &str) -> Result<usize, Error> {
+        match (self, Document::read(document)) {
+            (Self::Json, Some(document)) => Ok(document.values()),
             _ => Err(self.mismatch(name, "a json document")),
         }
     }

@@ -13,9 +13,9 @@ pub enum Dataset {
         dataset: String,
         /// Its columns and what becomes of rows.
         #[command(flatten)]
-        described: Described,
+        flags: DatasetFlags,
         /// A JSON definition instead of flags; `-` is standard input.
-        #[arg(long, value_name = "FILE", conflicts_with = "Described")]
+        #[arg(long, value_name = "FILE", conflicts_with = "DatasetFlags")]
         file: Option<PathBuf>,
         /// Make a change that loses data, too: columns that are not named any more are dropped.
         #[arg(long)]
@@ -43,7 +43,7 @@ pub enum Dataset {
 
 /// A dataset in flags.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Described {
+pub struct DatasetFlags {
     /// A column, as `NAME:TYPE` with TYPE text, integer, float, decimal, boolean,
     /// timestamp, date, uuid, json or text[]; `!` behind the type makes it required.
     #[arg(long = "field", value_name = "NAME:TYPE[!]", required_unless_present = "file")]

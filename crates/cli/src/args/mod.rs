@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use data::{Dataset, Described, FileFormat, Import, ImportFile, Key};
+pub use data::{Dataset, DatasetFlags, FileFormat, Import, ImportFile, Key};
 pub use events::{Dead, DeadChoice, DeadSelect, Event, Queue};
 pub use forwards::{Forward, Outcome};
 pub use load::{Arrivals, Load, Ramp, Scenario, Work};

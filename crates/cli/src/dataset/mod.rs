@@ -26,7 +26,7 @@ use orderwire_types::DatasetName;
 use orderwire_types::dataset::{DatasetDef, Field, FieldType, OnConflict};
 use reqwest::Method;
 
-use crate::args::{self, Dataset, Described, FileFormat};
+use crate::args::{self, Dataset, DatasetFlags, FileFormat};
 use crate::error::{Error, ErrorKind};
 use crate::out::{Out, Table, count, or_dash};
 use crate::server::{Server, parse};
@@ -36,10 +36,10 @@ const DEFINITION_MAX: u64 = 4 << 20;
 
 pub(crate) async fn run(command: &Dataset, server: &Server, out: Out) -> Result<(), Error> {
     match command {
-        Dataset::Create { dataset, described, file, allow_loss } => {
+        Dataset::Create { dataset, flags, file, allow_loss } => {
             let def = match file {
                 Some(path) => read_definition(path)?,
-                None => definition(described)?,
+                None => definition(flags)?,
             };
             let answer = define(server, &name(dataset)?, &def, *allow_loss).await?;
             if out.json { out.line(&answer) } else { out.line(&format!("dataset {dataset} takes rows")) }
@@ -140,8 +140,8 @@ fn name(text: &str) -> Result<DatasetName, Error> {
 }
 
 /// The definition that the flags of `create` describe.
-fn definition(described: &Described) -> Result<DatasetDef, Error> {
-    let Described { fields, key_columns, time, keep, unknown, retention, partition } = described;
+fn definition(flags: &DatasetFlags) -> Result<DatasetDef, Error> {
+    let DatasetFlags { fields, key_columns, time, keep, unknown, retention, partition } = flags;
     let column = |text: &str| text.parse().map_err(|invalid| Error::usage(format!("{invalid}")));
     let key = key_columns.iter().map(|name| column(name)).collect::<Result<Vec<_>, _>>()?;
     let mut list = Vec::with_capacity(fields.len());
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn flags_describe_a_dataset() {
-        let def = definition(&Described {
+        let def = definition(&DatasetFlags {
             fields: strings(&["id:text", "at:timestamp!", "no2:float"]),
             key_columns: strings(&["id", "at"]),
             time: Some("at".to_owned()),
@@ -249,24 +249,24 @@ mod tests {
 
     #[test]
     fn wrong_flags_are_usage_errors() {
-        let of = |fields: &[&str]| Described {
+        let of = |fields: &[&str]| DatasetFlags {
             fields: strings(fields),
             unknown: "reject".to_owned(),
-            ..Described::default()
+            ..DatasetFlags::default()
         };
         let a = || of(&["a:text"]);
-        for described in [
+        for flags in [
             of(&["a"]),
             of(&["a:number"]),
             of(&["_a:text"]),
             of(&["a:text", "A:text"]),
-            Described { key_columns: strings(&["b"]), ..a() },
-            Described { time: Some("a".to_owned()), ..a() },
-            Described { retention: Some("soon".to_owned()), ..a() },
-            Described { partition: Some("day".to_owned()), ..a() },
+            DatasetFlags { key_columns: strings(&["b"]), ..a() },
+            DatasetFlags { time: Some("a".to_owned()), ..a() },
+            DatasetFlags { retention: Some("soon".to_owned()), ..a() },
+            DatasetFlags { partition: Some("day".to_owned()), ..a() },
         ] {
-            let error = definition(&described).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Usage, "{described:?}");
+            let error = definition(&flags).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage, "{flags:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! A tree of conditions as SQL with bound values.
 
 use orderwire_store::like::PATTERN;
-use orderwire_store::typed::{CONDITIONS, DEPTH, Kind, VALUES};
+use orderwire_store::typed::{CONDITIONS, DEPTH, JSON_VALUES, Kind, VALUES};
 use orderwire_store::{Compare, Error, Expr, Filter, Operand, regular};
 use orderwire_types::Client;
 use orderwire_types::dataset::DatasetDef;
@@ -101,13 +101,14 @@ pub(super) fn both(scope: &Clients, wanted: Option<&[Client]>) -> Clients {
 
 /// Writes the condition.
 pub(super) fn write(def: &DatasetDef, filter: &Filter, query: &mut Query) -> Result<(), Error> {
-    Builder { def, query, conditions: 0, values: 0 }.filter(filter, 0)
+    Builder { def, query, conditions: 0, values: 0, json_values: 0 }.filter(filter, 0)
 }
 
 struct Builder<'b> {
     def: &'b DatasetDef,
     query: &'b mut Query,
     conditions: usize,
+    json_values: usize,
     values: usize,
 }
 
@@ -267,7 +268,10 @@ impl Builder<'_> {
 
     fn document(&mut self, column: &Compared<'_>, operator: &str, document: &str) -> Result<(), Error> {
         self.count(1)?;
-        column.kind.is_json(column.name, document)?;
+        self.json_values += column.kind.json_values(column.name, document)?;
+        if self.json_values > JSON_VALUES {
+            return Err(invalid(format!("filter: json documents of more than {JSON_VALUES} values")));
+        }
         push(&mut self.query.sql, format_args!("(store.document({}) {operator} ", column.sql));
         self.query.bind(Box::new(document.to_owned()));
         self.query.push("::text::jsonb)");

@@ -330,7 +330,7 @@ fn document(column: &Named, text: &str) -> Result<String, Error> {
     document.ok_or_else(|| {
         let message = format!("invalid input syntax for column {} of type json: {:?}", column.shown, shorten(text));
         Error::new(ErrorKind::Invalid, "22P02", message)
-            .details("expected a JSON document such as {\"a\":[1]}, without \\u0000 and numbers of 16,384 digits behind the point or more")
+            .details("expected a JSON document such as {\"a\":[1]}, at most 127 levels deep, without \\u0000 and numbers of more than 16,383 digits behind the point")
     })
 }
 

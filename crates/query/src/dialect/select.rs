@@ -118,6 +118,9 @@ fn embedding(scan: &Scan<'_>) -> Error {
 
 /// `a,"b,c"`: columns, none of them twice.
 pub(super) fn names_of(text: &str) -> Result<Vec<String>, Error> {
+    if text.trim().is_empty() {
+        return Err(Error::syntax("latest names no column").hint("write latest=column, or leave it out"));
+    }
     let mut scan = Scan::new(text);
     let mut names: Vec<String> = Vec::new();
     loop {

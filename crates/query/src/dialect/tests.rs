@@ -278,7 +278,7 @@ fn what_is_wrong_is_said_clearly() {
         ("select=n,other(*)", "embedding of other datasets is not supported"),
         ("order=n.down(", "cannot be read"),
         ("order=", "cannot be read"),
-        ("latest=", "expected"),
+        ("latest=", "latest names no column"),
         ("latest=n,", "expected"),
         ("latest=n(x", "',' or the end"),
         ("latest=n,n", "twice"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use orderwire_store::like::PATTERN;
-use orderwire_store::typed::{CONDITIONS, DEPTH, Kind, VALUES};
+use orderwire_store::typed::{CONDITIONS, DEPTH, JSON_VALUES, Kind, VALUES};
 use orderwire_store::{Compare, Error, Expr, Filter, Operand, regular};
 use orderwire_types::Client;
 use orderwire_types::array;
@@ -65,7 +65,7 @@ pub(super) fn write(
     sql: &mut String,
     bound: &mut Vec<Binding>,
 ) -> Result<(), Error> {
-    Builder { def, sql, bound, conditions: 0 }.filter(filter, 0)
+    Builder { def, sql, bound, conditions: 0, json_values: 0 }.filter(filter, 0)
 }
 
 struct Builder<'b> {
@@ -73,6 +73,7 @@ struct Builder<'b> {
     sql: &'b mut String,
     bound: &'b mut Vec<Binding>,
     conditions: usize,
+    json_values: usize,
 }
 
 impl Builder<'_> {
@@ -183,7 +184,10 @@ impl Builder<'_> {
     }
 
     fn document(&mut self, column: &Compared<'_>, function: &str, document: &str) -> Result<(), Error> {
-        column.kind.is_json(column.name, document)?;
+        self.json_values += column.kind.json_values(column.name, document)?;
+        if self.json_values > JSON_VALUES {
+            return Err(invalid(format!("filter: json documents of more than {JSON_VALUES} values")));
+        }
         push(self.sql, format_args!("{function}({}, ?)", column.quoted));
         self.bind(Binding::Text(document.to_owned()))
     }

@@ -48,7 +48,8 @@ pub(super) fn add(connection: &Connection, links: &[Link]) -> rusqlite::Result<(
 
 /// Each end goes from part to part, by its key: CROSS JOIN keeps the order of the loops, and INDEXED BY keeps
 /// the planner from reading a day as a whole. UNION passes over what was reached already, which ends circles. What is
-/// nearest is reached first, and its links are read first.
+/// nearest is reached first: SQLite takes what it has reached in the order in which it came, which is its way and no promise,
+/// and a case of the contract would notice.
 const AROUND: &str = "\
     WITH RECURSIVE \
     up(id) AS ( \

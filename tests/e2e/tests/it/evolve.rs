@@ -73,13 +73,26 @@ async fn read(url: String, http: reqwest::Client, progress: Arc<Progress>) -> Re
     Ok(())
 }
 
+/// Reads what the changes that lose nothing have made of `w` and `late`, which the others drop.
+async fn kept(server: &Server, late_from: u64, until: u64) -> Result<()> {
+    let whole = |rows: &Value| rows.as_array().is_some_and(|rows| rows.iter().any(|row| row["n"] == until));
+    let rows = server.until("/rest/d?select=n,w,late&order=n", whole).await?;
+    for row in rows.as_array().context("rows")? {
+        let n = row["n"].as_u64().context("n")?;
+        ensure!(row["w"].as_f64() == Some(n as f64), "an integer that became a float: {row}");
+        // Of what was posted while the column came, it may be either.
+        ensure!(row["late"] == n || (n < late_from && row["late"].is_null()), "from {late_from} on: {row}");
+    }
+    Ok(())
+}
+
 both_stores! { a_dataset_that_changes_loses_and_repeats_no_row_that_arrives }
 
 async fn a_dataset_that_changes_loses_and_repeats_no_row_that_arrives(start: &Start) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let server = Server::start(&folder.path().join("data"), start)?;
     let progress = Arc::<Progress>::default();
-    let (mut posters, mut reader) = (Vec::new(), None);
+    let (mut posters, mut reader, mut late_from) = (Vec::new(), None, None);
     for (columns, loss) in CHANGES {
         let def = definition(columns);
         let (status, answer) = server.send(Method::PUT, &format!("/v1/datasets/d{loss}"), &def).await?;
@@ -94,8 +107,14 @@ async fn a_dataset_that_changes_loses_and_repeats_no_row_that_arrives(start: &St
         });
         let mut acknowledged = progress.acknowledged.subscribe();
         let least = *acknowledged.borrow() + BETWEEN;
+        if columns.len() == 4 && late_from.is_none() {
+            late_from = Some(progress.next.load(Ordering::Relaxed));
+        }
         let more = tokio::time::timeout(PATIENCE, acknowledged.wait_for(|count| *count >= least)).await;
         more.with_context(|| format!("nothing is acknowledged after {columns:?}"))??;
+        if let (Some(late_from), [.., ("late", _)]) = (late_from, columns) {
+            kept(&server, late_from, progress.next.load(Ordering::Relaxed) + BETWEEN).await?;
+        }
     }
     progress.stop.store(true, Ordering::Relaxed);
     reader.context("it reads")?.await??;

@@ -43,7 +43,8 @@ impl Cached {
         let (status, answer) = self.server.post("/v1/datasets/d/rows", &json!({"n": n})).await?;
         ensure!(status == 202, "{status}: {answer}");
         self.rows.push(n);
-        let (_, limit) = (self.ready().await?, self.rows.len());
+        self.ready().await?;
+        let limit = self.rows.len();
         // Behind a limit of its own, so that it is no question of the tests.
         let all = format!("/rest/d?order=n&limit={}", limit + 1_000);
         self.server.until(&all, |rows| rows.as_array().is_some_and(|rows| rows.len() == limit)).await?;
